@@ -1,0 +1,71 @@
+-- Roles and the schema they work in. Everything of pgtide in a database lives in schema tide.
+--
+-- The roles are shared by all databases of a cluster. A DBA may bring them: then they are used as
+-- they are. Those made here say so in their comment, and only those are dropped by an uninstall.
+
+-- +goose Up
+-- +goose StatementBegin
+DO $$
+DECLARE
+    v_role text;
+BEGIN
+    FOREACH v_role IN ARRAY ARRAY['tide_owner', 'tide_runtime', 'tide_client'] LOOP
+        IF to_regrole(v_role) IS NULL THEN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', v_role);
+            EXECUTE format('COMMENT ON ROLE %I IS %L', v_role, 'made by pgtide');
+        END IF;
+    END LOOP;
+    IF NOT pg_has_role(current_user, 'tide_owner', 'USAGE') THEN
+        GRANT tide_owner TO CURRENT_USER;
+    END IF;
+    -- pg_has_role is true for a superuser in any case, a role that was just made is not one.
+    IF NOT pg_has_role('tide_runtime', 'tide_client', 'MEMBER') THEN
+        GRANT tide_client TO tide_runtime;
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'the roles of pgtide cannot be prepared by %', current_user
+            USING ERRCODE = 'insufficient_privilege',
+                  DETAIL  = sqlerrm,
+                  HINT    = 'Give the installing role CREATEROLE, or let a DBA run: '
+                            'CREATE ROLE tide_owner; CREATE ROLE tide_runtime; CREATE ROLE tide_client; '
+                            'GRANT tide_client TO tide_runtime; GRANT tide_owner TO '
+                            || quote_ident(current_user) || ';';
+END;
+$$;
+-- +goose StatementEnd
+
+CREATE SCHEMA tide AUTHORIZATION tide_owner;
+SET LOCAL ROLE tide_owner;
+COMMENT ON SCHEMA tide IS 'pgtide: the server side of an offline-first application. Start with: SELECT * FROM tide.status';
+GRANT USAGE ON SCHEMA tide TO tide_runtime, tide_client;
+RESET ROLE;
+
+-- +goose Down
+-- The one Down there is: it removes pgtide as a whole, and what registering left on the user's tables.
+-- +goose StatementBegin
+DO $$
+DECLARE
+    v_relation regclass;
+    v_role     text;
+BEGIN
+    FOR v_relation IN
+        SELECT s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
+    LOOP
+        PERFORM tide.unregister_table(v_relation);
+    END LOOP;
+    -- CASCADE would take a view or function of the user that reads tide with it, in silence.
+    DROP SCHEMA tide CASCADE;
+    FOREACH v_role IN ARRAY ARRAY['tide_client', 'tide_runtime', 'tide_owner'] LOOP
+        IF shobj_description(to_regrole(v_role), 'pg_authid') = 'made by pgtide' THEN
+            BEGIN
+                EXECUTE format('DROP ROLE %I', v_role);
+            EXCEPTION
+                WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+                    RAISE NOTICE 'role % stays: %', v_role, sqlerrm;
+            END;
+        END IF;
+    END LOOP;
+END;
+$$;
+-- +goose StatementEnd

@@ -1,0 +1,194 @@
+-- The tables of the log. What is written while the user's transactions run (change_log) and while
+-- sealing (bundle_log, seal_log, bucket_floor) is only ever inserted: an UPDATE would leave dead
+-- versions behind that pile up as long as anybody holds an old snapshot.
+
+-- +goose Up
+SET LOCAL ROLE tide_owner;
+
+CREATE TABLE tide.setting (
+    only_row              boolean NOT NULL DEFAULT true,
+    seal_max_changes      bigint  NOT NULL DEFAULT 1000000,
+    adoption_max_rows     bigint  NOT NULL DEFAULT 10000,
+    change_partition_rows bigint  NOT NULL DEFAULT 16777216,
+    bundle_partition_rows bigint  NOT NULL DEFAULT 16777216,
+    seal_partition_rows   bigint  NOT NULL DEFAULT 16777216,
+    partitions_ahead      integer NOT NULL DEFAULT 2,
+    paused_at             timestamptz,
+
+    CONSTRAINT setting_pkey PRIMARY KEY (only_row),
+    CONSTRAINT setting_one_row CHECK (only_row),
+    CONSTRAINT setting_seal_max_changes_positive CHECK (seal_max_changes > 0),
+    CONSTRAINT setting_adoption_max_rows_not_negative CHECK (adoption_max_rows >= 0),
+    CONSTRAINT setting_partition_rows_positive CHECK (
+        least(change_partition_rows, bundle_partition_rows, seal_partition_rows) > 0),
+    CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead BETWEEN 1 AND 16)
+);
+COMMENT ON TABLE tide.setting IS 'Settings of this database, one row: UPDATE tide.setting SET ...';
+COMMENT ON COLUMN tide.setting.seal_max_changes IS 'More unsealed changes than this are sealed in several steps of about this size.';
+COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refreshed table with at most this many rows is sent to devices as bundles; a larger one sends them to a snapshot.';
+COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log.';
+COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';
+COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
+COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log.';
+COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
+INSERT INTO tide.setting DEFAULT VALUES;
+
+CREATE TABLE tide.synced_table (
+    table_id          integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
+    relation          regclass    NOT NULL,
+    table_schema      text        NOT NULL,
+    table_name        text        NOT NULL,
+    key_columns       text[]      NOT NULL,
+    sync_columns      text[]      NOT NULL,
+    exclude_columns   text[]      NOT NULL,
+    all_columns       boolean     NOT NULL,
+    owner_column      text,
+    bucket_prefix     text,
+    null_owner_bucket text,
+    bucket            text,
+    bucket_function   text,
+    deleted_at_column text,
+    on_capture_error  text        NOT NULL,
+    column_names      text[]      NOT NULL,
+    column_attnums    smallint[]  NOT NULL,
+    partitions        regclass[]  NOT NULL,
+    granted           text[]      NOT NULL DEFAULT '{}',
+    registered_at     timestamptz NOT NULL DEFAULT now(),
+    unregistered_at   timestamptz,
+
+    CONSTRAINT synced_table_pkey PRIMARY KEY (table_id),
+    CONSTRAINT synced_table_relation_key UNIQUE (relation),
+    CONSTRAINT synced_table_one_rule CHECK (num_nonnulls(owner_column, bucket, bucket_function) = 1),
+    CONSTRAINT synced_table_on_capture_error_known CHECK (on_capture_error IN ('fail', 'mark_dirty')),
+    CONSTRAINT synced_table_columns_parallel CHECK (cardinality(column_names) = cardinality(column_attnums))
+);
+COMMENT ON TABLE tide.synced_table IS 'Tables registered with tide.register_table. A row stays after unregistering, because the log refers to it.';
+COMMENT ON COLUMN tide.synced_table.table_schema IS 'Schema as devices know it: the one at registration, kept when the table moves.';
+COMMENT ON COLUMN tide.synced_table.table_name IS 'Name as devices know it: the one at registration, kept when the table is renamed.';
+COMMENT ON COLUMN tide.synced_table.sync_columns IS 'Columns in the payload, as devices know them; fixed until the next register_table or refresh.';
+COMMENT ON COLUMN tide.synced_table.all_columns IS 'No list of columns was given: a refresh takes in columns added since.';
+COMMENT ON COLUMN tide.synced_table.column_names IS 'Every column capture uses, under its name at registration.';
+COMMENT ON COLUMN tide.synced_table.column_attnums IS 'pg_attribute.attnum of column_names: finds a column again after it was renamed.';
+COMMENT ON COLUMN tide.synced_table.partitions IS 'Partitions (all levels) that carried the capture triggers at registration.';
+COMMENT ON COLUMN tide.synced_table.granted IS 'What registering granted to tide_owner (select, usage, policy), taken back by unregistering.';
+
+-- CACHE 1 is part of the design: numbers must be drawn in the order of the changes, over all sessions.
+CREATE SEQUENCE tide.change_id AS bigint CACHE 1;
+COMMENT ON SEQUENCE tide.change_id IS 'Numbers changes in the order in which they are captured. CACHE must stay 1.';
+
+CREATE TABLE tide.change_log (
+    change_id   bigint  NOT NULL DEFAULT nextval('tide.change_id'),
+    xid         xid8    NOT NULL DEFAULT pg_current_xact_id(),
+    key_hash    bigint,
+    order_id    bigint,
+    table_id    integer NOT NULL,
+    op          "char"  NOT NULL,
+    row_key     text COLLATE "C",
+    buckets     text[],
+    old_buckets text[],
+    deps        json,
+    old_deps    json,
+    payload     json,
+
+    CONSTRAINT change_log_pkey PRIMARY KEY (xid, change_id)
+) PARTITION BY RANGE (change_id);
+COMMENT ON TABLE tide.change_log IS 'Every captured row effect, written by the transaction that made it. Read it through tide.changes.';
+COMMENT ON COLUMN tide.change_log.xid IS 'Transaction that made the change; for a row image that sealing read, the transaction that asked for it.';
+COMMENT ON COLUMN tide.change_log.key_hash IS 'hashtextextended(row_key, table_id); NULL on rows about a whole table or transaction.';
+COMMENT ON COLUMN tide.change_log.order_id IS 'Drawn before the statement where triggers may invert the order of capture; NULL means change_id.';
+COMMENT ON COLUMN tide.change_log.op IS 'I insert, U update, D delete, A read the table again, ! changes of the table were missed, O origin of the transaction.';
+COMMENT ON COLUMN tide.change_log.row_key IS 'JSON object, every value the canonical text of the key column. text, because json has no equality.';
+COMMENT ON COLUMN tide.change_log.buckets IS 'Buckets the row lies in after the change (row rules).';
+COMMENT ON COLUMN tide.change_log.old_buckets IS 'Buckets the row lay in before the change (row rules).';
+COMMENT ON COLUMN tide.change_log.deps IS 'Dependency columns of the new image, for derived rules.';
+COMMENT ON COLUMN tide.change_log.old_deps IS 'Dependency columns of the old image, for derived rules.';
+COMMENT ON COLUMN tide.change_log.payload IS 'Row after the change, sent as it is.';
+CREATE INDEX change_log_key_hash_idx ON tide.change_log (key_hash);
+
+CREATE TABLE tide.seal_log (
+    seal_id        bigint      NOT NULL,
+    identity       uuid        NOT NULL DEFAULT gen_random_uuid(),
+    last_bundle_id bigint      NOT NULL,
+    last_change_id bigint      NOT NULL,
+    snap           pg_snapshot NOT NULL,
+    cut_change_id  bigint,
+    sealed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT seal_log_pkey PRIMARY KEY (seal_id)
+) PARTITION BY RANGE (seal_id);
+COMMENT ON TABLE tide.seal_log IS 'Seals, newest last. What was visible in snap is sealed, what was not is not.';
+COMMENT ON COLUMN tide.seal_log.identity IS 'Random: tells this history from another one that reached the same numbers.';
+COMMENT ON COLUMN tide.seal_log.last_change_id IS 'Largest change_id drawn when the seal began.';
+COMMENT ON COLUMN tide.seal_log.snap IS 'Snapshot of the seal; transactions listed in it as in progress are sealed later.';
+COMMENT ON COLUMN tide.seal_log.cut_change_id IS 'Set on a step of a long seal: only transactions whose largest change_id is at most this are sealed, and its bundles are not readable before the last step.';
+
+CREATE TABLE tide.bundle_log (
+    bundle_id        bigint      NOT NULL,
+    bundle_seq       bigint      NOT NULL,
+    xid              xid8        NOT NULL,
+    seal_id          bigint      NOT NULL,
+    min_change_id    bigint,
+    max_change_id    bigint,
+    byte_count       bigint      NOT NULL,
+    source_bundle_id bigint,
+    sealed_at        timestamptz NOT NULL,
+    bucket_id        text COLLATE "C" NOT NULL,
+    changes          bigint[]    NOT NULL,
+    ops              "char"[]    NOT NULL,
+    source_id        text,
+    user_id          text,
+    label            text,
+
+    CONSTRAINT bundle_log_pkey PRIMARY KEY (bucket_id, bundle_id)
+) PARTITION BY RANGE (bundle_id);
+COMMENT ON TABLE tide.bundle_log IS 'One row per transaction and bucket it touched. Read it through tide.bundles.';
+COMMENT ON COLUMN tide.bundle_log.bundle_seq IS 'Position in the bucket, without gaps.';
+COMMENT ON COLUMN tide.bundle_log.byte_count IS 'Bytes of the payloads, for bounding a page.';
+COMMENT ON COLUMN tide.bundle_log.changes IS 'change_id of each change this bucket sees, in order; empty where clients are sent to a snapshot instead.';
+COMMENT ON COLUMN tide.bundle_log.ops IS 'What each change is for this bucket, parallel to changes: I, U or D. These alone decide what a reader sees.';
+-- Large lists are read piece by piece: compressing them costs more than it saves.
+ALTER TABLE tide.bundle_log ALTER COLUMN changes SET STORAGE EXTERNAL, ALTER COLUMN ops SET STORAGE EXTERNAL;
+CREATE INDEX bundle_log_bucket_id_bundle_seq_idx ON tide.bundle_log (bucket_id, bundle_seq);
+CREATE INDEX bundle_log_bundle_id_idx ON tide.bundle_log (bundle_id);
+
+CREATE TABLE tide.bucket_floor (
+    bucket_id       text COLLATE "C" NOT NULL,
+    floor_seq       bigint      NOT NULL,
+    floor_bundle_id bigint      NOT NULL,
+    reason          text        NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT bucket_floor_pkey PRIMARY KEY (bucket_id, floor_seq),
+    CONSTRAINT bucket_floor_reason_known CHECK (reason IN ('born', 'adopted', 'reset', 'pruned'))
+);
+COMMENT ON TABLE tide.bucket_floor IS 'Every bucket there ever was, with the position below which bundles alone do not give its rows; the newest row counts.';
+COMMENT ON COLUMN tide.bucket_floor.reason IS 'born: began empty; adopted: held rows before pgtide did; reset: changes were missed or too many to list; pruned: retention.';
+
+CREATE TABLE tide.adoption_log (
+    table_id   integer     NOT NULL,
+    seal_id    bigint      NOT NULL,
+    reason     text        NOT NULL,
+    error      text,
+    adopted_at timestamptz NOT NULL,
+
+    CONSTRAINT adoption_log_pkey PRIMARY KEY (table_id, seal_id)
+);
+COMMENT ON TABLE tide.adoption_log IS 'Every time a seal read a whole table: after registering, refreshing, resuming, or when changes were missed.';
+COMMENT ON COLUMN tide.adoption_log.error IS 'Why the table could not be read. The seal went on without it; mend what is said and call tide.refresh.';
+
+-- Locked by sealing, in a mode that only tide_owner can ask for. Holds no rows.
+CREATE TABLE tide.seal_lock ();
+COMMENT ON TABLE tide.seal_lock IS 'Its lock admits one seal at a time.';
+
+CREATE TABLE tide.change_log_default PARTITION OF tide.change_log DEFAULT;
+CREATE TABLE tide.bundle_log_default PARTITION OF tide.bundle_log DEFAULT;
+CREATE TABLE tide.seal_log_default PARTITION OF tide.seal_log DEFAULT;
+CREATE TABLE tide.change_log_from_0 PARTITION OF tide.change_log FOR VALUES FROM (0) TO (16777216);
+CREATE TABLE tide.change_log_from_16777216 PARTITION OF tide.change_log FOR VALUES FROM (16777216) TO (33554432);
+CREATE TABLE tide.bundle_log_from_0 PARTITION OF tide.bundle_log FOR VALUES FROM (0) TO (16777216);
+CREATE TABLE tide.bundle_log_from_16777216 PARTITION OF tide.bundle_log FOR VALUES FROM (16777216) TO (33554432);
+CREATE TABLE tide.seal_log_from_0 PARTITION OF tide.seal_log FOR VALUES FROM (0) TO (16777216);
+CREATE TABLE tide.seal_log_from_16777216 PARTITION OF tide.seal_log FOR VALUES FROM (16777216) TO (33554432);
+
+INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap) VALUES (1, 0, 0, pg_current_snapshot());
+RESET ROLE;

@@ -1,0 +1,46 @@
+CREATE OR REPLACE FUNCTION tide.bundle_rows(
+    bucket            text,
+    seq               bigint,
+    after_row_ordinal bigint  DEFAULT -1,
+    max_rows          integer DEFAULT 1000
+)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_bundle tide.bundle_log;
+    v_first  bigint := after_row_ordinal + 2;
+    v_last   bigint := after_row_ordinal + 1 + max_rows;
+BEGIN
+    IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
+        RAISE EXCEPTION 'page of a bundle is not valid'
+            USING ERRCODE = 'TD018', HINT = 'max_rows is at least 1, after_row_ordinal at least -1.';
+    END IF;
+    SELECT l.* INTO v_bundle
+      FROM tide.bundle_log AS l
+     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id <= tide.head();
+    IF v_bundle.bundle_id IS NULL OR seq <= (tide.bucket_position(bucket)).floor_seq THEN
+        RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
+            USING ERRCODE = 'TD014',
+                  DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
+                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
+    END IF;
+    RETURN QUERY
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + e.nth, s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN e.op <> 'D' THEN c.payload END,
+           coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
+      FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
+      JOIN tide.change_log AS c ON c.xid = v_bundle.xid AND c.change_id = e.change_id
+      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     ORDER BY e.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer) IS
+'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Never writes. Raises TD014, TD018.';

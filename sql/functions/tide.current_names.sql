@@ -1,0 +1,12 @@
+CREATE OR REPLACE FUNCTION tide.current_names(table_id integer, names text[])
+    RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(
+        SELECT c.current_name::text
+          FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+          JOIN tide.synced_columns(table_id) AS c ON c.column_name = n.name
+         ORDER BY n.ordinal);
+$$;
+COMMENT ON FUNCTION tide.current_names(integer, text[]) IS 'What columns registered under these names are called now, without dropped ones. Internal.';

@@ -1,0 +1,29 @@
+CREATE OR REPLACE FUNCTION tide.maintain()
+    RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_table   record;
+BEGIN
+    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', (SELECT s.last_value FROM tide.change_id AS s), v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', (SELECT l.last_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1), v_setting.bundle_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', (SELECT max(l.seal_id) FROM tide.seal_log AS l), v_setting.seal_partition_rows, v_setting.partitions_ahead);
+
+    -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
+    FOR v_table IN
+        SELECT s.table_id, s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
+    LOOP
+        BEGIN
+            IF tide.write_capture_functions(v_table.table_id) THEN
+                RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
+            END IF;
+        EXCEPTION
+            WHEN SQLSTATE 'TD012' THEN
+                RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
+        END;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs and capture functions in step with altered tables; says what it did. To be called now and then, by the runtime, pg_cron or a DBA.';

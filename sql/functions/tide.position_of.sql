@@ -1,0 +1,39 @@
+CREATE OR REPLACE FUNCTION tide.position_of(xid xid8)
+    RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_low   bigint;
+    v_high  bigint;
+    v_seal  tide.seal_log;
+    v_found bigint;
+BEGIN
+    SELECT min(s.seal_id), max(s.seal_id) INTO v_low, v_high FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL;
+    -- The first seal whose snapshot shows the transaction: once shown, always shown.
+    WHILE v_low < v_high LOOP
+        SELECT * INTO v_seal FROM tide.seal_log AS s
+         WHERE s.seal_id >= (v_low + v_high) / 2 AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+        IF pg_visible_in_snapshot(xid, v_seal.snap) THEN
+            v_high := CASE WHEN v_seal.seal_id < v_high THEN v_seal.seal_id ELSE (v_low + v_high) / 2 END;
+        ELSE
+            v_low := v_seal.seal_id + 1;
+        END IF;
+    END LOOP;
+    SELECT * INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= v_high AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+    IF NOT pg_visible_in_snapshot(xid, v_seal.snap) THEN
+        IF pg_xact_status(xid) = 'aborted' THEN
+            RAISE EXCEPTION 'transaction % was rolled back', xid USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
+        END IF;
+        RETURN NULL;
+    END IF;
+    SELECT max(b.bundle_id) INTO v_found
+      FROM tide.bundle_log AS b
+     WHERE b.xid = position_of.xid
+       AND b.bundle_id <= v_seal.last_bundle_id
+       AND b.bundle_id > coalesce((SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.seal_id < v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1), 0);
+    RETURN coalesce(v_found, v_seal.last_bundle_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.position_of(xid8) IS
+'bundle_id of a transaction: who has applied that has its changes. NULL until it is sealed; for a transaction that left nothing in any bucket, the last bundle_id of the seal that saw it. Raises TD019 for one that was rolled back.';

@@ -1,0 +1,56 @@
+-- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
+-- no change is read that is not returned. Change by change the join is by the key of change_log.
+CREATE OR REPLACE FUNCTION tide.pull(
+    bucket_id         text,
+    after_bundle_seq  bigint  DEFAULT 0,
+    max_bundles       integer DEFAULT 1000,
+    max_bytes         bigint  DEFAULT 8388608,
+    target_bundle_seq bigint  DEFAULT NULL
+)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_position record;
+    v_bucket   text COLLATE "C" := bucket_id;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT * INTO v_position FROM tide.bucket_position(v_bucket);
+    IF after_bundle_seq IS NULL OR after_bundle_seq < v_position.floor_seq OR after_bundle_seq > v_position.head_seq THEN
+        RAISE EXCEPTION 'bundles after position % of bucket % are not in the log', coalesce(after_bundle_seq::text, 'NULL'), v_bucket
+            USING ERRCODE = 'TD014',
+                  DETAIL  = format('Its log goes from %s to %s.', v_position.floor_seq, v_position.head_seq),
+                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
+    END IF;
+    RETURN QUERY
+    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, e.nth - 1, s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN e.op <> 'D' THEN c.payload END,
+           b.source_id, b.source_bundle_id, b.sealed_at
+      FROM (SELECT p.bundle_id, p.bundle_seq, ARRAY[p.bucket_id::text] AS bucket_ids, p.xid, p.min_change_id, p.max_change_id, p.changes, p.ops,
+                   coalesce(p.source_id, 'server') AS source_id, coalesce(p.source_bundle_id, p.bundle_id) AS source_bundle_id, p.sealed_at,
+                   p.bytes_before
+              FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                      FROM tide.bundle_log AS l
+                     WHERE l.bucket_id = v_bucket
+                       AND l.bundle_seq > after_bundle_seq
+                       AND l.bundle_seq <= least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq)
+                     ORDER BY l.bundle_seq
+                     LIMIT max_bundles) AS p
+             WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
+     CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
+      JOIN tide.change_log AS c
+        ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     ORDER BY b.bundle_seq, e.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
+'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';

@@ -1,0 +1,34 @@
+CREATE OR REPLACE FUNCTION tide.refresh(table_name regclass, missed_changes boolean DEFAULT false)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := tide.registered_table(table_name);
+    v_wanted tide.synced_table := v_table;
+BEGIN
+    -- Devices know the table and its columns by the names of now.
+    SELECT n.nspname, c.relname
+      INTO v_wanted.table_schema, v_wanted.table_name
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = table_name::oid;
+    v_wanted.key_columns := tide.current_names(v_table.table_id, v_table.key_columns);
+    v_wanted.sync_columns := tide.current_names(v_table.table_id, v_table.sync_columns);
+    v_wanted.exclude_columns := ARRAY(
+        SELECT e FROM unnest(v_table.exclude_columns) AS e
+         WHERE e IN (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = table_name AND NOT a.attisdropped));
+    v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
+    v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
+    IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
+       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
+        PERFORM tide.row_expressions(v_table.table_id, 'n');
+    END IF;
+    RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
+    IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
+        PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');
+        RETURN NEXT 'the next seal reads the table (refreshed)';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.refresh(regclass, boolean) IS
+'Brings capture in step with a table that was altered, takes in its new columns and partitions, mends its triggers, and has the next seal send the table anew. missed_changes => true also makes devices drop rows whose deletion capture did not see. Raises TD001 to TD009, TD011, TD012.';

@@ -1,0 +1,33 @@
+CREATE OR REPLACE FUNCTION tide.resolve_bucket_function(relation regclass, bucket_function text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_row_type regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = relation);
+    v_function regprocedure;
+    v_problem  text;
+BEGIN
+    -- Either a name, or a signature as regprocedure prints it.
+    v_function := coalesce(
+        to_regprocedure(bucket_function),
+        CASE WHEN strpos(bucket_function, '(') = 0 THEN to_regprocedure(format('%s(%s)', bucket_function, v_row_type)) END);
+    SELECT CASE
+               WHEN v_function IS NULL THEN 'There is no such function.'
+               WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)
+               WHEN p.prorettype NOT IN ('text'::regtype, 'text[]'::regtype) OR p.proretset THEN 'It must return text or text[].'
+               WHEN p.provolatile <> 'i' THEN 'It must be IMMUTABLE: it may look at nothing but the row.'
+               WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
+           END
+      INTO v_problem
+      FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'bucket function % cannot be used', bucket_function
+            USING ERRCODE = 'TD005',
+                  DETAIL  = v_problem,
+                  HINT    = format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type);
+    END IF;
+    RETURN v_function::text;
+END;
+$$;
+COMMENT ON FUNCTION tide.resolve_bucket_function(regclass, text) IS 'Signature of the bucket function of a table. Raises TD005. Internal.';

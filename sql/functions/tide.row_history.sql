@@ -1,0 +1,39 @@
+CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
+    RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
+    v_key   text COLLATE "C";
+BEGIN
+    IF v_table.table_id IS NULL THEN
+        v_table := tide.registered_table(table_name);
+    END IF;
+    -- Values may be given as JSON numbers or as text: the log has text.
+    SELECT '{' || string_agg(to_json(k.name)::text || ':' || to_json(key ->> k.name)::text, ',' ORDER BY k.ordinal) || '}'
+      INTO v_key
+      FROM unnest(v_table.key_columns) WITH ORDINALITY AS k (name, ordinal);
+    IF v_key IS NULL THEN
+        RAISE EXCEPTION 'key does not fit table %', table_name
+            USING ERRCODE = 'TD003',
+                  DETAIL  = format('Given: %s.', key),
+                  HINT    = format('Its key columns are: %s.', array_to_string(v_table.key_columns, ', '));
+    END IF;
+    RETURN QUERY
+    SELECT c.change_id, c.xid, b.bundle_id,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' ELSE 'READ' END,
+           c.buckets, c.old_buckets, c.payload,
+           CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
+      FROM tide.change_log AS c
+      LEFT JOIN LATERAL (
+               SELECT l.* FROM tide.bundle_log AS l
+                WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
+                LIMIT 1) AS b ON true
+     WHERE c.key_hash = hashtextextended(v_key, v_table.table_id) AND c.table_id = v_table.table_id AND c.row_key = v_key
+     ORDER BY c.change_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.row_history(regclass, jsonb) IS 'Everything the log holds about one row, oldest first: SELECT * FROM tide.row_history(''app.task'', ''{"id": 42}''). bundle_id is NULL while a change is not sealed. Raises TD003, TD009.';

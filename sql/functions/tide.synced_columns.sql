@@ -1,0 +1,40 @@
+-- A column is found by its name at registration, or, when no column has that name any more, by its
+-- number: so a renamed column goes on under the name that devices know, and a dump that was
+-- restored (which renumbers) is read right. A dropped column yields no row.
+CREATE OR REPLACE FUNCTION tide.synced_columns(
+    table_id integer,
+    OUT column_name text, OUT current_name name, OUT base_type regtype, OUT is_array boolean,
+    OUT in_key boolean, OUT in_payload boolean
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT known.column_name,
+           a.attname,
+           CASE WHEN ty.is_array THEN tide.base_type(ty.typelem) ELSE ty.oid::regtype END,
+           ty.is_array,
+           known.column_name = ANY (s.key_columns),
+           known.column_name = ANY (s.sync_columns)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL unnest(s.column_names, s.column_attnums) WITH ORDINALITY AS known (column_name, attnum, ordinal)
+     CROSS JOIN LATERAL (
+               SELECT c.attname, c.atttypid
+                 FROM pg_attribute AS c
+                WHERE c.attrelid = s.relation
+                  AND c.attnum > 0
+                  AND NOT c.attisdropped
+                  AND (c.attname = known.column_name
+                       OR (c.attnum = known.attnum AND c.attname <> ALL (s.column_names)))
+                ORDER BY c.attname = known.column_name DESC
+                LIMIT 1
+           ) AS a
+     CROSS JOIN LATERAL (
+               SELECT t.oid, t.typelem, t.typsubscript = 'array_subscript_handler'::regproc AS is_array
+                 FROM pg_type AS t
+                WHERE t.oid = tide.base_type(a.atttypid)
+           ) AS ty
+     WHERE s.table_id = synced_columns.table_id
+     ORDER BY known.ordinal;
+$$;
+COMMENT ON FUNCTION tide.synced_columns(integer) IS 'The columns capture uses: name for devices, name in the table now, and type without domains (of the element, for an array). Internal.';

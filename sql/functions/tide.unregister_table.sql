@@ -1,0 +1,33 @@
+CREATE OR REPLACE FUNCTION tide.unregister_table(table_name regclass)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := tide.registered_table(table_name);
+    v_trigger record;
+    v_grant   text;
+BEGIN
+    LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    -- Also on partitions that were detached meanwhile.
+    FOR v_trigger IN
+        SELECT t.tgrelid::regclass AS relation, t.tgname AS name
+          FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+         WHERE p.pronamespace = 'tide'::regnamespace
+           AND NOT t.tgisinternal
+           AND (p.proname ~ format('^capture_%s_', v_table.table_id)
+                OR p.proname = 'draw_order' AND t.tgrelid = ANY (v_table.partitions || v_table.relation))
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.name, v_trigger.relation);
+    END LOOP;
+    EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
+               FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
+    UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
+
+    FOREACH v_grant IN ARRAY v_table.granted LOOP
+        PERFORM tide.take_back(v_grant, v_table.table_id);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.unregister_table(regclass) IS 'Stops capturing a table and takes back every trigger, grant and policy that registering it made. The log keeps what it has. Raises TD007, TD008, TD009.';
