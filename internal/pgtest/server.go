@@ -1,0 +1,92 @@
+// Package pgtest gives tests and the demo a real PostgreSQL server: one that is named, one in a
+// container, or a throwaway cluster of the server binaries on this machine.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Environment that decides which server is used.
+const (
+	// EnvURL names a server to use as it is, by the URL of a superuser.
+	EnvURL = "PGTIDE_TEST_DATABASE_URL"
+	// EnvImage is the container image. Defaults to DefaultImage.
+	EnvImage = "PGTIDE_TEST_IMAGE"
+	// EnvBinDir is a directory with server binaries (initdb, postgres, pg_ctl); no container is tried then.
+	EnvBinDir = "PGTIDE_TEST_BINDIR"
+)
+
+// DefaultImage is used when EnvImage is not set.
+const DefaultImage = "postgres:18"
+
+// Server is a running PostgreSQL.
+type Server struct {
+	// URL connects a superuser to database postgres.
+	URL string
+	// Description says what it is, and why it was not something better.
+	Description string
+	stop        func()
+}
+
+// Stop ends the server if this process started it. A server is also ended when the process dies.
+func (s *Server) Stop() {
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+}
+
+// Start finds or starts a server. The error is one line that says what to install.
+func Start(ctx context.Context) (*Server, error) {
+	if url := os.Getenv(EnvURL); url != "" {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return nil, fmt.Errorf("%s is set, but cannot be used: %w", EnvURL, err)
+		}
+		defer conn.Close(ctx)
+		return &Server{URL: url, Description: "the server that " + EnvURL + " names"}, nil
+	}
+	var reasons []string
+	if os.Getenv(EnvBinDir) == "" {
+		server, err := startContainer(ctx)
+		if err == nil {
+			return server, nil
+		}
+		reasons = append(reasons, "no container: "+err.Error())
+	}
+	cluster, err := NewCluster(ctx, ClusterConfig{})
+	if err != nil {
+		reasons = append(reasons, "no cluster of our own: "+err.Error())
+		return nil, errors.New("no PostgreSQL to test with; install the server (Debian: apt-get install postgresql), start Docker, or set " +
+			EnvURL + " (" + strings.Join(reasons, "; ") + ")")
+	}
+	description := fmt.Sprintf("a throwaway cluster of %s", cluster.BinDir)
+	if len(reasons) > 0 {
+		description += " (" + strings.Join(reasons, "; ") + ")"
+	}
+	return &Server{URL: cluster.URL("postgres"), Description: description, stop: cluster.Remove}, nil
+}
+
+// waitReady waits until the server answers.
+func waitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, url)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the server: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,2391 @@
+-- Code generated from sql/ by internal/sqlbundle. DO NOT EDIT.
+
+-- +goose Up
+SET LOCAL ROLE tide_owner;
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.version()
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN '0.1.0';
+COMMENT ON FUNCTION tide.version() IS 'Version of pgtide whose routines are installed.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.base_type(type_id oid)
+    RETURNS regtype
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE chain (oid, base) AS (
+        SELECT t.oid, t.typbasetype FROM pg_type AS t WHERE t.oid = type_id
+        UNION ALL
+        SELECT t.oid, t.typbasetype FROM chain AS c JOIN pg_type AS t ON t.oid = c.base
+    )
+    SELECT c.oid::regtype FROM chain AS c WHERE c.base = 0;
+$$;
+COMMENT ON FUNCTION tide.base_type(oid) IS 'The type below a domain, through any number of domains. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A column is found by its name at registration, or, when no column has that name any more, by its
+-- number: so a renamed column goes on under the name that devices know, and a dump that was
+-- restored (which renumbers) is read right. A dropped column yields no row.
+CREATE OR REPLACE FUNCTION tide.synced_columns(
+    table_id integer,
+    OUT column_name text, OUT current_name name, OUT base_type regtype, OUT is_array boolean,
+    OUT in_key boolean, OUT in_payload boolean
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT known.column_name,
+           a.attname,
+           CASE WHEN ty.is_array THEN tide.base_type(ty.typelem) ELSE ty.oid::regtype END,
+           ty.is_array,
+           known.column_name = ANY (s.key_columns),
+           known.column_name = ANY (s.sync_columns)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL unnest(s.column_names, s.column_attnums) WITH ORDINALITY AS known (column_name, attnum, ordinal)
+     CROSS JOIN LATERAL (
+               SELECT c.attname, c.atttypid
+                 FROM pg_attribute AS c
+                WHERE c.attrelid = s.relation
+                  AND c.attnum > 0
+                  AND NOT c.attisdropped
+                  AND (c.attname = known.column_name
+                       OR (c.attnum = known.attnum AND c.attname <> ALL (s.column_names)))
+                ORDER BY c.attname = known.column_name DESC
+                LIMIT 1
+           ) AS a
+     CROSS JOIN LATERAL (
+               SELECT t.oid, t.typelem, t.typsubscript = 'array_subscript_handler'::regproc AS is_array
+                 FROM pg_type AS t
+                WHERE t.oid = tide.base_type(a.atttypid)
+           ) AS ty
+     WHERE s.table_id = synced_columns.table_id
+     ORDER BY known.ordinal;
+$$;
+COMMENT ON FUNCTION tide.synced_columns(integer) IS 'The columns capture uses: name for devices, name in the table now, and type without domains (of the element, for an array). Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.current_names(table_id integer, names text[])
+    RETURNS text[]
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(
+        SELECT c.current_name::text
+          FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
+          JOIN tide.synced_columns(table_id) AS c ON c.column_name = n.name
+         ORDER BY n.ordinal);
+$$;
+COMMENT ON FUNCTION tide.current_names(integer, text[]) IS 'What columns registered under these names are called now, without dropped ones. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.registered_table(relation regclass)
+    RETURNS tide.synced_table
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table;
+BEGIN
+    SELECT * INTO v_table FROM tide.synced_table AS s WHERE s.relation = registered_table.relation AND s.unregistered_at IS NULL;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'table % is not registered', relation
+            USING ERRCODE = 'TD009', HINT = 'SELECT * FROM tide.tables lists those that are; tide.register_table adds one.';
+    END IF;
+    RETURN v_table;
+END;
+$$;
+COMMENT ON FUNCTION tide.registered_table(regclass) IS 'Registration of a table. Raises TD009. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.describe_rule(synced_table tide.synced_table)
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(', ',
+               CASE
+                   WHEN synced_table.bucket IS NOT NULL THEN format('bucket %s', synced_table.bucket)
+                   WHEN synced_table.bucket_function IS NOT NULL THEN format('buckets by %s', synced_table.bucket_function)
+                   ELSE format('bucket %s<%s>', synced_table.bucket_prefix, synced_table.owner_column)
+               END,
+               synced_table.null_owner_bucket || ' where there is no owner',
+               CASE WHEN synced_table.deleted_at_column IS NOT NULL THEN format('deleted when %s is set', synced_table.deleted_at_column) END);
+$$;
+COMMENT ON FUNCTION tide.describe_rule(tide.synced_table) IS 'The bucket rule of a table, for people. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.bucket_patterns(synced_table tide.synced_table)
+    RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+               WHEN synced_table.bucket IS NOT NULL THEN ARRAY['=' || synced_table.bucket]
+               WHEN synced_table.bucket_function IS NOT NULL THEN ARRAY['^']
+               ELSE array_remove(ARRAY['^' || synced_table.bucket_prefix, '=' || synced_table.null_owner_bucket], NULL)
+           END;
+$$;
+COMMENT ON FUNCTION tide.bucket_patterns(tide.synced_table) IS 'Buckets that rows of the table can lie in: =name, or ^prefix. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Deferrable, partial and expression indexes are no keys: within a transaction they let two rows
+-- have the same one.
+CREATE OR REPLACE FUNCTION tide.key_index(relation regclass, columns name[])
+    RETURNS oid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT i.indexrelid
+      FROM pg_index AS i
+      JOIN pg_class AS c ON c.oid = i.indexrelid
+      JOIN pg_am AS m ON m.oid = c.relam AND m.amname = 'btree'
+     WHERE i.indrelid = relation
+       AND i.indisunique AND i.indimmediate AND i.indisvalid
+       AND i.indpred IS NULL AND i.indexprs IS NULL
+       AND (SELECT array_agg(a.attname ORDER BY a.attname)
+              FROM pg_attribute AS a
+             WHERE a.attrelid = relation AND a.attnotnull AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1]))
+           = (SELECT array_agg(n ORDER BY n) FROM unnest(columns) AS n)
+       AND i.indnkeyatts = cardinality(columns)
+     ORDER BY i.indisprimary DESC, i.indexrelid
+     LIMIT 1;
+$$;
+COMMENT ON FUNCTION tide.key_index(regclass, name[]) IS 'The unique index that makes these columns a key of the table, NULL when there is none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.key_equality(table_id integer, OUT column_name name, OUT equality text)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    -- The equality of the unique index itself: that of another search_path might not use the index.
+    SELECT c.current_name, format('%I.%s', n.nspname, op.oprname)
+      FROM tide.synced_table AS s
+      JOIN pg_index AS i
+        ON i.indexrelid = tide.key_index(s.relation, ARRAY(SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c WHERE c.in_key))
+     CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) AS k (attnum, opclass)
+      JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attnum = k.attnum
+      JOIN tide.synced_columns(s.table_id) AS c ON c.current_name = a.attname
+      JOIN pg_opclass AS oc ON oc.oid = k.opclass
+      JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
+                        AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+      JOIN pg_operator AS op ON op.oid = am.amopopr
+      JOIN pg_namespace AS n ON n.oid = op.oprnamespace
+     WHERE s.table_id = key_equality.table_id;
+$$;
+COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.bytea_array_json(items bytea[])
+    RETURNS json
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_dimensions integer[];
+    v_width      integer;
+    v_level      text[] := ARRAY(SELECT coalesce('"' || translate(encode(i.item, 'base64'), chr(10), '') || '"', 'null') FROM unnest(items) AS i (item));
+BEGIN
+    IF items IS NULL THEN
+        RETURN NULL;
+    END IF;
+    v_dimensions := ARRAY(SELECT array_length(items, d) FROM generate_series(1, array_ndims(items)) AS d);
+    -- unnest walks the last dimension fastest: fold it up, one dimension at a time.
+    FOR v_dimension IN REVERSE cardinality(v_dimensions) .. 2 LOOP
+        v_width := v_dimensions[v_dimension];
+        v_level := ARRAY(
+            SELECT '[' || string_agg(l.item, ',' ORDER BY l.ordinal) || ']'
+              FROM unnest(v_level) WITH ORDINALITY AS l (item, ordinal)
+             GROUP BY (l.ordinal - 1) / v_width
+             ORDER BY (l.ordinal - 1) / v_width
+        );
+    END LOOP;
+    RETURN ('[' || array_to_string(v_level, ',') || ']')::json;
+END;
+$$;
+COMMENT ON FUNCTION tide.bytea_array_json(bytea[]) IS 'JSON array of any dimension with each bytea in base64, as single bytea columns are sent. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.owner_bucket(prefix text, owner text)
+    RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF octet_length(prefix || owner) > 512 THEN
+        RAISE EXCEPTION 'bucket name is too long'
+            USING ERRCODE = 'TD013',
+                  DETAIL  = format('It would have %s bytes, at most 512 are allowed.', octet_length(prefix || owner)),
+                  HINT    = 'Bucket names are keys of an index: use a short owner column.';
+    END IF;
+    RETURN ARRAY[prefix || owner];
+END;
+$$;
+COMMENT ON FUNCTION tide.owner_bucket(text, text) IS 'Bucket of an owner whose type does not bound its length. Raises TD013. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.function_buckets(buckets text[])
+    RETURNS text[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF cardinality(buckets) = 1 AND octet_length(buckets[1]) BETWEEN 1 AND 512 THEN
+        RETURN buckets;
+    END IF;
+    IF (SELECT max(octet_length(b)) > 512 OR min(octet_length(b)) = 0 FROM unnest(buckets) AS b) THEN
+        RAISE EXCEPTION 'bucket function returned a name that is empty or too long'
+            USING ERRCODE = 'TD013',
+                  DETAIL  = 'A bucket name has 1 to 512 bytes.',
+                  HINT    = 'Mend the function; return NULL or an empty array for a row that nobody gets.';
+    END IF;
+    buckets := ARRAY(SELECT DISTINCT b FROM unnest(buckets) AS b WHERE b IS NOT NULL ORDER BY b);
+    IF cardinality(buckets) > 1000 THEN
+        RAISE EXCEPTION 'bucket function returned too many buckets for one row'
+            USING ERRCODE = 'TD013',
+                  DETAIL  = format('It returned %s, at most 1000 are allowed.', cardinality(buckets)),
+                  HINT    = 'Give rows that many people share a bucket of their own, and let each of them read it.';
+    END IF;
+    RETURN buckets;
+END;
+$$;
+COMMENT ON FUNCTION tide.function_buckets(text[]) IS 'What a bucket function returned, without NULL and repetition. Raises TD013. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Written once here, used by capture, adoption and every other reader of images, so that all of them
+-- give the same text for the same row.
+CREATE OR REPLACE FUNCTION tide.row_expressions(
+    table_id integer, row_alias text,
+    OUT row_key text, OUT payload text, OUT buckets text, OUT image text
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table;
+    v_missing text;
+    v_whole   boolean;
+    v_owner   record;
+    v_deleted record;
+BEGIN
+    SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = row_expressions.table_id;
+
+    SELECT string_agg(format('%I', n), ', ')
+      INTO v_missing
+      FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column) AS n
+     WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c);
+    IF v_missing IS NOT NULL THEN
+        RAISE EXCEPTION 'table %.% has lost a column that its registration needs', v_table.table_schema, v_table.table_name
+            USING ERRCODE = 'TD012',
+                  DETAIL  = format('Missing: %s.', v_missing),
+                  HINT    = format('Register it anew with tide.register_table(%L, ...), or take it out with tide.unregister_table(%1$L).', v_table.relation);
+    END IF;
+
+    -- Dates and times go through JSON, whose form no session setting changes.
+    SELECT '''{' || string_agg(
+               format('%s:', replace(to_json(c.column_name)::text, '''', ''''''))
+               || CASE
+                      WHEN c.base_type = 'bytea'::regtype AND NOT c.is_array
+                          THEN format('"'' || translate(encode(%s.%I, ''base64''), chr(10), '''') || ''"', row_alias, c.current_name)
+                      WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array
+                          THEN format('"'' || %s.%I::text || ''"', row_alias, c.current_name)
+                      WHEN c.base_type = ANY ('{date,timestamp,timestamptz}'::regtype[]) AND NOT c.is_array
+                          THEN format(''' || to_json(%s.%I)::text || ''', row_alias, c.current_name)
+                      ELSE format(''' || to_json(%s.%I::text)::text || ''', row_alias, c.current_name)
+                  END, ',' ORDER BY array_position(v_table.key_columns, c.column_name)) || '}'''
+      INTO row_key
+      FROM tide.synced_columns(v_table.table_id) AS c
+     WHERE c.in_key;
+
+    -- The whole row, where that is the same: building it from single columns takes longer.
+    SELECT NOT EXISTS (
+               SELECT FROM pg_attribute AS a
+                 LEFT JOIN tide.synced_columns(v_table.table_id) AS c
+                   ON c.current_name = a.attname AND c.column_name = a.attname AND c.in_payload
+                      AND c.base_type <> ALL ('{bytea,money}'::regtype[])
+                WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped AND c.column_name IS NULL)
+      INTO v_whole;
+    IF v_whole THEN
+        payload := format('row_to_json(%s)', row_alias);
+    ELSE
+        SELECT format('(SELECT row_to_json(p) FROM (SELECT %s) AS p)', string_agg(
+                   CASE
+                       WHEN c.base_type = 'bytea'::regtype AND c.is_array
+                           THEN format('tide.bytea_array_json(%s.%I)', row_alias, c.current_name)
+                       WHEN c.base_type = 'bytea'::regtype
+                           THEN format('translate(encode(%s.%I, ''base64''), chr(10), '''')', row_alias, c.current_name)
+                       WHEN c.base_type = 'money'::regtype AND NOT c.is_array
+                           THEN format('%s.%I::numeric', row_alias, c.current_name)
+                       ELSE format('%s.%I', row_alias, c.current_name)
+                   END || format(' AS %I', c.column_name), ', '))
+          INTO payload
+          FROM tide.synced_columns(v_table.table_id) AS c
+         WHERE c.in_payload;
+    END IF;
+
+    IF v_table.bucket IS NOT NULL THEN
+        buckets := format('%L::text[]', ARRAY[v_table.bucket]);
+    ELSIF v_table.bucket_function IS NOT NULL THEN
+        buckets := format(
+            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
+                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
+            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
+            row_alias);
+    ELSE
+        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
+        buckets := format(
+            CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
+                 THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
+                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
+            row_alias, v_owner.current_name,
+            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
+    END IF;
+
+    IF v_table.deleted_at_column IS NOT NULL THEN
+        SELECT * INTO STRICT v_deleted FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.deleted_at_column;
+        buckets := format('CASE WHEN %s.%I %s THEN ''{}''::text[] ELSE %s END', row_alias, v_deleted.current_name,
+            CASE WHEN v_deleted.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END, buckets);
+    END IF;
+
+    -- A bucket function may look at any column.
+    SELECT format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, a.attname), ', ' ORDER BY a.attnum))
+      INTO image
+      FROM pg_attribute AS a
+     WHERE a.attrelid = v_table.relation
+       AND a.attnum > 0
+       AND NOT a.attisdropped
+       AND (v_table.bucket_function IS NOT NULL
+            OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c));
+END;
+$$;
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets, and what must differ for a change to count. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Within one statement, row triggers and cascading foreign keys can change a row again, and capture
+-- then sees several images of it, the outer statement's last. BEFORE ROW triggers in PL/pgSQL whose
+-- source holds no word that starts a statement on tables only edit NEW: they are the common
+-- "updated_at" kind, and need nothing.
+CREATE OR REPLACE FUNCTION tide.needs_read_back(relation regclass)
+    RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (
+               SELECT FROM pg_trigger AS t
+                 JOIN pg_proc AS p ON p.oid = t.tgfoid
+                 JOIN pg_language AS l ON l.oid = p.prolang
+                WHERE t.tgrelid = relation
+                  AND NOT t.tgisinternal
+                  AND t.tgenabled <> 'D'
+                  AND p.pronamespace <> 'tide'::regnamespace
+                  AND (t.tgtype & 1 = 1 OR t.tgname < '_tide')
+                  AND NOT (t.tgtype & 3 = 3
+                           AND (l.lanname IN ('c', 'internal')
+                                OR l.lanname = 'plpgsql'
+                                   AND p.prosrc !~* '\m(insert|update|delete|merge|truncate|copy|execute|perform|call|select)\M')))
+           OR (SELECT bool_or(f.to_itself) OR sum(f.updates) > 1 OR (sum(f.updates) > 0 AND sum(f.deletes) > 0)
+                 FROM (SELECT c.confrelid = c.conrelid AND (c.confupdtype <> 'a' OR c.confdeltype <> 'a') AS to_itself,
+                              (c.confupdtype IN ('c', 'n', 'd') OR c.confdeltype IN ('n', 'd'))::integer AS updates,
+                              (c.confdeltype = 'c')::integer AS deletes
+                         FROM pg_constraint AS c
+                        WHERE c.conrelid = relation AND c.contype = 'f') AS f);
+$$;
+COMMENT ON FUNCTION tide.needs_read_back(regclass) IS 'Whether one statement can change a row of the table more than once, by row triggers or cascading foreign keys. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.capture_shape(table_id integer)
+    RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT md5(concat(
+               string_agg(concat_ws(' ', a.attnum, quote_ident(a.attname), format_type(a.atttypid, NULL)), ',' ORDER BY a.attnum),
+               CASE WHEN r.read_back THEN s.relation::text END))
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL tide.needs_read_back(s.relation) AS r (read_back)
+      JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE s.table_id = capture_shape.table_id
+     GROUP BY s.relation, r.read_back;
+$$;
+COMMENT ON FUNCTION tide.capture_shape(integer) IS 'Fingerprint of everything in the table''s definition that its capture functions were written for. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- IMMUTABLE is not true, and meant so: the planner folds the answer into the plan of the capture
+-- function, and forgets that plan when the table is altered. Between two ALTERs it costs nothing.
+CREATE OR REPLACE FUNCTION tide.has_shape(table_id integer, shape text)
+    RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT tide.capture_shape(table_id) IS NOT DISTINCT FROM shape;
+$$;
+COMMENT ON FUNCTION tide.has_shape(integer, text) IS 'Whether the table still is what its capture functions were written for. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Only settings that matter for the types at hand: each costs a little at every call.
+CREATE OR REPLACE FUNCTION tide.capture_settings(table_id integer)
+    RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(E'\n    ',
+               'SET search_path = pg_catalog, pg_temp',
+               CASE WHEN bool_or(k.kind IN ('zone', 'other')) THEN 'SET TimeZone = ''UTC''' END,
+               CASE WHEN bool_or(k.kind IN ('float', 'other')) THEN 'SET extra_float_digits = 1' END,
+               CASE WHEN bool_or(k.kind = 'other') THEN concat_ws(E'\n    ',
+                   'SET DateStyle = ''ISO, YMD''', 'SET IntervalStyle = ''postgres''', 'SET bytea_output = ''hex''',
+                   'SET lc_monetary = ''C''', 'SET quote_all_identifiers = off') END)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL tide.synced_columns(s.table_id) AS c
+      JOIN pg_type AS t ON t.oid = c.base_type
+     CROSS JOIN LATERAL (
+               SELECT CASE
+                          WHEN s.bucket_function IS NOT NULL THEN 'other'
+                          WHEN c.base_type = ANY ('{int2,int4,int8,oid,numeric,text,varchar,bpchar,name,"\"char\"",uuid,bool,json,jsonb,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,tsvector}'::regtype[])
+                               OR t.typtype = 'e' THEN 'plain'
+                          WHEN c.base_type = ANY ('{date,time,timestamp}'::regtype[])
+                               AND c.column_name IS DISTINCT FROM s.owner_column THEN 'plain'
+                          WHEN c.base_type = 'timestamptz'::regtype AND c.column_name IS DISTINCT FROM s.owner_column THEN 'zone'
+                          WHEN c.base_type = ANY ('{float4,float8,point,box,path,polygon,lseg,line,circle}'::regtype[]) THEN 'float'
+                          ELSE 'other'
+                      END
+           ) AS k (kind)
+     WHERE s.table_id = capture_settings.table_id;
+$$;
+COMMENT ON FUNCTION tide.capture_settings(integer) IS 'SET clauses of a table''s capture functions: captured text must not depend on the writer''s session. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Statements nest, so the drawn numbers of one table and event form a stack. It lives in a setting
+-- of the transaction: when a savepoint is rolled back, so is the stack.
+CREATE OR REPLACE FUNCTION tide.draw_order()
+    RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_stack text := format('tide.order_%s_%s', TG_RELID, lower(TG_OP));
+BEGIN
+    PERFORM set_config(v_stack, concat_ws(',', nextval('tide.change_id'), nullif(current_setting(v_stack, true), '')), true);
+    RETURN NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.draw_order() IS 'Trigger function: draws the order of a statement before it, and before the statements that its row triggers run. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.take_order(relation oid, event text)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_stack  text := format('tide.order_%s_%s', relation, lower(event));
+    v_orders text := nullif(current_setting(v_stack, true), '');
+BEGIN
+    IF v_orders IS NULL OR v_orders !~ '^\d{1,18}(,\d{1,18})*$' THEN
+        RETURN nextval('tide.change_id');
+    END IF;
+    PERFORM set_config(v_stack, coalesce(substr(v_orders, nullif(strpos(v_orders, ','), 0) + 1), ''), true);
+    RETURN split_part(v_orders, ',', 1)::bigint;
+END;
+$$;
+COMMENT ON FUNCTION tide.take_order(oid, text) IS 'The number that tide.draw_order drew for the statement that ends now. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The row is read as it is now, in the transaction that just wrote it, so the last capture of a
+-- transaction always has its last state. Where it came from is what the earliest image says.
+CREATE OR REPLACE FUNCTION tide.capture_read_back_statement(table_id integer, event text, order_id text, nested text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = capture_read_back_statement.table_id);
+    n          record;
+    o          record;
+    v_keys     text;
+    v_join     text;
+    v_touched  text;
+BEGIN
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    SELECT string_agg(format('%%1$s.%I', k.column_name), ', '),
+           string_agg(format('n.%I OPERATOR(%s) t.%I', k.column_name, k.equality, k.column_name), ' AND ')
+      INTO v_keys, v_join
+      FROM tide.key_equality(table_id) AS k;
+
+    v_touched := CASE event
+        WHEN 'INSERT' THEN
+            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS n', n.row_key, format(v_keys, 'n'))
+        WHEN 'DELETE' THEN
+            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS o', o.row_key, o.buckets, format(v_keys, 'o'))
+        ELSE
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS o', o.row_key, o.buckets, o.image, format(v_keys, 'o'))
+            || ' UNION ALL ' ||
+            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS n', n.row_key, format(v_keys, 'n'))
+        END;
+    RETURN format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, order_id)
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, %8$s
+          FROM (SELECT CASE WHEN n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
+                       CASE WHEN n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
+                       CASE WHEN n.tableoid IS NOT NULL THEN %4$s END AS payload
+                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.old DESC, i.ordinal) AS t
+                  LEFT JOIN %6$s AS n ON %7$s AND %2$s = t.row_key
+                 WHERE t.image IS NULL OR n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
+                       OR current_setting('tide.capture_equal', true) = 'on'
+                 ORDER BY t.ordinal) AS c$sql$,
+        table_id, n.row_key, n.buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image);
+END;
+$$;
+COMMENT ON FUNCTION tide.capture_read_back_statement(integer, text, text, text) IS 'The same as tide.capture_statement for tables whose triggers may change a row again within one statement. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The transition tables are named inserted, updated / before, deleted. Statements that read rows
+-- back take order_id (drawn before the statement) and nested (something was captured meanwhile).
+CREATE OR REPLACE FUNCTION tide.capture_statement(
+    table_id integer, event text, order_id text DEFAULT '$1', nested text DEFAULT '$2'
+)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = capture_statement.table_id);
+    n          record;
+    o          record;
+    v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
+BEGIN
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    IF tide.needs_read_back(v_relation) THEN
+        RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
+    END IF;
+
+    CASE event
+        WHEN 'INSERT' THEN
+            RETURN format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, payload)
+        SELECT %1$s, 'I', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.payload
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS n) AS c$sql$,
+                table_id, n.row_key, n.buckets, n.payload);
+        WHEN 'DELETE' THEN
+            RETURN format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
+        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS o) AS c$sql$,
+                table_id, o.row_key, o.buckets);
+        WHEN 'UPDATE ONE' THEN
+            RETURN format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
+        SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload
+                  FROM before AS o, updated AS n
+                 WHERE %6$s = %2$s AND %7$s) AS c$sql$,
+                table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
+                format('(%s *<> %s OR %s)', o.image, n.image, v_always));
+        WHEN 'UPDATE' THEN
+            -- Images are paired by key: a key that changed is a row that left and one that came.
+            -- A FULL JOIN is never planned as a nested loop, whatever the size of the first update.
+            RETURN format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
+          FROM (SELECT CASE WHEN o.row_key IS NULL THEN 'I' WHEN n.row_key IS NULL THEN 'D' ELSE 'U' END AS op,
+                       coalesce(n.row_key, o.row_key) AS row_key, n.buckets, o.old_buckets, n.payload
+                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS n) AS n
+                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS o) AS o
+                    ON o.row_key = n.row_key
+                 WHERE n.row_key IS NULL OR o.row_key IS NULL OR %7$s) AS c$sql$,
+                table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
+                '(o.image *<> n.image OR ' || v_always || ')', n.image, o.image);
+        ELSE
+            RAISE EXCEPTION 'event % has no capture statement', event USING ERRCODE = 'invalid_parameter_value';
+    END CASE;
+END;
+$$;
+COMMENT ON FUNCTION tide.capture_statement(integer, text, text, text) IS 'The INSERT that captures one event of a synced table from its transition tables. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.read_problem(relation regclass)
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+               WHEN NOT has_schema_privilege('tide_owner', c.relnamespace, 'USAGE') THEN format('tide_owner has no USAGE on schema %s.', c.relnamespace::regnamespace)
+               WHEN NOT has_table_privilege('tide_owner', c.oid, 'SELECT') THEN 'tide_owner has no SELECT on the table.'
+               WHEN NOT c.relrowsecurity OR r.rolbypassrls OR r.rolsuper OR (pg_has_role('tide_owner', c.relowner, 'USAGE') AND NOT c.relforcerowsecurity) THEN NULL
+               WHEN p.restrictive IS NOT NULL THEN format('RESTRICTIVE policy %s applies to tide_owner.', p.restrictive)
+               WHEN NOT coalesce(p.all_rows, false) THEN 'Row-level security is on, and tide_owner has no policy that shows it every row.'
+           END
+      FROM pg_class AS c
+      JOIN pg_roles AS r ON r.rolname = 'tide_owner'
+     CROSS JOIN LATERAL (
+               SELECT string_agg(quote_ident(l.polname), ', ') FILTER (WHERE NOT l.polpermissive AND pg_get_expr(l.polqual, l.polrelid) IS DISTINCT FROM 'true') AS restrictive,
+                      bool_or(l.polpermissive AND pg_get_expr(l.polqual, l.polrelid) = 'true') AS all_rows
+                 FROM pg_policy AS l
+                WHERE l.polrelid = c.oid
+                  AND l.polcmd IN ('r', '*')
+                  AND EXISTS (SELECT FROM unnest(l.polroles) AS g (oid) WHERE g.oid = 0 OR pg_has_role('tide_owner', g.oid, 'USAGE'))
+           ) AS p
+     WHERE c.oid = relation;
+$$;
+COMMENT ON FUNCTION tide.read_problem(regclass) IS 'Why tide_owner cannot read every row of the table, NULL when it can. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Row-level security would not raise an error, it would hide rows, and hidden rows look deleted.
+CREATE OR REPLACE FUNCTION tide.assert_readable(relation regclass)
+    RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_problem text := tide.read_problem(relation);
+BEGIN
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'pgtide cannot read all rows of %', relation
+            USING ERRCODE = 'TD011',
+                  DETAIL  = v_problem,
+                  HINT    = format('As the owner of the table: SELECT tide.refresh(%L); where a RESTRICTIVE policy applies to everybody, limit it with ALTER POLICY ... TO, or let a superuser ALTER ROLE tide_owner BYPASSRLS.', relation);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_readable(regclass) IS 'Raises TD011 unless tide_owner can read every row of the table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.mark_table(table_id integer, op "char", reason text, old_patterns text[] DEFAULT '{}')
+    RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO tide.change_log (table_id, op, payload)
+    SELECT s.table_id, mark_table.op,
+           json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s)))
+      FROM tide.synced_table AS s
+     WHERE s.table_id = mark_table.table_id;
+$$;
+COMMENT ON FUNCTION tide.mark_table(integer, "char", text, text[]) IS 'Asks the seal of this transaction to read the table: A when every change was captured, ! when some may be missing. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.capture_truncate(table_id integer, relation regclass)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    o record;
+BEGIN
+    -- TRUNCATE also takes rows that an older snapshot does not show.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM tide.mark_table(table_id, '!', 'TRUNCATE under ' || current_setting('transaction_isolation'));
+        RETURN;
+    END IF;
+    PERFORM tide.assert_readable(relation);
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    -- A partition with a trigger of its own captures its rows itself.
+    EXECUTE format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
+        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets
+                  FROM %4$s AS o
+                 WHERE o.tableoid = $1
+                    OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
+        table_id, o.row_key, o.buckets, relation) USING relation;
+END;
+$$;
+COMMENT ON FUNCTION tide.capture_truncate(integer, regclass) IS 'Captures every row of a table that is about to be truncated as deleted. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.capture_source(table_id integer, event text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table;
+    v_body  text;
+BEGIN
+    SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = capture_source.table_id;
+
+    IF (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN
+        RETURN E'\nBEGIN\n    RETURN NULL; -- Paused by tide.pause().\nEND;\n';
+    END IF;
+    IF event = 'TRUNCATE' THEN
+        v_body := format($body$    PERFORM tide.capture_truncate(%s, TG_RELID);
+$body$, table_id);
+    ELSIF tide.needs_read_back(v_table.relation) THEN
+        v_body := format($body$    v_order := tide.take_order(TG_RELID, TG_OP);
+    v_nested := currval('tide.change_id') <> v_order;
+    IF tide.has_shape(%1$s, %2$L) THEN%3$s;
+    ELSE
+        EXECUTE tide.capture_statement(%1$s, %4$L) USING v_order, v_nested;
+    END IF;
+$body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'v_order', 'v_nested'), event);
+    ELSE
+        -- One look at the transition table tells whether there is anything, and, as has_shape is
+        -- folded into its plan, whether the table was altered since this function was written.
+        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END INTO v_rows FROM (SELECT FROM %3$s LIMIT 2) AS few;
+    IF v_rows > 0 THEN%4$s%5$s;%6$s
+    ELSIF v_rows < 0 THEN
+        EXECUTE tide.capture_statement(%1$s, %7$L) USING NULL::bigint, false;
+    END IF;
+$body$,
+            table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END,
+            CASE event WHEN 'UPDATE' THEN format($body$
+        IF v_rows = 1 THEN%s;
+        END IF;
+        -- Several rows; or one, equal or under another key.
+        IF v_rows > 1 OR NOT FOUND THEN$body$, tide.capture_statement(table_id, 'UPDATE ONE')) END,
+            tide.capture_statement(table_id, event),
+            CASE event WHEN 'UPDATE' THEN E'\n        END IF;' END,
+            event);
+    END IF;
+    IF v_table.on_capture_error = 'mark_dirty' THEN
+        v_body := format($body$    BEGIN
+%s    EXCEPTION
+        WHEN OTHERS THEN
+            -- Not a failure of capture: the transaction is to be tried again as a whole.
+            IF sqlstate LIKE '40%%' THEN
+                RAISE;
+            END IF;
+            PERFORM tide.mark_table(%s, '!', 'capture failed: ' || sqlstate);
+    END;
+$body$, v_body, table_id);
+    END IF;
+    RETURN format(E'\nDECLARE\n    v_rows   bigint;\n    v_order  bigint;\n    v_nested boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
+END;
+$$;
+COMMENT ON FUNCTION tide.capture_source(integer, text) IS 'Body of a capture function, as it would be written now. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.capture_function(table_id integer, event text)
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN format('capture_%s_%s', table_id, lower(event));
+COMMENT ON FUNCTION tide.capture_function(integer, text) IS 'Name, in schema tide, of the capture function of one event of a table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.write_capture_functions(table_id integer)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table;
+    v_event   text;
+    v_name    text;
+    v_source  text;
+    v_written boolean := false;
+BEGIN
+    SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = write_capture_functions.table_id;
+    FOREACH v_event IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] LOOP
+        v_name := tide.capture_function(table_id, v_event);
+        v_source := tide.capture_source(table_id, v_event);
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_proc AS p
+             WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name AND p.prosrc = v_source);
+        EXECUTE format(E'CREATE OR REPLACE FUNCTION tide.%I()\n    RETURNS trigger\n    LANGUAGE plpgsql SECURITY DEFINER\n    %s\nAS %L',
+            v_name, tide.capture_settings(table_id), v_source);
+        EXECUTE format('COMMENT ON FUNCTION tide.%I() IS %L', v_name,
+            format('Captures %s on %s.%s. Written by pgtide; tide.refresh writes it anew.', v_event, v_table.table_schema, v_table.table_name));
+        EXECUTE format('ALTER FUNCTION tide.%I() OWNER TO tide_owner', v_name);
+        EXECUTE format('REVOKE ALL ON FUNCTION tide.%I() FROM PUBLIC', v_name);
+        v_written := true;
+    END LOOP;
+    RETURN v_written;
+END;
+$$;
+COMMENT ON FUNCTION tide.write_capture_functions(integer) IS 'Writes the capture functions of a table where they are missing or not as they should be, and says whether it did. Takes no lock on the table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again.
+CREATE OR REPLACE FUNCTION tide.lock_briefly(relation regclass, lock_mode text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '150ms'
+AS $$
+BEGIN
+    FOR v_try IN 1 .. 40 LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE %s IN %s MODE', relation, lock_mode);
+            RETURN;
+        EXCEPTION
+            WHEN lock_not_available THEN
+                PERFORM pg_sleep(0.05 + random() * 0.3);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'table % is busy', relation
+        USING ERRCODE = 'TD008',
+              DETAIL  = format('No %s lock in 40 tries of 150 ms; a transaction of backend %s holds the table.', lock_mode,
+                  (SELECT coalesce(string_agg(DISTINCT l.pid::text, ', '), '(gone by now)')
+                     FROM pg_locks AS l
+                    WHERE l.relation = lock_briefly.relation AND l.granted AND l.pid <> pg_backend_pid()
+                      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))),
+              HINT    = 'Nothing was changed. Let that transaction end (pg_stat_activity shows it), then try again.';
+END;
+$$;
+COMMENT ON FUNCTION tide.lock_briefly(regclass, text) IS 'Locks a table with all its partitions without ever making others wait long for it. Raises TD008. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.trigger_findings(
+    table_id integer,
+    OUT relation regclass, OUT trigger_name name, OUT problem text, OUT remedy text
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH tree AS (
+        SELECT s.table_id, t.oid, tide.needs_read_back(s.relation) AS read_back
+          FROM tide.synced_table AS s
+         CROSS JOIN LATERAL (SELECT s.relation::oid UNION SELECT p.relid FROM pg_partition_tree(s.relation) AS p) AS t (oid)
+         WHERE s.table_id = trigger_findings.table_id
+    ), wanted AS (
+        SELECT t.oid, e.name, e.clause, e.function, t.read_back OR e.name !~ '^_tide_order' AS needed
+          FROM tree AS t
+         CROSS JOIN LATERAL (VALUES
+                   ('_tide_insert', 'AFTER INSERT ON %s REFERENCING NEW TABLE AS inserted', tide.capture_function(t.table_id, 'INSERT')),
+                   ('_tide_update', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS before NEW TABLE AS updated', tide.capture_function(t.table_id, 'UPDATE')),
+                   ('_tide_delete', 'AFTER DELETE ON %s REFERENCING OLD TABLE AS deleted', tide.capture_function(t.table_id, 'DELETE')),
+                   ('_tide_truncate', 'BEFORE TRUNCATE ON %s', tide.capture_function(t.table_id, 'TRUNCATE')),
+                   ('_tide_order_insert', 'BEFORE INSERT ON %s', 'draw_order'),
+                   ('_tide_order_update', 'BEFORE UPDATE ON %s', 'draw_order'),
+                   ('_tide_order_delete', 'BEFORE DELETE ON %s', 'draw_order')
+               ) AS e (name, clause, function)
+    )
+    SELECT w.oid::regclass, w.name::name,
+           CASE WHEN NOT w.needed THEN 'superfluous' WHEN g.oid IS NULL THEN 'missing' ELSE 'disabled' END,
+           concat_ws('; ',
+               CASE WHEN NOT w.needed THEN format('DROP TRIGGER %I ON %s', w.name, w.oid::regclass) END,
+               CASE WHEN w.needed AND g.oid IS NULL THEN
+                   format('CREATE TRIGGER %I %s FOR EACH STATEMENT EXECUTE FUNCTION tide.%I()', w.name, format(w.clause, w.oid::regclass), w.function) END,
+               CASE WHEN w.needed THEN format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', w.oid::regclass, w.name) END)
+      FROM wanted AS w
+      LEFT JOIN pg_trigger AS g ON g.tgrelid = w.oid AND g.tgname = w.name
+     WHERE w.needed AND (g.oid IS NULL OR g.tgenabled <> 'A') OR NOT w.needed AND g.oid IS NOT NULL;
+$$;
+COMMENT ON FUNCTION tide.trigger_findings(integer) IS 'Capture triggers of a table and its partitions that are missing, not enabled for ALWAYS, or no longer needed, with the statements that mend it. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.registration_problem(relation regclass)
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+               WHEN c.relnamespace IN ('tide'::regnamespace, 'pg_catalog'::regnamespace, 'information_schema'::regnamespace) THEN 'It belongs to the system.'
+               WHEN c.relkind NOT IN ('r', 'p') THEN 'Only ordinary and partitioned tables can be captured.'
+               WHEN c.relpersistence = 't' THEN 'It is temporary.'
+               WHEN EXISTS (SELECT FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS l ON l.oid = p.relid WHERE l.relpersistence = 'u') OR c.relpersistence = 'u'
+                   THEN 'It is unlogged: a crash empties it, and no trigger says so.'
+               WHEN EXISTS (SELECT FROM pg_partition_tree(c.oid) AS p JOIN pg_class AS l ON l.oid = p.relid WHERE l.relkind = 'f')
+                   THEN 'One of its partitions is a foreign table, which others can write to.'
+               WHEN c.relispartition THEN format('It is a partition; register %s instead.', (SELECT p.relid FROM pg_partition_ancestors(c.oid) AS p ORDER BY p.relid = c.oid, p.relid LIMIT 1))
+               WHEN EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = c.oid AND NOT c.relispartition
+                             UNION ALL SELECT FROM pg_inherits AS i WHERE i.inhparent = c.oid AND c.relkind = 'r')
+                   THEN 'It takes part in inheritance: writes to children are not seen by the parent''s triggers.'
+               WHEN EXISTS (SELECT FROM pg_subscription_rel AS s WHERE s.srrelid = c.oid OR s.srrelid IN (SELECT p.relid FROM pg_partition_tree(c.oid) AS p))
+                   THEN 'A subscription writes to it, and logical replication fires no statement triggers.'
+           END
+      FROM pg_class AS c
+     WHERE c.oid = relation;
+$$;
+COMMENT ON FUNCTION tide.registration_problem(regclass) IS 'Why the changes of a table cannot be captured, NULL when they can. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.resolve_bucket_function(relation regclass, bucket_function text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_row_type regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = relation);
+    v_function regprocedure;
+    v_problem  text;
+BEGIN
+    -- Either a name, or a signature as regprocedure prints it.
+    v_function := coalesce(
+        to_regprocedure(bucket_function),
+        CASE WHEN strpos(bucket_function, '(') = 0 THEN to_regprocedure(format('%s(%s)', bucket_function, v_row_type)) END);
+    SELECT CASE
+               WHEN v_function IS NULL THEN 'There is no such function.'
+               WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)
+               WHEN p.prorettype NOT IN ('text'::regtype, 'text[]'::regtype) OR p.proretset THEN 'It must return text or text[].'
+               WHEN p.provolatile <> 'i' THEN 'It must be IMMUTABLE: it may look at nothing but the row.'
+               WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
+           END
+      INTO v_problem
+      FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'bucket function % cannot be used', bucket_function
+            USING ERRCODE = 'TD005',
+                  DETAIL  = v_problem,
+                  HINT    = format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type);
+    END IF;
+    RETURN v_function::text;
+END;
+$$;
+COMMENT ON FUNCTION tide.resolve_bucket_function(regclass, text) IS 'Signature of the bucket function of a table. Raises TD005. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.resolve_columns(wanted tide.synced_table)
+    RETURNS tide.synced_table
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_all     text[];
+    v_virtual text[];
+    v_unknown text;
+BEGIN
+    SELECT array_agg(a.attname::text ORDER BY a.attnum), array_agg(a.attname::text) FILTER (WHERE a.attgenerated = 'v')
+      INTO v_all, v_virtual
+      FROM pg_attribute AS a
+     WHERE a.attrelid = wanted.relation AND a.attnum > 0 AND NOT a.attisdropped;
+
+    SELECT string_agg(format('%I', n), ', ')
+      INTO v_unknown
+      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.owner_column || wanted.deleted_at_column) AS n
+     WHERE n <> ALL (v_all);
+    IF v_unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'table % has no such column', wanted.relation
+            USING ERRCODE = 'TD003', DETAIL = format('Unknown: %s.', v_unknown), HINT = format('Its columns are: %s.', array_to_string(v_all, ', '));
+    END IF;
+
+    IF wanted.key_columns IS NULL THEN
+        wanted.key_columns := ARRAY(
+            SELECT a.attname
+              FROM pg_index AS i
+             CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k (attnum, ordinal)
+              JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+             WHERE i.indrelid = wanted.relation AND i.indisprimary
+             ORDER BY k.ordinal);
+    END IF;
+    IF cardinality(wanted.key_columns) = 0 OR tide.key_index(wanted.relation, wanted.key_columns) IS NULL THEN
+        RAISE EXCEPTION 'table % has no key that devices could know its rows by', wanted.relation
+            USING ERRCODE = 'TD002',
+                  DETAIL  = CASE WHEN cardinality(wanted.key_columns) = 0 THEN 'It has no primary key.'
+                                 ELSE format('No unique index that is neither deferrable nor partial covers exactly (%s), all NOT NULL.', array_to_string(wanted.key_columns, ', ')) END,
+                  HINT    = 'Add a primary key, or name columns with such an index in key_columns.';
+    END IF;
+
+    IF wanted.all_columns THEN
+        wanted.sync_columns := ARRAY(SELECT n FROM unnest(v_all) WITH ORDINALITY AS c (n, i) WHERE n <> ALL (wanted.exclude_columns) ORDER BY i);
+    END IF;
+    IF NOT wanted.sync_columns @> wanted.key_columns OR wanted.sync_columns && wanted.exclude_columns THEN
+        RAISE EXCEPTION 'columns of table % cannot be chosen so', wanted.relation
+            USING ERRCODE = 'TD003',
+                  DETAIL  = 'Key columns must be among the synced ones, and excluded ones must not.',
+                  HINT    = format('The key is (%s).', array_to_string(wanted.key_columns, ', '));
+    END IF;
+    IF wanted.sync_columns && v_virtual THEN
+        RAISE EXCEPTION 'table % has virtual generated columns, which triggers do not see', wanted.relation
+            USING ERRCODE = 'TD003',
+                  DETAIL  = format('Virtual: %s.', array_to_string(v_virtual, ', ')),
+                  HINT    = 'Name them in exclude_columns, or make them STORED.';
+    END IF;
+
+    SELECT array_agg(a.attname ORDER BY a.attnum), array_agg(a.attnum ORDER BY a.attnum)
+      INTO wanted.column_names, wanted.column_attnums
+      FROM pg_attribute AS a
+     WHERE a.attrelid = wanted.relation AND a.attnum > 0 AND NOT a.attisdropped
+       AND a.attname = ANY (wanted.sync_columns || wanted.owner_column || wanted.deleted_at_column);
+    RETURN wanted;
+END;
+$$;
+COMMENT ON FUNCTION tide.resolve_columns(tide.synced_table) IS 'Fills in the key and the columns of a registration from the table as it is. Raises TD002, TD003. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.missing_grants(relations regclass[])
+    RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ARRAY(
+        SELECT format('GRANT USAGE ON SCHEMA %s TO tide_owner', n.oid::regnamespace)
+          FROM pg_namespace AS n
+         WHERE n.oid IN (SELECT c.relnamespace FROM pg_class AS c WHERE c.oid = ANY (relations))
+           AND NOT has_schema_privilege('tide_owner', n.oid, 'USAGE')
+    ) || ARRAY(
+        SELECT format('GRANT SELECT ON TABLE %s TO tide_owner', c.oid::regclass)
+          FROM pg_class AS c
+         WHERE c.oid = ANY (relations)
+           AND NOT has_table_privilege('tide_owner', c.oid, 'SELECT')
+    ) || ARRAY(
+        -- The table hides rows from everybody but its owner: pgtide gets a policy of its own.
+        SELECT format('CREATE POLICY tide_owner_reads ON %s FOR SELECT TO tide_owner USING (true)', c.oid::regclass)
+          FROM pg_class AS c
+         WHERE c.oid = ANY (relations)
+           AND c.relrowsecurity
+           AND tide.read_problem(c.oid) IS NOT NULL
+           AND NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = c.oid AND p.polname = 'tide_owner_reads')
+    );
+$$;
+COMMENT ON FUNCTION tide.missing_grants(regclass[]) IS 'Statements that let tide_owner read tables. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.store_registration(wanted tide.synced_table, new_grants text[])
+    RETURNS tide.synced_table
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO tide.synced_table AS s (
+               relation, table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
+               owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
+               on_capture_error, column_names, column_attnums, partitions, granted)
+    VALUES (wanted.relation, wanted.table_schema, wanted.table_name, wanted.key_columns, wanted.sync_columns, wanted.exclude_columns, wanted.all_columns,
+            wanted.owner_column, wanted.bucket_prefix, wanted.null_owner_bucket, wanted.bucket, wanted.bucket_function, wanted.deleted_at_column,
+            wanted.on_capture_error, wanted.column_names, wanted.column_attnums, wanted.partitions, new_grants)
+        ON CONFLICT (relation) DO UPDATE
+       SET (table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
+            owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
+            on_capture_error, column_names, column_attnums, partitions, granted, unregistered_at)
+         = (excluded.table_schema, excluded.table_name, excluded.key_columns, excluded.sync_columns, excluded.exclude_columns, excluded.all_columns,
+            excluded.owner_column, excluded.bucket_prefix, excluded.null_owner_bucket, excluded.bucket, excluded.bucket_function, excluded.deleted_at_column,
+            excluded.on_capture_error, excluded.column_names, excluded.column_attnums, excluded.partitions, s.granted || excluded.granted, NULL)
+    RETURNING s.* INTO wanted;
+    RETURN wanted;
+END;
+$$;
+COMMENT ON FUNCTION tide.store_registration(tide.synced_table, text[]) IS 'Writes a registration. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- register_table and refresh both end here: compare what is wanted with what is, say the steps, do them.
+-- Validation and writing of functions come first; the lock on the table comes last and is held for
+-- as long as a few catalog rows take.
+CREATE OR REPLACE FUNCTION tide.apply_registration(wanted tide.synced_table, missed_changes boolean, dry_run boolean)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_relation regclass := wanted.relation;
+    v_current  tide.synced_table;
+    v_trees    regclass[] := ARRAY(SELECT v_relation UNION SELECT p.relid FROM pg_partition_tree(v_relation) AS p ORDER BY 1);
+    v_grants   text[];
+    v_findings record;
+    v_mark     "char";
+    v_reason   text;
+    v_lock     text;
+    v_sql      text;
+BEGIN
+    IF NOT (SELECT pg_has_role(current_user, c.relowner, 'USAGE') AND pg_has_role(current_user, 'tide_owner', 'USAGE')
+              FROM pg_class AS c WHERE c.oid = v_relation) THEN
+        RAISE EXCEPTION 'role % may not register table %', current_user, v_relation
+            USING ERRCODE = 'TD007',
+                  DETAIL  = 'It takes the owner of the table, who is also a member of tide_owner.',
+                  HINT    = format('Run as the owner %s, after: GRANT tide_owner TO %1$s.', (SELECT c.relowner::regrole FROM pg_class AS c WHERE c.oid = v_relation));
+    END IF;
+    wanted := tide.resolve_columns(wanted);
+    wanted.partitions := array_remove(v_trees, v_relation);
+
+    LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
+    SELECT * INTO v_current FROM tide.synced_table AS s WHERE s.relation = v_relation;
+
+    -- Why the next seal must read the table, if it must.
+    IF v_current.table_id IS NULL THEN
+        v_mark := 'A';
+        v_reason := 'registered';
+    ELSIF missed_changes OR v_current.unregistered_at IS NOT NULL
+          OR tide.bucket_patterns(v_current) IS DISTINCT FROM tide.bucket_patterns(wanted)
+          OR ROW(v_current.owner_column, v_current.bucket_function, v_current.deleted_at_column, v_current.key_columns, v_current.table_schema, v_current.table_name)
+             IS DISTINCT FROM ROW(wanted.owner_column, wanted.bucket_function, wanted.deleted_at_column, wanted.key_columns, wanted.table_schema, wanted.table_name)
+          OR NOT wanted.partitions @> v_current.partitions THEN
+        v_mark := '!';
+        v_reason := 'registered again';
+    ELSIF v_current.sync_columns IS DISTINCT FROM wanted.sync_columns OR wanted.partitions <> v_current.partitions THEN
+        v_mark := 'A';
+        v_reason := 'columns or partitions changed';
+    END IF;
+
+    v_grants := tide.missing_grants(v_trees);
+    RETURN QUERY SELECT g.statement FROM unnest(v_grants) AS g (statement);
+    RETURN NEXT format('%s %s as %s.%s: key %s, columns %s, %s', CASE WHEN v_current.table_id IS NULL THEN 'register' ELSE 'update registration of' END,
+        v_relation, quote_ident(wanted.table_schema), quote_ident(wanted.table_name), array_to_string(wanted.key_columns, ', '), array_to_string(wanted.sync_columns, ', '),
+        tide.describe_rule(wanted));
+    IF tide.needs_read_back(v_relation) THEN
+        RETURN NEXT 'capture reads rows back, because row triggers or cascading foreign keys may change them again';
+    END IF;
+
+    IF NOT dry_run THEN
+        FOREACH v_sql IN ARRAY v_grants LOOP
+            EXECUTE v_sql;
+        END LOOP;
+        PERFORM tide.assert_readable(r.oid) FROM unnest(v_trees) AS r (oid);
+        wanted := tide.store_registration(wanted, v_grants);
+        IF v_current.table_id IS NOT NULL AND v_mark = '!' THEN
+            -- Writers under the old rule must be done before the new one holds.
+            PERFORM tide.lock_briefly(v_relation, 'SHARE ROW EXCLUSIVE');
+        END IF;
+        PERFORM tide.write_capture_functions(wanted.table_id);
+    END IF;
+
+    SELECT count(*) FILTER (WHERE f.problem <> 'superfluous') AS amiss, count(*) FILTER (WHERE f.problem = 'superfluous') AS superfluous,
+           bool_or(f.problem <> 'superfluous' AND f.relation <> ALL (v_current.partitions || v_relation) IS NOT TRUE AND f.trigger_name !~ '^_tide_order') AS lost,
+           array_agg(f.remedy) AS remedies
+      INTO v_findings
+      FROM tide.trigger_findings(CASE WHEN dry_run THEN v_current.table_id ELSE wanted.table_id END) AS f;
+    IF v_findings.lost AND v_current.table_id IS NOT NULL THEN
+        v_mark := '!';
+        v_reason := 'capture triggers were missing or disabled';
+    END IF;
+    IF v_findings.amiss + v_findings.superfluous > 0 OR v_current.table_id IS NULL THEN
+        v_lock := CASE WHEN v_findings.superfluous > 0 THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END;
+        RETURN NEXT format('lock %s in %s mode, tried for 150 ms at a time, and create its capture triggers', v_relation, v_lock);
+    END IF;
+    IF v_mark IS NOT NULL THEN
+        RETURN NEXT format('the next seal reads the table (%s)', v_reason);
+    END IF;
+    IF dry_run THEN
+        RETURN;
+    END IF;
+
+    IF v_lock IS NOT NULL THEN
+        PERFORM tide.lock_briefly(v_relation, v_lock);
+        FOREACH v_sql IN ARRAY v_findings.remedies LOOP
+            EXECUTE v_sql;
+        END LOOP;
+    END IF;
+    IF v_mark IS NOT NULL THEN
+        PERFORM tide.mark_table(wanted.table_id, v_mark, v_reason, coalesce(tide.bucket_patterns(v_current), '{}'));
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.apply_registration(tide.synced_table, boolean, boolean) IS 'Makes a registration as wanted, and says the steps. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.register_table(
+    table_name        regclass,
+    owner_column      name    DEFAULT NULL,
+    bucket_prefix     text    DEFAULT 'user:',
+    bucket            text    DEFAULT NULL,
+    bucket_function   text    DEFAULT NULL,
+    null_owner_bucket text    DEFAULT NULL,
+    key_columns       name[]  DEFAULT NULL,
+    sync_columns      name[]  DEFAULT NULL,
+    exclude_columns   name[]  DEFAULT '{}',
+    deleted_at_column name    DEFAULT NULL,
+    on_capture_error  text    DEFAULT 'fail',
+    dry_run           boolean DEFAULT false
+)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_problem text := tide.registration_problem(table_name);
+    v_wanted  tide.synced_table;
+BEGIN
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'table % cannot be registered', table_name
+            USING ERRCODE = 'TD001', DETAIL = v_problem, HINT = 'Register an ordinary, logged table that is not reached by inheritance or replication.';
+    END IF;
+    IF num_nonnulls(owner_column, bucket, bucket_function) <> 1 THEN
+        RAISE EXCEPTION 'table % needs exactly one bucket rule', table_name
+            USING ERRCODE = 'TD004',
+                  DETAIL  = format('Given: %s.', coalesce(nullif(concat_ws(', ',
+                                CASE WHEN owner_column IS NOT NULL THEN 'owner_column' END,
+                                CASE WHEN bucket IS NOT NULL THEN 'bucket' END,
+                                CASE WHEN bucket_function IS NOT NULL THEN 'bucket_function' END), ''), 'none')),
+                  HINT    = 'Give owner_column (rows of one user), bucket (one bucket for all rows) or bucket_function (a function of the row).';
+    END IF;
+    IF null_owner_bucket IS NOT NULL AND owner_column IS NULL THEN
+        RAISE EXCEPTION 'null_owner_bucket goes with owner_column'
+            USING ERRCODE = 'TD004', HINT = 'Leave it out, or name the owner column.';
+    END IF;
+    IF on_capture_error NOT IN ('fail', 'mark_dirty') THEN
+        RAISE EXCEPTION 'on_capture_error cannot be %', quote_literal(on_capture_error)
+            USING ERRCODE = 'TD006',
+                  HINT    = 'Use ''fail'' (the write fails) or ''mark_dirty'' (it passes, and devices fetch the table anew).';
+    END IF;
+    IF 0 IN (length(bucket), length(bucket_prefix), length(null_owner_bucket))
+       OR greatest(octet_length(bucket), octet_length(bucket_prefix), octet_length(null_owner_bucket)) > 512 THEN
+        RAISE EXCEPTION 'a bucket name or prefix has 1 to 512 bytes' USING ERRCODE = 'TD006', HINT = 'Give another name.';
+    END IF;
+
+    SELECT n.nspname, c.relname
+      INTO v_wanted.table_schema, v_wanted.table_name
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = table_name::oid;
+    v_wanted.relation := table_name;
+    v_wanted.owner_column := owner_column;
+    v_wanted.bucket := bucket;
+    v_wanted.null_owner_bucket := null_owner_bucket;
+    v_wanted.deleted_at_column := deleted_at_column;
+    v_wanted.on_capture_error := on_capture_error;
+    v_wanted.exclude_columns := coalesce(exclude_columns, '{}');
+    v_wanted.all_columns := sync_columns IS NULL;
+    v_wanted.key_columns := key_columns;
+    v_wanted.sync_columns := sync_columns;
+    IF owner_column IS NOT NULL THEN
+        v_wanted.bucket_prefix := bucket_prefix;
+    END IF;
+    IF bucket_function IS NOT NULL THEN
+        v_wanted.bucket_function := tide.resolve_bucket_function(table_name, bucket_function);
+    END IF;
+    RETURN QUERY SELECT tide.apply_registration(v_wanted, NULL, dry_run);
+END;
+$$;
+COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, boolean) IS
+'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.refresh(table_name regclass, missed_changes boolean DEFAULT false)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := tide.registered_table(table_name);
+    v_wanted tide.synced_table := v_table;
+BEGIN
+    -- Devices know the table and its columns by the names of now.
+    SELECT n.nspname, c.relname
+      INTO v_wanted.table_schema, v_wanted.table_name
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = table_name::oid;
+    v_wanted.key_columns := tide.current_names(v_table.table_id, v_table.key_columns);
+    v_wanted.sync_columns := tide.current_names(v_table.table_id, v_table.sync_columns);
+    v_wanted.exclude_columns := ARRAY(
+        SELECT e FROM unnest(v_table.exclude_columns) AS e
+         WHERE e IN (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = table_name AND NOT a.attisdropped));
+    v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
+    v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
+    IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
+       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
+        PERFORM tide.row_expressions(v_table.table_id, 'n');
+    END IF;
+    RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
+    IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
+        PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');
+        RETURN NEXT 'the next seal reads the table (refreshed)';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.refresh(regclass, boolean) IS
+'Brings capture in step with a table that was altered, takes in its new columns and partitions, mends its triggers, and has the next seal send the table anew. missed_changes => true also makes devices drop rows whose deletion capture did not see. Raises TD001 to TD009, TD011, TD012.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.take_back(statement text, table_id integer)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Another table of the same schema still needs it, and takes over the duty.
+    IF statement ~ '^GRANT USAGE' THEN
+        UPDATE tide.synced_table AS s
+           SET granted = array_append(s.granted, statement)
+         WHERE s.table_id = (SELECT o.table_id
+                               FROM tide.synced_table AS o JOIN pg_class AS c ON c.oid = o.relation
+                              WHERE o.unregistered_at IS NULL AND o.table_id <> take_back.table_id
+                                AND statement = format('GRANT USAGE ON SCHEMA %s TO tide_owner', c.relnamespace::regnamespace)
+                              LIMIT 1);
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    EXECUTE CASE
+                WHEN statement ~ '^GRANT' THEN regexp_replace(statement, '^GRANT (.*) TO tide_owner$', 'REVOKE \1 FROM tide_owner')
+                ELSE regexp_replace(statement, '^CREATE (POLICY tide_owner_reads ON .*) FOR SELECT TO tide_owner USING \(true\)$', 'DROP \1')
+            END;
+EXCEPTION
+    -- The table, schema or partition is gone, or was renamed and its grant taken back by hand.
+    WHEN undefined_table OR invalid_schema_name OR undefined_object THEN
+        RAISE NOTICE 'could not take back: %', statement USING DETAIL = sqlerrm;
+END;
+$$;
+COMMENT ON FUNCTION tide.take_back(text, integer) IS 'Undoes one statement of tide.missing_grants. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.unregister_table(table_name regclass)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := tide.registered_table(table_name);
+    v_trigger record;
+    v_grant   text;
+BEGIN
+    LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    -- Also on partitions that were detached meanwhile.
+    FOR v_trigger IN
+        SELECT t.tgrelid::regclass AS relation, t.tgname AS name
+          FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+         WHERE p.pronamespace = 'tide'::regnamespace
+           AND NOT t.tgisinternal
+           AND (p.proname ~ format('^capture_%s_', v_table.table_id)
+                OR p.proname = 'draw_order' AND t.tgrelid = ANY (v_table.partitions || v_table.relation))
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', v_trigger.name, v_trigger.relation);
+    END LOOP;
+    EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
+               FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
+    UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
+
+    FOREACH v_grant IN ARRAY v_table.granted LOOP
+        PERFORM tide.take_back(v_grant, v_table.table_id);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.unregister_table(regclass) IS 'Stops capturing a table and takes back every trigger, grant and policy that registering it made. The log keeps what it has. Raises TD007, TD008, TD009.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.pause()
+    RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE tide.setting SET paused_at = now() WHERE paused_at IS NULL;
+    SELECT tide.write_capture_functions(s.table_id) FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL;
+    SELECT;
+$$;
+COMMENT ON FUNCTION tide.pause() IS 'Stops all capture, without a lock on any table. Writes go on unseen until tide.resume(); devices then take a snapshot.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.resume()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE tide.setting SET paused_at = NULL WHERE paused_at IS NOT NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    -- The lock lets writers that still do not capture finish: the seal must see all they did.
+    PERFORM tide.lock_briefly(s.relation, 'SHARE ROW EXCLUSIVE'),
+            tide.write_capture_functions(s.table_id),
+            tide.mark_table(s.table_id, '!', 'resumed')
+       FROM (SELECT t.* FROM tide.synced_table AS t JOIN pg_class AS c ON c.oid = t.relation
+              WHERE t.unregistered_at IS NULL ORDER BY t.table_id) AS s;
+END;
+$$;
+COMMENT ON FUNCTION tide.resume() IS 'Starts capture again after tide.pause(), and has the next seal send devices to a snapshot of what changed meanwhile. Raises TD007, TD008.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Ranges between transactions that still run, and not one range over all: a bulk load that is open
+-- for an hour must not have its rows looked at by every seal of that hour.
+CREATE OR REPLACE FUNCTION tide.sealable_ranges(previous pg_snapshot, OUT above xid8, OUT below xid8)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT e.xid, lead(e.xid) OVER (ORDER BY e.xid)
+      FROM (SELECT (pg_snapshot_xmax(previous)::text::bigint - 1)::text::xid8
+             UNION ALL
+            SELECT x FROM pg_snapshot_xip(pg_current_snapshot()) AS x WHERE x >= pg_snapshot_xmax(previous)
+             UNION ALL
+            SELECT pg_snapshot_xmax(pg_current_snapshot()) WHERE pg_snapshot_xmax(pg_current_snapshot()) >= pg_snapshot_xmax(previous)) AS e (xid)
+     UNION ALL
+    SELECT (x::text::bigint - 1)::text::xid8, (x::text::bigint + 1)::text::xid8
+      FROM pg_snapshot_xip(previous) AS x
+     WHERE pg_visible_in_snapshot(x, pg_current_snapshot());
+$$;
+COMMENT ON FUNCTION tide.sealable_ranges(pg_snapshot) IS 'Open ranges of transaction ids that ended since a snapshot, by the snapshot of the calling statement. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_listing(snap pg_snapshot, xid xid8)
+    RETURNS pg_snapshot
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+               WHEN xid >= pg_snapshot_xmax(snap) OR NOT pg_visible_in_snapshot(xid, snap) THEN snap
+               ELSE (SELECT format('%s:%s:%s', least(snapshot_listing.xid, pg_snapshot_xmin(snap)), pg_snapshot_xmax(snap), string_agg(x.xid::text, ',' ORDER BY x.xid))::pg_snapshot
+                       FROM (SELECT pg_snapshot_xip(snap) UNION SELECT snapshot_listing.xid) AS x (xid))
+           END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_listing(pg_snapshot, xid8) IS 'The snapshot with one more transaction listed as in progress: a snapshot never lists its own. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What a seal must do for tables that are to be read: runs on the snapshot of the statement that
+-- calls it, which is the seal's (that is why it is STABLE and a function).
+CREATE OR REPLACE FUNCTION tide.adoption(
+    table_ids integer[], ops text[],
+    OUT table_id integer, OUT bucket_id text, OUT row_key text, OUT payload json, OUT error text
+)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off
+    SET jit = off
+AS $$
+DECLARE
+    v_max      bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);
+    v_known    boolean := EXISTS (SELECT FROM tide.bucket_floor);
+    v_relation regclass;
+    v_rows     bigint;
+    n          record;
+BEGIN
+    FOR v_index IN 1 .. coalesce(cardinality(table_ids), 0) LOOP
+        table_id := table_ids[v_index];
+        v_relation := (SELECT s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
+                        WHERE s.table_id = table_ids[v_index] AND s.unregistered_at IS NULL);
+        -- Dropped or unregistered since: there is nothing to read.
+        CONTINUE WHEN v_relation IS NULL;
+        -- A table that cannot be read, or a rule that raises, must not stop the log of all others.
+        BEGIN
+            PERFORM tide.assert_readable(v_relation);
+            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'n');
+            -- No device has anything yet, or it must drop rows that nobody can list: only the buckets count.
+            v_rows := v_max + 1;
+            IF v_known AND ops[v_index] = 'A' THEN
+                EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS n LIMIT %s) AS few', v_relation, v_max + 1) INTO v_rows;
+            END IF;
+            RETURN QUERY EXECUTE CASE
+                WHEN v_rows <= v_max THEN
+                    format('SELECT %s, u.bucket_id, %s, %s, NULL FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)',
+                           table_id, n.row_key, n.payload, v_relation, n.buckets)
+                ELSE
+                    format('SELECT %s, d.bucket_id, NULL, NULL::json, NULL FROM (SELECT DISTINCT u.bucket_id FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)) AS d',
+                           table_id, v_relation, n.buckets)
+                END;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF sqlstate LIKE '40%' OR sqlstate LIKE '57%' THEN
+                    RAISE;
+                END IF;
+                error := format('%s (%s)', sqlerrm, sqlstate);
+                RETURN NEXT;
+                error := NULL;
+        END;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.adoption(integer[], text[]) IS 'Buckets that hold rows of these tables and, where the table is small enough, the rows; a row with error where a table could not be read. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Steps are prefixes by the transactions' largest change_id, so a step never comes before one it
+-- depends on. All steps but the last seal what the first one saw, under its snapshot; the last one
+-- (step IS NULL) catches up with the present and is an ordinary seal again.
+CREATE OR REPLACE FUNCTION tide.seal_step(
+    complete tide.seal_log, previous tide.seal_log, drawn bigint,
+    OUT step xid8[], OUT cut bigint, OUT snap pg_snapshot
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_max  bigint := (SELECT s.seal_max_changes FROM tide.setting AS s);
+    v_from bigint := previous.cut_change_id;
+BEGIN
+    cut := coalesce(v_from, complete.last_change_id);
+    WHILE step IS NULL AND cut IS NOT NULL LOOP
+        cut := cut + v_max;
+        IF cut >= drawn THEN
+            cut := NULL;
+        ELSE
+            SELECT array_agg(x.xid), coalesce(CASE WHEN v_from IS NOT NULL THEN previous.snap END, pg_current_snapshot())
+              INTO step, snap
+              FROM (SELECT DISTINCT c.xid
+                      FROM tide.sealable_ranges(complete.snap) AS r
+                      JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
+                     WHERE c.change_id > coalesce(v_from, 0) AND c.change_id <= cut) AS x
+             WHERE (v_from IS NULL OR pg_visible_in_snapshot(x.xid, previous.snap))
+               AND (SELECT max(l.change_id) FROM tide.change_log AS l WHERE l.xid = x.xid) <= cut;
+        END IF;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.seal_step(tide.seal_log, tide.seal_log, bigint) IS 'Transactions of the next step of a long seal, NULL for the last one. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One statement does the sealing, so that what it takes, reads and records is one snapshot, also
+-- under READ COMMITTED. The stages of it, in order:
+--   fresh      changes whose transaction the previous seal did not see, and this statement does
+--   net        per transaction and key: where the row was before, where it is after, the last image
+--   entry      per bucket: what that is for the bucket (came, stayed, left)
+--   part       per transaction and bucket, the list of changes
+--   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
+-- Tables to be read (adoption, missed changes) come last, in one bundle after all others.
+CREATE OR REPLACE FUNCTION tide.seal()
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    -- The plan must suit one change and a million: no nested loop over either, nothing planned anew.
+    SET plan_cache_mode = force_generic_plan
+    SET enable_nestloop = off
+    SET enable_seqscan = off
+    SET jit = off
+    SET work_mem = '64MB'
+AS $$
+DECLARE
+    v_previous tide.seal_log;
+    v_complete tide.seal_log;
+    v_drawn    bigint;
+    v_own      xid8;
+    v_step     xid8[];
+    v_cut      bigint;
+    v_snap     pg_snapshot;
+    v_now      timestamptz;
+    v_last     bigint;
+BEGIN
+    -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
+    LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
+    SELECT * INTO v_previous FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1;
+    v_own := pg_current_xact_id_if_assigned();
+    IF EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = v_own) THEN
+        RAISE EXCEPTION 'this transaction has captured changes and cannot seal'
+            USING ERRCODE = 'TD010', HINT = 'Commit first: only committed changes are sealed.';
+    END IF;
+    IF pg_snapshot_xmax(v_previous.snap) > pg_snapshot_xmax(pg_current_snapshot()) THEN
+        RAISE EXCEPTION 'the log comes from a server with other transaction ids'
+            USING ERRCODE = 'TD016',
+                  DETAIL  = format('The last seal saw transaction %s, this server has only reached %s.', pg_snapshot_xmax(v_previous.snap), pg_snapshot_xmax(pg_current_snapshot())),
+                  HINT    = 'A dump was restored. Begin a new history: uninstall pgtide, install it again and register the tables.';
+    END IF;
+
+    v_complete := v_previous;
+    IF v_previous.cut_change_id IS NOT NULL THEN
+        SELECT * INTO v_complete FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
+    END IF;
+    IF NOT EXISTS (SELECT FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below) THEN
+        RETURN v_previous.last_bundle_id;
+    END IF;
+    SELECT s.last_value INTO v_drawn FROM tide.change_id AS s;
+    v_now := clock_timestamp();
+    IF v_previous.cut_change_id IS NOT NULL
+       OR v_drawn - v_previous.last_change_id > (SELECT s.seal_max_changes FROM tide.setting AS s) THEN
+        SELECT t.step, t.cut, t.snap INTO v_step, v_cut, v_snap FROM tide.seal_step(v_complete, v_previous, v_drawn) AS t;
+    END IF;
+
+    WITH fresh AS MATERIALIZED (
+        SELECT c.xid, c.change_id, c.order_id, c.table_id, c.op, c.key_hash, c.row_key, c.buckets, c.old_buckets,
+               coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note
+          FROM (SELECT l.* FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
+                 WHERE v_step IS NULL AND v_previous.cut_change_id IS NULL
+                 UNION ALL
+                -- A step of a long seal.
+                SELECT l.* FROM tide.change_log AS l WHERE l.xid = ANY (v_step)
+                 UNION ALL
+                -- Its last step: what ends beyond the last cut, and what the first step did not see yet.
+                SELECT l.*
+                  FROM tide.change_log AS l
+                 WHERE v_step IS NULL AND v_previous.cut_change_id IS NOT NULL
+                   AND l.xid = ANY (ARRAY(
+                           SELECT k.xid FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
+                            WHERE k.change_id > v_previous.cut_change_id
+                            UNION
+                           SELECT k.xid FROM tide.sealable_ranges(v_previous.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below))
+               ) AS c
+    ), repeated AS MATERIALIZED (
+        -- By hash first: a key that changed twice in one transaction is rare.
+        SELECT f.xid, f.key_hash FROM fresh AS f WHERE f.key_hash IS NOT NULL GROUP BY f.xid, f.key_hash HAVING count(*) > 1
+    ), several AS MATERIALIZED (
+        SELECT f.*,
+               row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY coalesce(f.order_id, f.change_id), f.change_id) AS nth,
+               row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY f.change_id DESC) AS nth_from_last,
+               min(f.change_id) OVER (PARTITION BY f.xid, f.table_id, f.row_key) AS first_id
+          FROM fresh AS f JOIN repeated AS r ON r.xid = f.xid AND r.key_hash = f.key_hash
+    ), net AS (
+        SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes
+          FROM fresh AS f
+         WHERE f.key_hash IS NOT NULL
+           AND NOT EXISTS (SELECT FROM repeated AS r WHERE r.xid = f.xid AND r.key_hash = f.key_hash)
+         UNION ALL
+        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes
+          FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
+         WHERE l.nth_from_last = 1 AND b.nth = 1
+    ), entry AS (
+        SELECT a.xid, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
+          FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
+         UNION ALL
+        SELECT b.xid, b.bucket_id, b.change_id, b.first_id, 'D'::"char", 0
+          FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) COLLATE "C" AS bucket_id FROM net AS n) AS b
+         WHERE b.bucket_id = ANY (b.after) IS NOT TRUE
+    ), part AS MATERIALIZED (
+        SELECT e.xid, e.bucket_id, array_agg(e.change_id) AS changes, array_agg(e.op) AS ops, sum(e.bytes)::bigint AS bytes,
+               min(e.change_id) AS min_change_id, max(e.change_id) AS max_change_id
+          FROM (SELECT * FROM entry ORDER BY xid, bucket_id, first_id) AS e
+         GROUP BY e.xid, e.bucket_id
+    ), bundle AS MATERIALIZED (
+        SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
+               (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
+               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label
+          FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
+                       (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
+                  FROM fresh AS f GROUP BY f.xid) AS t
+         WHERE t.xid IN (SELECT p.xid FROM part AS p)
+    ), mark AS MATERIALIZED (
+        SELECT f.table_id, CASE WHEN bool_or(f.op = '!') THEN '!' ELSE 'A' END AS op, max(f.xid) AS xid,
+               array_agg(f.note) FILTER (WHERE f.op = '!') AS notes, string_agg(DISTINCT f.note ->> 'reason', ', ') AS reason
+          FROM fresh AS f WHERE f.op IN ('A', '!') GROUP BY f.table_id
+    ), reading AS MATERIALIZED (
+        SELECT a.table_id, a.bucket_id COLLATE "C" AS bucket_id, a.row_key, a.payload, a.error
+          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m) AS m
+         CROSS JOIN LATERAL tide.adoption(m.ids, m.ops) AS a
+         WHERE m.ids IS NOT NULL
+    ), image AS MATERIALIZED (
+        SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
+    ), reset AS MATERIALIZED (
+        -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
+        SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
+         UNION
+        SELECT b.bucket_id
+          FROM mark AS m
+         CROSS JOIN LATERAL unnest(m.notes) AS n (note)
+         CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
+          JOIN tide.bucket_floor AS b
+            ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
+    ), adopted AS MATERIALIZED (
+        SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
+    ), image_row AS MATERIALIZED (
+        SELECT i.table_id, i.row_key, (array_agg(i.payload))[1] AS payload, array_agg(i.bucket_id) AS buckets, nextval('tide.change_id') AS change_id
+          FROM image AS i
+         WHERE i.row_key IS NOT NULL
+           AND i.bucket_id NOT IN (SELECT a.bucket_id FROM adopted AS a)
+           AND i.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)
+         GROUP BY i.table_id, i.row_key
+         ORDER BY i.table_id, i.row_key
+    ), adopting AS MATERIALIZED (
+        SELECT v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1 AS bundle_id, max(m.xid) AS xid FROM mark AS m
+    ), written AS (
+        INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, payload)
+        SELECT i.change_id, a.xid, i.table_id, 'A', i.row_key, hashtextextended(i.row_key, i.table_id), i.buckets, i.payload
+          FROM image_row AS i CROSS JOIN adopting AS a
+    ), everything AS MATERIALIZED (
+        SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
+               b.source_id, b.source_bundle_id, b.user_id, b.label
+          FROM part AS p JOIN bundle AS b ON b.xid = p.xid
+         UNION ALL
+        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg('I'::"char"), sum(octet_length(i.payload::text)),
+               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption'
+          FROM (SELECT r.change_id, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
+         GROUP BY a.xid, a.bundle_id, i.bucket_id
+         UNION ALL
+        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset'
+          FROM reset AS r CROSS JOIN adopting AS a
+    ), head AS MATERIALIZED (
+        SELECT d.bucket_id, l.bundle_seq, f.floor_seq, a.bucket_id IS NOT NULL AS adopted,
+               coalesce(l.bundle_seq, f.floor_seq, CASE WHEN a.bucket_id IS NOT NULL THEN 1 ELSE 0 END) AS head_seq
+          FROM (SELECT e.bucket_id FROM everything AS e UNION SELECT a.bucket_id FROM adopted AS a) AS d
+          LEFT JOIN adopted AS a ON a.bucket_id = d.bucket_id
+          LEFT JOIN LATERAL (SELECT b.bundle_seq FROM tide.bundle_log AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
+          LEFT JOIN LATERAL (SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true
+    ), numbered AS MATERIALIZED (
+        SELECT e.*, h.head_seq + row_number() OVER (PARTITION BY e.bucket_id ORDER BY e.bundle_id) AS bundle_seq
+          FROM everything AS e JOIN head AS h ON h.bucket_id = e.bucket_id
+    ), logged AS (
+        INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
+                                     bucket_id, changes, ops, source_id, user_id, label)
+        SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
+               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label
+          FROM numbered AS n
+         ORDER BY n.bundle_id, n.bucket_id
+    ), floors AS (
+        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, reason)
+        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
+          FROM head AS h CROSS JOIN adopting AS a WHERE h.floor_seq IS NULL
+         UNION ALL
+        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
+    ), adoptions AS (
+        INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
+        SELECT m.table_id, v_previous.seal_id + 1, m.reason, (SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), v_now
+          FROM mark AS m
+    )
+    INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, sealed_at)
+    SELECT v_previous.seal_id + 1,
+           -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
+           v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + (SELECT count(*) FROM adopting AS a WHERE a.xid IS NOT NULL),
+           coalesce(v_cut, v_drawn),
+           CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
+           v_cut, v_now
+        -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
+        ON CONFLICT DO NOTHING
+    RETURNING last_bundle_id INTO v_last;
+    RETURN v_last;
+END;
+$$;
+COMMENT ON FUNCTION tide.seal() IS
+'Gives every transaction that committed since the last seal its place in the log, and returns the last bundle_id. Writes nothing when there is nothing. Many may call it, one runs. Raises TD010, TD016, TD011; 40001 when another seal came first in a REPEATABLE READ transaction.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_origin(source text, source_bundle_id bigint, label text DEFAULT NULL)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF source IS NULL OR source = '' OR octet_length(source) > 512 OR source_bundle_id IS NULL OR source_bundle_id <= 0 OR octet_length(label) > 512 THEN
+        RAISE EXCEPTION 'origin is not valid'
+            USING ERRCODE = 'TD017',
+                  DETAIL  = 'A source has 1 to 512 bytes, its number is positive, a label has at most 512 bytes.',
+                  HINT    = 'Number the transactions of a source 1, 2, 3 ...';
+    END IF;
+    INSERT INTO tide.change_log (table_id, op, payload)
+    VALUES (0, 'O', json_build_object('source', source, 'source_bundle_id', source_bundle_id, 'label', label,
+                                      'user', nullif(current_setting('app.user_id', true), '')));
+END;
+$$;
+COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of the current transaction, its number there, and a label; they appear on its bundle together with app.user_id. The last call counts. Raises TD017.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.head()
+    RETURNS bigint
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
+$$;
+COMMENT ON FUNCTION tide.head() IS 'Last bundle_id that may be read: that of the newest seal that is complete.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.position_of(xid xid8)
+    RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_low   bigint;
+    v_high  bigint;
+    v_seal  tide.seal_log;
+    v_found bigint;
+BEGIN
+    SELECT min(s.seal_id), max(s.seal_id) INTO v_low, v_high FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL;
+    -- The first seal whose snapshot shows the transaction: once shown, always shown.
+    WHILE v_low < v_high LOOP
+        SELECT * INTO v_seal FROM tide.seal_log AS s
+         WHERE s.seal_id >= (v_low + v_high) / 2 AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+        IF pg_visible_in_snapshot(xid, v_seal.snap) THEN
+            v_high := CASE WHEN v_seal.seal_id < v_high THEN v_seal.seal_id ELSE (v_low + v_high) / 2 END;
+        ELSE
+            v_low := v_seal.seal_id + 1;
+        END IF;
+    END LOOP;
+    SELECT * INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= v_high AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+    IF NOT pg_visible_in_snapshot(xid, v_seal.snap) THEN
+        IF pg_xact_status(xid) = 'aborted' THEN
+            RAISE EXCEPTION 'transaction % was rolled back', xid USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
+        END IF;
+        RETURN NULL;
+    END IF;
+    SELECT max(b.bundle_id) INTO v_found
+      FROM tide.bundle_log AS b
+     WHERE b.xid = position_of.xid
+       AND b.bundle_id <= v_seal.last_bundle_id
+       AND b.bundle_id > coalesce((SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.seal_id < v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1), 0);
+    RETURN coalesce(v_found, v_seal.last_bundle_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.position_of(xid8) IS
+'bundle_id of a transaction: who has applied that has its changes. NULL until it is sealed; for a transaction that left nothing in any bucket, the last bundle_id of the seal that saw it. Raises TD019 for one that was rolled back.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.bucket_position(bucket_id text, OUT floor_seq bigint, OUT head_seq bigint)
+    RETURNS record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(f.floor_seq, 0), greatest(coalesce(l.bundle_seq, 0), coalesce(f.floor_seq, 0))
+      FROM (SELECT) AS one
+      LEFT JOIN LATERAL (
+               SELECT b.bundle_seq
+                 FROM tide.bundle_log AS b
+                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= tide.head()
+                ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
+      LEFT JOIN LATERAL (
+               SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = bucket_position.bucket_id
+                ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true;
+$$;
+COMMENT ON FUNCTION tide.bucket_position(text) IS 'Floor and head of a bucket: a reader at any position between them misses nothing by reading on.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.check_page(max_bundles integer, max_bytes bigint)
+    RETURNS void
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF max_bundles IS NULL OR max_bundles NOT BETWEEN 1 AND 100000 OR max_bytes IS NULL OR max_bytes < 1 THEN
+        RAISE EXCEPTION 'page size is not valid'
+            USING ERRCODE = 'TD018',
+                  DETAIL  = format('max_bundles is %s, max_bytes %s.', coalesce(max_bundles::text, 'NULL'), coalesce(max_bytes::text, 'NULL')),
+                  HINT    = 'max_bundles is 1 to 100000, max_bytes at least 1.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the bounds of a page make sense. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
+-- no change is read that is not returned. Change by change the join is by the key of change_log.
+CREATE OR REPLACE FUNCTION tide.pull(
+    bucket_id         text,
+    after_bundle_seq  bigint  DEFAULT 0,
+    max_bundles       integer DEFAULT 1000,
+    max_bytes         bigint  DEFAULT 8388608,
+    target_bundle_seq bigint  DEFAULT NULL
+)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_position record;
+    v_bucket   text COLLATE "C" := bucket_id;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT * INTO v_position FROM tide.bucket_position(v_bucket);
+    IF after_bundle_seq IS NULL OR after_bundle_seq < v_position.floor_seq OR after_bundle_seq > v_position.head_seq THEN
+        RAISE EXCEPTION 'bundles after position % of bucket % are not in the log', coalesce(after_bundle_seq::text, 'NULL'), v_bucket
+            USING ERRCODE = 'TD014',
+                  DETAIL  = format('Its log goes from %s to %s.', v_position.floor_seq, v_position.head_seq),
+                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
+    END IF;
+    RETURN QUERY
+    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, e.nth - 1, s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN e.op <> 'D' THEN c.payload END,
+           b.source_id, b.source_bundle_id, b.sealed_at
+      FROM (SELECT p.bundle_id, p.bundle_seq, ARRAY[p.bucket_id::text] AS bucket_ids, p.xid, p.min_change_id, p.max_change_id, p.changes, p.ops,
+                   coalesce(p.source_id, 'server') AS source_id, coalesce(p.source_bundle_id, p.bundle_id) AS source_bundle_id, p.sealed_at,
+                   p.bytes_before
+              FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                      FROM tide.bundle_log AS l
+                     WHERE l.bucket_id = v_bucket
+                       AND l.bundle_seq > after_bundle_seq
+                       AND l.bundle_seq <= least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq)
+                     ORDER BY l.bundle_seq
+                     LIMIT max_bundles) AS p
+             WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
+     CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
+      JOIN tide.change_log AS c
+        ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     ORDER BY b.bundle_seq, e.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
+'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- First which bundles: from bundle_log alone, at most a page of each bucket. Then what they hold for
+-- all the buckets together: a row that leaves one of them and stays in another is an update.
+CREATE OR REPLACE FUNCTION tide.pull(
+    buckets          text[],
+    after_bundle_id  bigint  DEFAULT 0,
+    max_bundles      integer DEFAULT 1000,
+    max_bytes        bigint  DEFAULT 8388608,
+    target_bundle_id bigint  DEFAULT NULL
+)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_buckets text[] COLLATE "C" := ARRAY(SELECT DISTINCT b FROM unnest(buckets) AS b);
+    v_head    bigint := tide.head();
+    v_target  bigint := least(coalesce(nullif(target_bundle_id, 0), v_head), v_head);
+    v_lost    text;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT string_agg(format('%s (from %s)', f.bucket_id, f.floor_bundle_id), ', ')
+      INTO v_lost
+      FROM (SELECT u.bucket_id, n.floor_bundle_id
+              FROM unnest(v_buckets) AS u (bucket_id)
+             CROSS JOIN LATERAL (
+                       SELECT b.floor_bundle_id, b.reason FROM tide.bucket_floor AS b
+                        WHERE b.bucket_id = u.bucket_id ORDER BY b.floor_seq DESC LIMIT 1) AS n
+             WHERE n.reason <> 'born' AND n.floor_bundle_id > after_bundle_id
+             ORDER BY u.bucket_id LIMIT 10) AS f;
+    IF v_lost IS NOT NULL OR after_bundle_id IS NULL OR after_bundle_id > v_head THEN
+        RAISE EXCEPTION 'bundles after position % are not in the log for every bucket', coalesce(after_bundle_id::text, 'NULL')
+            USING ERRCODE = 'TD014',
+                  DETAIL  = coalesce('Missing: ' || v_lost || '.', format('The log ends at %s.', v_head)),
+                  HINT    = 'Take a snapshot of these buckets, and go on from its position.';
+    END IF;
+    RETURN QUERY
+    WITH candidate AS MATERIALIZED (
+        SELECT k.bundle_id, sum(k.byte_count)::bigint AS byte_count
+          FROM unnest(v_buckets) AS u (bucket_id)
+         CROSS JOIN LATERAL (
+                   SELECT l.bundle_id, l.byte_count
+                     FROM tide.bundle_log AS l
+                    WHERE l.bucket_id = u.bucket_id AND l.bundle_id > after_bundle_id AND l.bundle_id <= v_target
+                    ORDER BY l.bundle_id LIMIT max_bundles) AS k
+         GROUP BY k.bundle_id
+         ORDER BY k.bundle_id LIMIT max_bundles
+    ), page AS MATERIALIZED (
+        SELECT p.bundle_id
+          FROM (SELECT c.bundle_id, c.byte_count, sum(c.byte_count) OVER (ORDER BY c.bundle_id) - c.byte_count AS bytes_before FROM candidate AS c) AS p
+         WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes
+    ), part AS MATERIALIZED (
+        SELECT l.*
+          FROM page AS p
+          JOIN tide.bundle_log AS l ON l.bundle_id = p.bundle_id AND l.bucket_id = ANY (v_buckets)
+    ), entry AS (
+        SELECT p.bundle_id, p.xid, e.change_id, bool_or(e.op <> 'I') AS before, bool_or(e.op <> 'D') AS after,
+               array_agg(p.bucket_id::text ORDER BY p.bucket_id) FILTER (WHERE e.op <> 'D') AS holding,
+               array_agg(p.bucket_id::text ORDER BY p.bucket_id) AS touched,
+               min(p.source_id) AS source_id, min(p.source_bundle_id) AS source_bundle_id, min(p.sealed_at) AS sealed_at
+          FROM part AS p
+         CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
+         GROUP BY p.bundle_id, p.xid, e.change_id
+    )
+    SELECT e.bundle_id, NULL::bigint, coalesce(e.holding, e.touched),
+           row_number() OVER (PARTITION BY e.bundle_id ORDER BY e.change_id) - 1,
+           s.table_schema, s.table_name, c.row_key::json,
+           CASE WHEN e.before AND e.after THEN 'UPDATE' WHEN e.after THEN 'INSERT' ELSE 'DELETE' END,
+           CASE WHEN e.after THEN c.payload END,
+           coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
+      FROM entry AS e
+      JOIN tide.change_log AS c ON c.xid = e.xid AND c.change_id = e.change_id
+      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     ORDER BY e.bundle_id, e.change_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull(text[], bigint, integer, bigint, bigint) IS
+'Whole bundles over a set of buckets after a bundle_id, each once, in causal order, one row per change; bounded like the other form. Never writes. Raises TD014 when the log does not reach back to the position for every bucket, TD018.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.bundle_rows(
+    bucket            text,
+    seq               bigint,
+    after_row_ordinal bigint  DEFAULT -1,
+    max_rows          integer DEFAULT 1000
+)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_bundle tide.bundle_log;
+    v_first  bigint := after_row_ordinal + 2;
+    v_last   bigint := after_row_ordinal + 1 + max_rows;
+BEGIN
+    IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
+        RAISE EXCEPTION 'page of a bundle is not valid'
+            USING ERRCODE = 'TD018', HINT = 'max_rows is at least 1, after_row_ordinal at least -1.';
+    END IF;
+    SELECT l.* INTO v_bundle
+      FROM tide.bundle_log AS l
+     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id <= tide.head();
+    IF v_bundle.bundle_id IS NULL OR seq <= (tide.bucket_position(bucket)).floor_seq THEN
+        RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
+            USING ERRCODE = 'TD014',
+                  DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
+                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
+    END IF;
+    RETURN QUERY
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + e.nth, s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN e.op <> 'D' THEN c.payload END,
+           coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
+      FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
+      JOIN tide.change_log AS c ON c.xid = v_bundle.xid AND c.change_id = e.change_id
+      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     ORDER BY e.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer) IS
+'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Never writes. Raises TD014, TD018.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
+    RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
+    v_key   text COLLATE "C";
+BEGIN
+    IF v_table.table_id IS NULL THEN
+        v_table := tide.registered_table(table_name);
+    END IF;
+    -- Values may be given as JSON numbers or as text: the log has text.
+    SELECT '{' || string_agg(to_json(k.name)::text || ':' || to_json(key ->> k.name)::text, ',' ORDER BY k.ordinal) || '}'
+      INTO v_key
+      FROM unnest(v_table.key_columns) WITH ORDINALITY AS k (name, ordinal);
+    IF v_key IS NULL THEN
+        RAISE EXCEPTION 'key does not fit table %', table_name
+            USING ERRCODE = 'TD003',
+                  DETAIL  = format('Given: %s.', key),
+                  HINT    = format('Its key columns are: %s.', array_to_string(v_table.key_columns, ', '));
+    END IF;
+    RETURN QUERY
+    SELECT c.change_id, c.xid, b.bundle_id,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' ELSE 'READ' END,
+           c.buckets, c.old_buckets, c.payload,
+           CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
+      FROM tide.change_log AS c
+      LEFT JOIN LATERAL (
+               SELECT l.* FROM tide.bundle_log AS l
+                WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
+                LIMIT 1) AS b ON true
+     WHERE c.key_hash = hashtextextended(v_key, v_table.table_id) AND c.table_id = v_table.table_id AND c.row_key = v_key
+     ORDER BY c.change_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.row_history(regclass, jsonb) IS 'Everything the log holds about one row, oldest first: SELECT * FROM tide.row_history(''app.task'', ''{"id": 42}''). bundle_id is NULL while a change is not sealed. Raises TD003, TD009.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.bundles AS
+SELECT b.bundle_id, b.bucket_id, b.bundle_seq, b.xid, b.seal_id, cardinality(b.changes) AS change_count, b.byte_count,
+       coalesce(b.source_id, 'server') AS source_id, coalesce(b.source_bundle_id, b.bundle_id) AS source_bundle_id, b.user_id, b.label, b.sealed_at
+  FROM tide.bundle_log AS b
+ WHERE b.bundle_id <= tide.head();
+COMMENT ON VIEW tide.bundles IS 'Every sealed transaction, one row for each bucket it touched. A bundle of label reset has no changes: it stands for a snapshot that devices must take.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.changes AS
+SELECT b.bundle_id, b.bundle_seq, b.bucket_id, e.nth - 1 AS row_ordinal, s.table_schema, s.table_name, c.row_key::json AS key,
+       CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END AS op,
+       CASE WHEN e.op <> 'D' THEN c.payload END AS payload,
+       coalesce(b.source_id, 'server') AS source_id, coalesce(b.source_bundle_id, b.bundle_id) AS source_bundle_id, b.sealed_at,
+       c.change_id, b.xid
+  FROM tide.bundle_log AS b
+ CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
+  JOIN tide.change_log AS c
+    ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+  JOIN tide.synced_table AS s ON s.table_id = c.table_id
+ WHERE b.bundle_id <= tide.head();
+COMMENT ON VIEW tide.changes IS 'What devices get: one row per bundle, bucket and surviving change.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.tables AS
+SELECT s.table_id, s.relation, s.table_schema, s.table_name, s.key_columns, s.sync_columns, tide.describe_rule(s) AS rule, s.on_capture_error, s.registered_at
+  FROM tide.synced_table AS s
+ WHERE s.unregistered_at IS NULL;
+COMMENT ON VIEW tide.tables IS 'Registered tables, and the names by which devices know them.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.buckets AS
+SELECT k.bucket_id, p.floor_seq, p.head_seq, l.bundle_id AS last_bundle_id, l.sealed_at AS last_sealed_at, k.born_at
+  FROM (SELECT f.bucket_id, min(f.created_at) AS born_at FROM tide.bucket_floor AS f GROUP BY f.bucket_id) AS k
+ CROSS JOIN LATERAL tide.bucket_position(k.bucket_id) AS p
+  LEFT JOIN LATERAL (
+           SELECT b.bundle_id, b.sealed_at FROM tide.bundle_log AS b
+            WHERE b.bucket_id = k.bucket_id AND b.bundle_seq = p.head_seq AND b.bundle_id <= tide.head()) AS l ON true;
+COMMENT ON VIEW tide.buckets IS 'Every bucket, from where and up to where its log can be read.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.lag AS
+SELECT (SELECT count(*) FROM tide.sealable_ranges(c.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below) AS unsealed_changes,
+       clock_timestamp() - s.sealed_at AS since_last_seal,
+       s.cut_change_id IS NOT NULL AS seal_in_progress,
+       (SELECT min(x) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS oldest_open_xid,
+       (SELECT min(a.xact_start) FROM pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()) AS oldest_open_since
+  FROM (SELECT * FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1) AS s
+ CROSS JOIN LATERAL (SELECT * FROM tide.seal_log AS l WHERE l.cut_change_id IS NULL ORDER BY l.seal_id DESC LIMIT 1) AS c;
+COMMENT ON VIEW tide.lag IS 'What is committed but not sealed yet. A transaction that is still open delays only its own changes.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Attaching beside a DEFAULT partition makes PostgreSQL look through that partition under an
+-- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. The
+-- new range begins above everything that was drawn, so that such a CHECK holds.
+CREATE OR REPLACE FUNCTION tide.add_partitions(log regclass, column_name name, reached bigint, size bigint, ahead integer)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '150ms'
+AS $$
+DECLARE
+    v_log     name := (SELECT c.relname FROM pg_class AS c WHERE c.oid = log);
+    v_default text := format('tide.%I', v_log || '_default');
+    v_end     bigint;
+    v_from    bigint;
+    v_new     name;
+BEGIN
+    LOOP
+        SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
+          INTO v_end
+          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent = log;
+        EXIT WHEN v_end >= reached + ahead * size;
+        -- Nobody maintained for long, and rows lie in the DEFAULT partition: leave them a range they stay in.
+        v_from := CASE WHEN v_end > reached THEN v_end ELSE reached + size END;
+        v_new := format('%s_from_%s', v_log, v_from);
+        BEGIN
+            EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
+                v_new, log, column_name, v_from, v_from + size);
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS tide_range', v_default);
+            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT tide_range CHECK (%I < %s) NOT VALID', v_default, column_name, v_from);
+            EXECUTE format('ALTER TABLE %s VALIDATE CONSTRAINT tide_range', v_default);
+            EXECUTE format('ALTER TABLE %s ATTACH PARTITION tide.%I FOR VALUES FROM (%s) TO (%s)', log, v_new, v_from, v_from + size);
+            EXECUTE format('ALTER TABLE tide.%I DROP CONSTRAINT tide_range', v_new);
+            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT tide_range', v_default);
+            EXECUTE format('ALTER TABLE tide.%I OWNER TO tide_owner', v_new);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                RETURN NEXT format('could not add %s now: a reader holds the log; try again', v_new);
+                EXIT;
+        END;
+        RETURN NEXT format('added %s for %s from %s', v_new, column_name, v_from);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.add_partitions(regclass, name, bigint, bigint, integer) IS 'Adds partitions to a log until enough of them are empty, without making writers wait. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.maintain()
+    RETURNS SETOF text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_table   record;
+BEGIN
+    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', (SELECT s.last_value FROM tide.change_id AS s), v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', (SELECT l.last_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1), v_setting.bundle_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', (SELECT max(l.seal_id) FROM tide.seal_log AS l), v_setting.seal_partition_rows, v_setting.partitions_ahead);
+
+    -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
+    FOR v_table IN
+        SELECT s.table_id, s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
+    LOOP
+        BEGIN
+            IF tide.write_capture_functions(v_table.table_id) THEN
+                RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
+            END IF;
+        EXCEPTION
+            WHEN SQLSTATE 'TD012' THEN
+                RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
+        END;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs and capture functions in step with altered tables; says what it did. To be called now and then, by the runtime, pg_cron or a DBA.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.check()
+    RETURNS TABLE (severity text, table_name text, finding text, detail text, remedy text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH synced AS (
+        SELECT s.*, c.oid AS existing, c.relname AS name_now, n.nspname AS schema_now, s.relation::text AS named,
+               format('SELECT tide.refresh(%L)', s.relation) AS refresh,
+               format('SELECT tide.refresh(%L, missed_changes => true)', s.relation) AS reread
+          FROM tide.synced_table AS s
+          LEFT JOIN pg_class AS c ON c.oid = s.relation
+          LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE s.unregistered_at IS NULL
+    ), alive AS (
+        SELECT * FROM synced WHERE existing IS NOT NULL
+    )
+    SELECT 'warning', format('%I.%I', s.table_schema, s.table_name), 'the table was dropped',
+           'Devices keep its rows.', format('UPDATE tide.synced_table SET unregistered_at = now() WHERE table_id = %s', s.table_id)
+      FROM synced AS s WHERE s.existing IS NULL
+     UNION ALL
+    SELECT 'error', s.named, 'changes cannot be captured', tide.registration_problem(s.relation), 'Mend what is said, then: ' || s.reread
+      FROM alive AS s WHERE tide.registration_problem(s.relation) IS NOT NULL
+     UNION ALL
+    SELECT CASE WHEN f.problem = 'superfluous' THEN 'notice' ELSE 'error' END, s.named, format('capture trigger %s is %s on %s', f.trigger_name, f.problem, f.relation),
+           CASE WHEN f.problem = 'superfluous' THEN 'It only costs time.' ELSE 'Changes may have been missed: devices must fetch the table anew.' END, CASE WHEN f.problem = 'superfluous' THEN s.refresh ELSE s.reread END
+      FROM alive AS s CROSS JOIN LATERAL tide.trigger_findings(s.table_id) AS f
+     UNION ALL
+    SELECT 'error', s.named, 'partitions were detached', format('No longer part of it: %s. Devices keep their rows.', array_to_string(g.gone, ', ')), s.reread
+      FROM alive AS s
+     CROSS JOIN LATERAL (SELECT ARRAY(SELECT p::text FROM unnest(s.partitions) AS p EXCEPT SELECT t.relid::text FROM pg_partition_tree(s.relation) AS t)) AS g (gone)
+     WHERE cardinality(g.gone) > 0
+     UNION ALL
+    SELECT 'error', s.named, 'a column capture needs was dropped', format('Missing: %s.', array_to_string(g.gone, ', ')),
+           format('SELECT tide.register_table(%L, ...) with another rule or key', s.relation)
+      FROM alive AS s
+     CROSS JOIN LATERAL (SELECT ARRAY(SELECT n FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n WHERE n IS NOT NULL
+                                      EXCEPT SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c)) AS g (gone)
+     WHERE cardinality(g.gone) > 0
+     UNION ALL
+    SELECT 'warning', s.named, 'the table is not as it was registered',
+           concat_ws(' ',
+               'Renamed to ' || CASE WHEN (s.schema_now, s.name_now) IS DISTINCT FROM (s.table_schema, s.table_name) THEN format('%I.%I, devices know it as %I.%I.', s.schema_now, s.name_now, s.table_schema, s.table_name) END,
+               (SELECT format('Dropped: %s.', string_agg(n, ', ')) FROM unnest(s.sync_columns) AS n WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c) HAVING count(*) > 0),
+               (SELECT format('Renamed: %s.', string_agg(c.column_name || ' to ' || c.current_name, ', ')) FROM tide.synced_columns(s.table_id) AS c WHERE c.column_name <> c.current_name HAVING count(*) > 0),
+               (SELECT format('Added: %s.', string_agg(a.attname, ', '))
+                  FROM pg_attribute AS a
+                 WHERE s.all_columns AND a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped
+                   AND a.attname <> ALL (s.exclude_columns)
+                   AND a.attname NOT IN (SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c)
+                HAVING count(*) > 0)),
+           s.refresh
+      FROM alive AS s
+     WHERE (s.schema_now, s.name_now) IS DISTINCT FROM (s.table_schema, s.table_name)
+        OR tide.current_names(s.table_id, s.sync_columns) IS DISTINCT FROM s.sync_columns
+        OR s.all_columns AND EXISTS (
+               SELECT FROM pg_attribute AS a
+                WHERE a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped
+                  AND a.attname <> ALL (s.exclude_columns)
+                  AND a.attname NOT IN (SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c))
+     UNION ALL
+    SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture is right, but slower, until they are written anew.', 'SELECT tide.maintain()'
+      FROM alive AS s
+     WHERE EXISTS (
+               SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
+                 LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
+                WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e))
+       AND NOT EXISTS (
+               SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n
+                WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
+     UNION ALL
+    SELECT 'error', s.named, 'the key is no longer unique', format('No usable unique index on (%s).', array_to_string(s.key_columns, ', ')), 'Create it again, or register the table with other key_columns.'
+      FROM alive AS s
+     WHERE tide.key_index(s.relation, tide.current_names(s.table_id, s.key_columns)::name[]) IS NULL
+     UNION ALL
+    SELECT 'error', s.named, 'pgtide cannot read the table', p.problem, s.refresh
+      FROM alive AS s CROSS JOIN LATERAL (SELECT tide.read_problem(s.relation)) AS p (problem)
+     WHERE p.problem IS NOT NULL
+     UNION ALL
+    SELECT 'error', s.named, 'a seal could not read the table', format('%s; devices may lack rows.', l.error), s.reread
+      FROM alive AS s
+     CROSS JOIN LATERAL (SELECT a.error FROM tide.adoption_log AS a WHERE a.table_id = s.table_id ORDER BY a.seal_id DESC LIMIT 1) AS l
+     WHERE l.error IS NOT NULL
+     UNION ALL
+    SELECT 'error', NULL, 'capture is paused', format('Since %s; changes pass unseen.', s.paused_at), 'SELECT tide.resume()'
+      FROM tide.setting AS s WHERE s.paused_at IS NOT NULL
+     UNION ALL
+    SELECT 'error', NULL, 'sequence tide.change_id draws numbers ahead', format('Its CACHE is %s.', q.seqcache), 'ALTER SEQUENCE tide.change_id CACHE 1'
+      FROM pg_sequence AS q WHERE q.seqrelid = 'tide.change_id'::regclass AND (q.seqcache <> 1 OR q.seqincrement <> 1 OR q.seqcycle)
+     UNION ALL
+    SELECT 'warning', NULL, 'a log runs into its default partition', 'Partitions ahead are missing.', 'SELECT tide.maintain()'
+     WHERE EXISTS (SELECT FROM tide.change_log_default) OR EXISTS (SELECT FROM tide.bundle_log_default) OR EXISTS (SELECT FROM tide.seal_log_default)
+     UNION ALL
+    SELECT 'warning', NULL, 'a prepared transaction is open', format('%s, prepared %s; nothing of it is sealed before it ends.', quote_literal(p.gid), p.prepared),
+           format('COMMIT PREPARED %L', p.gid)
+      FROM pg_prepared_xacts AS p WHERE p.database = current_database() AND p.prepared < now() - interval '1 hour'
+     ORDER BY 1, 2, 3;
+$$;
+COMMENT ON FUNCTION tide.check() IS 'What is or may be wrong, one row a finding: what, why it matters, the SQL that mends it. Empty when all is well.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.status AS
+SELECT tide.version() AS version,
+       CASE WHEN (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN 'paused' ELSE 'running' END AS capture,
+       (SELECT count(*) FROM tide.tables) AS tables,
+       (SELECT count(DISTINCT f.bucket_id) FROM tide.bucket_floor AS f) AS buckets,
+       tide.head() AS last_bundle_id,
+       (SELECT l.sealed_at FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1) AS last_sealed_at,
+       (SELECT g.unsealed_changes FROM tide.lag AS g) AS unsealed_changes,
+       pg_size_pretty((SELECT sum(pg_total_relation_size(i.inhrelid)) FROM pg_inherits AS i
+                        WHERE i.inhparent IN ('tide.change_log'::regclass, 'tide.bundle_log'::regclass, 'tide.seal_log'::regclass))) AS log_size,
+       (SELECT count(*) FROM tide.check()) AS findings;
+COMMENT ON VIEW tide.status IS 'One row: is it running, how far is it, and does tide.check() find anything.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The whole surface, by role. tide_owner owns everything; members of it register, maintain and look around.
+REVOKE ALL ON ALL TABLES IN SCHEMA tide FROM PUBLIC;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA tide FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tide FROM PUBLIC;
+
+-- tide_runtime: serves the log. It is trusted with every bucket, and never writes to the log directly.
+GRANT EXECUTE ON FUNCTION
+    tide.version(),
+    tide.head(),
+    tide.seal(),
+    tide.maintain(),
+    tide.check(),
+    tide.position_of(xid8),
+    tide.set_origin(text, bigint, text),
+    tide.bucket_position(text),
+    tide.pull(text, bigint, integer, bigint, bigint),
+    tide.pull(text[], bigint, integer, bigint, bigint),
+    tide.bundle_rows(text, bigint, bigint, integer)
+    TO tide_runtime;
+GRANT SELECT ON tide.status, tide.lag, tide.tables, tide.buckets, tide.bundles TO tide_runtime;
+
+-- tide_client: what a request is. Nothing yet: it reads and writes through functions that know the caller.
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- An upgrade writes the capture functions anew, which locks no table.
+SELECT count(*) FILTER (WHERE tide.write_capture_functions(s.table_id)) AS tables_rewritten
+  FROM tide.synced_table AS s
+  JOIN pg_class AS c ON c.oid = s.relation
+ WHERE s.unregistered_at IS NULL;
+-- +goose StatementEnd
+
+RESET ROLE;

@@ -1,0 +1,126 @@
+// Package sealer keeps the log sealed. The sealing itself is tide.seal() in the database; any number
+// of processes may run this, and one of them seals at a time.
+package sealer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgtide/pgtide/db"
+)
+
+// Config says how often to seal. The zero value works.
+type Config struct {
+	// Interval between two seals that found something. Defaults to 100 ms.
+	Interval time.Duration
+	// IdleInterval is what the interval grows to while nothing is written. Defaults to ten times Interval.
+	IdleInterval time.Duration
+	// MaintainInterval is how often partitions and capture functions are looked after. Defaults to 1 minute.
+	MaintainInterval time.Duration
+	// Logger gets what went wrong and what maintenance did. Defaults to discarding it.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.Interval <= 0 {
+		c.Interval = 100 * time.Millisecond
+	}
+	if c.IdleInterval < c.Interval {
+		c.IdleInterval = 10 * c.Interval
+	}
+	if c.MaintainInterval <= 0 {
+		c.MaintainInterval = time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Seal seals all that is committed now, in as many steps as that takes, and returns the last bundle_id.
+func Seal(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
+	queries := db.New(pool)
+	for {
+		last, err := queries.Seal(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("seal: %w", err)
+		}
+		inProgress, err := queries.SealInProgress(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("look at the newest seal: %w", err)
+		}
+		if !inProgress {
+			return last, nil
+		}
+	}
+}
+
+// Run seals until ctx ends, and returns nil then. It rides out lost connections and restarts of the
+// server; an error is returned only when trying again cannot help.
+func Run(ctx context.Context, pool *pgxpool.Pool, config Config) error {
+	config = config.withDefaults()
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	wait := config.Interval
+	var last int64
+	var maintainedAt time.Time
+	for {
+		now, err := Seal(ctx, pool)
+		if err == nil && time.Since(maintainedAt) >= config.MaintainInterval {
+			err = maintain(ctx, pool, config.Logger)
+			maintainedAt = time.Now()
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !retryable(err):
+			return err
+		case err != nil:
+			wait = retry.NextBackOff()
+			config.Logger.WarnContext(ctx, "sealing failed, trying again", slog.Any("error", err), slog.Duration("in", wait))
+		case now != last:
+			retry.Reset()
+			wait = config.Interval
+			last = now
+		default:
+			retry.Reset()
+			wait = min(wait+wait/2, config.IdleInterval)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+func maintain(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
+	done, err := db.New(pool).Maintain(ctx)
+	if err != nil {
+		return fmt.Errorf("maintain: %w", err)
+	}
+	for _, what := range done {
+		logger.InfoContext(ctx, "maintained the log", slog.String("what", what))
+	}
+	return nil
+}
+
+// retryable tells a passing trouble from one that stays: pgtide is not installed, a privilege is
+// missing, or the log refuses to be sealed (class TD).
+func retryable(err error) bool {
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return true
+	}
+	switch pgErr.Code[:2] {
+	case "28", "3D", "3F", "42", "TD":
+		return false
+	}
+	return true
+}
