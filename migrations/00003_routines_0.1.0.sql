@@ -313,18 +313,24 @@ BEGIN
       FROM tide.synced_columns(v_table.table_id) AS c
      WHERE c.in_key;
 
-    -- The whole row, where that is the same: building it from single columns takes longer.
+    -- The whole row, where that is the same: building it from single columns takes longer. A
+    -- partition may have its columns in another order.
     SELECT NOT EXISTS (
                SELECT FROM pg_attribute AS a
                  LEFT JOIN tide.synced_columns(v_table.table_id) AS c
                    ON c.current_name = a.attname AND c.column_name = a.attname AND c.in_payload
                       AND c.base_type <> ALL ('{bytea,money}'::regtype[])
                 WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped AND c.column_name IS NULL)
+           AND NOT EXISTS (
+               SELECT FROM pg_partition_tree(v_table.relation) AS p
+                WHERE p.isleaf
+                  AND (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped)
+                   <> (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped))
       INTO v_whole;
     IF v_whole THEN
         payload := format('row_to_json(%s)', row_alias);
     ELSE
-        SELECT format('(SELECT row_to_json(p) FROM (SELECT %s) AS p)', string_agg(
+        SELECT format('(SELECT row_to_json(tide_p) FROM (SELECT %s) AS tide_p)', string_agg(
                    CASE
                        WHEN c.base_type = 'bytea'::regtype AND c.is_array
                            THEN format('tide.bytea_array_json(%s.%I)', row_alias, c.current_name)
@@ -515,7 +521,8 @@ COMMENT ON FUNCTION tide.take_order(oid, text) IS 'The number that tide.draw_ord
 
 -- +goose StatementBegin
 -- The row is read as it is now, in the transaction that just wrote it, so the last capture of a
--- transaction always has its last state. Where it came from is what the earliest image says.
+-- transaction always has its last state. Where it came from is what its earliest image says: the
+-- nth row of before became the nth row of updated.
 CREATE OR REPLACE FUNCTION tide.capture_read_back_statement(table_id integer, event text, order_id text, nested text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -529,32 +536,32 @@ DECLARE
     v_join     text;
     v_touched  text;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
-    SELECT string_agg(format('%%1$s.%I', k.column_name), ', '),
-           string_agg(format('n.%I OPERATOR(%s) t.%I', k.column_name, k.equality, k.column_name), ' AND ')
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
+    SELECT string_agg(format('%%1$s.%I AS tide_k%s', k.column_name, k.ordinal), ', '),
+           string_agg(format('tide_n.%I OPERATOR(%s) t.tide_k%s', k.column_name, k.equality, k.ordinal), ' AND ')
       INTO v_keys, v_join
-      FROM tide.key_equality(table_id) AS k;
+      FROM tide.key_equality(table_id) WITH ORDINALITY AS k (column_name, equality, ordinal);
 
     v_touched := CASE event
         WHEN 'INSERT' THEN
-            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS n', n.row_key, format(v_keys, 'n'))
+            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         WHEN 'DELETE' THEN
-            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS o', o.row_key, o.buckets, format(v_keys, 'o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.buckets, format(v_keys, 'tide_o'))
         ELSE
-            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS o', o.row_key, o.buckets, o.image, format(v_keys, 'o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.buckets, o.image, format(v_keys, 'tide_o'))
             || ' UNION ALL ' ||
-            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS n', n.row_key, format(v_keys, 'n'))
+            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         END;
     RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, order_id)
         SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, %8$s
-          FROM (SELECT CASE WHEN n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
-                       CASE WHEN n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
-                       CASE WHEN n.tableoid IS NOT NULL THEN %4$s END AS payload
-                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.old DESC, i.ordinal) AS t
-                  LEFT JOIN %6$s AS n ON %7$s AND %2$s = t.row_key
-                 WHERE t.image IS NULL OR n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
+          FROM (SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload
+                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
+                  LEFT JOIN %6$s AS tide_n ON %7$s AND %2$s = t.row_key
+                 WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
                        OR current_setting('tide.capture_equal', true) = 'on'
                  ORDER BY t.ordinal) AS c$sql$,
         table_id, n.row_key, n.buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image);
@@ -564,7 +571,8 @@ COMMENT ON FUNCTION tide.capture_read_back_statement(integer, text, text, text) 
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- The transition tables are named inserted, updated / before, deleted. Statements that read rows
+-- The transition tables are named inserted, updated / before, deleted. Aliases begin with tide_:
+-- a column of the same name would be taken for the row. Statements that read rows
 -- back take order_id (drawn before the statement) and nested (something was captured meanwhile).
 CREATE OR REPLACE FUNCTION tide.capture_statement(
     table_id integer, event text, order_id text DEFAULT '$1', nested text DEFAULT '$2'
@@ -579,8 +587,8 @@ DECLARE
     o          record;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;
@@ -590,20 +598,20 @@ BEGIN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, payload)
         SELECT %1$s, 'I', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.payload
-          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS n) AS c$sql$,
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS tide_n) AS c$sql$,
                 table_id, n.row_key, n.buckets, n.payload);
         WHEN 'DELETE' THEN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
         SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
-          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS o) AS c$sql$,
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS tide_o) AS c$sql$,
                 table_id, o.row_key, o.buckets);
         WHEN 'UPDATE ONE' THEN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
         SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
           FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload
-                  FROM before AS o, updated AS n
+                  FROM before AS tide_o, updated AS tide_n
                  WHERE %6$s = %2$s AND %7$s) AS c$sql$,
                 table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
                 format('(%s *<> %s OR %s)', o.image, n.image, v_always));
@@ -615,8 +623,8 @@ BEGIN
         SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
           FROM (SELECT CASE WHEN o.row_key IS NULL THEN 'I' WHEN n.row_key IS NULL THEN 'D' ELSE 'U' END AS op,
                        coalesce(n.row_key, o.row_key) AS row_key, n.buckets, o.old_buckets, n.payload
-                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS n) AS n
-                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS o) AS o
+                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS tide_n) AS n
+                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS tide_o) AS o
                     ON o.row_key = n.row_key
                  WHERE n.row_key IS NULL OR o.row_key IS NULL OR %7$s) AS c$sql$,
                 table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
@@ -708,15 +716,15 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tide.assert_readable(relation);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
         SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
           FROM (SELECT %2$s AS row_key, %3$s AS old_buckets
-                  FROM %4$s AS o
-                 WHERE o.tableoid = $1
-                    OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
+                  FROM %4$s AS tide_o
+                 WHERE tide_o.tableoid = $1
+                    OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = tide_o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
         table_id, o.row_key, o.buckets, relation) USING relation;
 END;
 $$;
@@ -939,9 +947,7 @@ DECLARE
     v_problem  text;
 BEGIN
     -- Either a name, or a signature as regprocedure prints it.
-    v_function := coalesce(
-        to_regprocedure(bucket_function),
-        CASE WHEN strpos(bucket_function, '(') = 0 THEN to_regprocedure(format('%s(%s)', bucket_function, v_row_type)) END);
+    v_function := to_regprocedure(CASE WHEN strpos(bucket_function, '(') > 0 THEN bucket_function ELSE format('%s(%s)', bucket_function, v_row_type) END);
     SELECT CASE
                WHEN v_function IS NULL THEN 'There is no such function.'
                WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)
@@ -1295,7 +1301,7 @@ BEGIN
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
-        PERFORM tide.row_expressions(v_table.table_id, 'n');
+        PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
     END IF;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
@@ -1479,18 +1485,18 @@ BEGIN
         -- A table that cannot be read, or a rule that raises, must not stop the log of all others.
         BEGIN
             PERFORM tide.assert_readable(v_relation);
-            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'n');
+            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'tide_n');
             -- No device has anything yet, or it must drop rows that nobody can list: only the buckets count.
             v_rows := v_max + 1;
             IF v_known AND ops[v_index] = 'A' THEN
-                EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS n LIMIT %s) AS few', v_relation, v_max + 1) INTO v_rows;
+                EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS few', v_relation, v_max + 1) INTO v_rows;
             END IF;
             RETURN QUERY EXECUTE CASE
                 WHEN v_rows <= v_max THEN
-                    format('SELECT %s, u.bucket_id, %s, %s, NULL FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)',
+                    format('SELECT %s, u.bucket_id, %s, %s, NULL FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)',
                            table_id, n.row_key, n.payload, v_relation, n.buckets)
                 ELSE
-                    format('SELECT %s, d.bucket_id, NULL, NULL::json, NULL FROM (SELECT DISTINCT u.bucket_id FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)) AS d',
+                    format('SELECT %s, d.bucket_id, NULL, NULL::json, NULL FROM (SELECT DISTINCT u.bucket_id FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)) AS d',
                            table_id, v_relation, n.buckets)
                 END;
         EXCEPTION

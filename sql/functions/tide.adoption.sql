@@ -27,18 +27,18 @@ BEGIN
         -- A table that cannot be read, or a rule that raises, must not stop the log of all others.
         BEGIN
             PERFORM tide.assert_readable(v_relation);
-            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'n');
+            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'tide_n');
             -- No device has anything yet, or it must drop rows that nobody can list: only the buckets count.
             v_rows := v_max + 1;
             IF v_known AND ops[v_index] = 'A' THEN
-                EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS n LIMIT %s) AS few', v_relation, v_max + 1) INTO v_rows;
+                EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS few', v_relation, v_max + 1) INTO v_rows;
             END IF;
             RETURN QUERY EXECUTE CASE
                 WHEN v_rows <= v_max THEN
-                    format('SELECT %s, u.bucket_id, %s, %s, NULL FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)',
+                    format('SELECT %s, u.bucket_id, %s, %s, NULL FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)',
                            table_id, n.row_key, n.payload, v_relation, n.buckets)
                 ELSE
-                    format('SELECT %s, d.bucket_id, NULL, NULL::json, NULL FROM (SELECT DISTINCT u.bucket_id FROM %s AS n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)) AS d',
+                    format('SELECT %s, d.bucket_id, NULL, NULL::json, NULL FROM (SELECT DISTINCT u.bucket_id FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS u (bucket_id)) AS d',
                            table_id, v_relation, n.buckets)
                 END;
         EXCEPTION

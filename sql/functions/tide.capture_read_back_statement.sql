@@ -1,5 +1,6 @@
 -- The row is read as it is now, in the transaction that just wrote it, so the last capture of a
--- transaction always has its last state. Where it came from is what the earliest image says.
+-- transaction always has its last state. Where it came from is what its earliest image says: the
+-- nth row of before became the nth row of updated.
 CREATE OR REPLACE FUNCTION tide.capture_read_back_statement(table_id integer, event text, order_id text, nested text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -13,32 +14,32 @@ DECLARE
     v_join     text;
     v_touched  text;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
-    SELECT string_agg(format('%%1$s.%I', k.column_name), ', '),
-           string_agg(format('n.%I OPERATOR(%s) t.%I', k.column_name, k.equality, k.column_name), ' AND ')
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
+    SELECT string_agg(format('%%1$s.%I AS tide_k%s', k.column_name, k.ordinal), ', '),
+           string_agg(format('tide_n.%I OPERATOR(%s) t.tide_k%s', k.column_name, k.equality, k.ordinal), ' AND ')
       INTO v_keys, v_join
-      FROM tide.key_equality(table_id) AS k;
+      FROM tide.key_equality(table_id) WITH ORDINALITY AS k (column_name, equality, ordinal);
 
     v_touched := CASE event
         WHEN 'INSERT' THEN
-            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS n', n.row_key, format(v_keys, 'n'))
+            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         WHEN 'DELETE' THEN
-            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS o', o.row_key, o.buckets, format(v_keys, 'o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.buckets, format(v_keys, 'tide_o'))
         ELSE
-            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS o', o.row_key, o.buckets, o.image, format(v_keys, 'o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.buckets, o.image, format(v_keys, 'tide_o'))
             || ' UNION ALL ' ||
-            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS n', n.row_key, format(v_keys, 'n'))
+            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         END;
     RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, order_id)
         SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, %8$s
-          FROM (SELECT CASE WHEN n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
-                       CASE WHEN n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
-                       CASE WHEN n.tableoid IS NOT NULL THEN %4$s END AS payload
-                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.old DESC, i.ordinal) AS t
-                  LEFT JOIN %6$s AS n ON %7$s AND %2$s = t.row_key
-                 WHERE t.image IS NULL OR n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
+          FROM (SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload
+                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
+                  LEFT JOIN %6$s AS tide_n ON %7$s AND %2$s = t.row_key
+                 WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
                        OR current_setting('tide.capture_equal', true) = 'on'
                  ORDER BY t.ordinal) AS c$sql$,
         table_id, n.row_key, n.buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image);

@@ -1,4 +1,5 @@
--- The transition tables are named inserted, updated / before, deleted. Statements that read rows
+-- The transition tables are named inserted, updated / before, deleted. Aliases begin with tide_:
+-- a column of the same name would be taken for the row. Statements that read rows
 -- back take order_id (drawn before the statement) and nested (something was captured meanwhile).
 CREATE OR REPLACE FUNCTION tide.capture_statement(
     table_id integer, event text, order_id text DEFAULT '$1', nested text DEFAULT '$2'
@@ -13,8 +14,8 @@ DECLARE
     o          record;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;
@@ -24,20 +25,20 @@ BEGIN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, payload)
         SELECT %1$s, 'I', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.payload
-          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS n) AS c$sql$,
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS tide_n) AS c$sql$,
                 table_id, n.row_key, n.buckets, n.payload);
         WHEN 'DELETE' THEN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
         SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
-          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS o) AS c$sql$,
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS tide_o) AS c$sql$,
                 table_id, o.row_key, o.buckets);
         WHEN 'UPDATE ONE' THEN
             RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
         SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
           FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload
-                  FROM before AS o, updated AS n
+                  FROM before AS tide_o, updated AS tide_n
                  WHERE %6$s = %2$s AND %7$s) AS c$sql$,
                 table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
                 format('(%s *<> %s OR %s)', o.image, n.image, v_always));
@@ -49,8 +50,8 @@ BEGIN
         SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
           FROM (SELECT CASE WHEN o.row_key IS NULL THEN 'I' WHEN n.row_key IS NULL THEN 'D' ELSE 'U' END AS op,
                        coalesce(n.row_key, o.row_key) AS row_key, n.buckets, o.old_buckets, n.payload
-                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS n) AS n
-                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS o) AS o
+                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS tide_n) AS n
+                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS tide_o) AS o
                     ON o.row_key = n.row_key
                  WHERE n.row_key IS NULL OR o.row_key IS NULL OR %7$s) AS c$sql$,
                 table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,

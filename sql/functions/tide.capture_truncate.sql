@@ -12,15 +12,15 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tide.assert_readable(relation);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'o');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
         SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
           FROM (SELECT %2$s AS row_key, %3$s AS old_buckets
-                  FROM %4$s AS o
-                 WHERE o.tableoid = $1
-                    OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
+                  FROM %4$s AS tide_o
+                 WHERE tide_o.tableoid = $1
+                    OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = tide_o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
         table_id, o.row_key, o.buckets, relation) USING relation;
 END;
 $$;

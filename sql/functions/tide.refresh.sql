@@ -21,7 +21,7 @@ BEGIN
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
-        PERFORM tide.row_expressions(v_table.table_id, 'n');
+        PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
     END IF;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN

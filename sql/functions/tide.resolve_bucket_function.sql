@@ -9,9 +9,7 @@ DECLARE
     v_problem  text;
 BEGIN
     -- Either a name, or a signature as regprocedure prints it.
-    v_function := coalesce(
-        to_regprocedure(bucket_function),
-        CASE WHEN strpos(bucket_function, '(') = 0 THEN to_regprocedure(format('%s(%s)', bucket_function, v_row_type)) END);
+    v_function := to_regprocedure(CASE WHEN strpos(bucket_function, '(') > 0 THEN bucket_function ELSE format('%s(%s)', bucket_function, v_row_type) END);
     SELECT CASE
                WHEN v_function IS NULL THEN 'There is no such function.'
                WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)

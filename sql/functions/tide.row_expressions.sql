@@ -43,18 +43,24 @@ BEGIN
       FROM tide.synced_columns(v_table.table_id) AS c
      WHERE c.in_key;
 
-    -- The whole row, where that is the same: building it from single columns takes longer.
+    -- The whole row, where that is the same: building it from single columns takes longer. A
+    -- partition may have its columns in another order.
     SELECT NOT EXISTS (
                SELECT FROM pg_attribute AS a
                  LEFT JOIN tide.synced_columns(v_table.table_id) AS c
                    ON c.current_name = a.attname AND c.column_name = a.attname AND c.in_payload
                       AND c.base_type <> ALL ('{bytea,money}'::regtype[])
                 WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped AND c.column_name IS NULL)
+           AND NOT EXISTS (
+               SELECT FROM pg_partition_tree(v_table.relation) AS p
+                WHERE p.isleaf
+                  AND (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped)
+                   <> (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped))
       INTO v_whole;
     IF v_whole THEN
         payload := format('row_to_json(%s)', row_alias);
     ELSE
-        SELECT format('(SELECT row_to_json(p) FROM (SELECT %s) AS p)', string_agg(
+        SELECT format('(SELECT row_to_json(tide_p) FROM (SELECT %s) AS tide_p)', string_agg(
                    CASE
                        WHEN c.base_type = 'bytea'::regtype AND c.is_array
                            THEN format('tide.bytea_array_json(%s.%I)', row_alias, c.current_name)

@@ -1,0 +1,58 @@
+# Everything a developer needs. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+GO      ?= go
+PACKAGES ?= ./...
+SQLC    := bin/sqlc
+LINTER  := bin/golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: server ## a fresh PostgreSQL, an example with existing rows, writers and readers; ends with the comparison
+	@$(GO) run ./examples/shop/demo
+
+.PHONY: test
+test: server ## every test, on a real PostgreSQL that is started for it
+	@$(GO) run ./internal/pgtest/with $(GO) test -timeout 30m $(TESTFLAGS) $(PACKAGES)
+
+.PHONY: test-race
+test-race: server ## the same with the race detector
+	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
+
+.PHONY: generate
+generate: $(SQLC) ## write what is made from sql/ and queries/
+	@$(GO) run ./internal/sqlbundle
+	@$(SQLC) generate
+
+.PHONY: verify
+verify: generate ## fail when generated files, formatting or go.mod are not as they should be
+	@test -z "$$(git status --porcelain -- migrations db)" || { git status --short -- migrations db; echo "generated files were stale: commit what make generate wrote"; exit 1; }
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
+	@$(GO) mod tidy -diff
+
+.PHONY: lint
+lint: $(LINTER) ## go vet and golangci-lint
+	@$(GO) vet ./...
+	@$(LINTER) run ./...
+
+.PHONY: build
+build: ## bin/pgtide
+	@$(GO) build -o bin/pgtide ./cmd/pgtide
+
+# The tools are pinned in modules of their own, so that nobody who imports pgtide inherits them.
+$(SQLC): internal/tools/go.mod internal/tools/go.sum
+	@echo "building sqlc (some minutes, once)"
+	@$(GO) -C internal/tools build -o $(CURDIR)/$@ github.com/sqlc-dev/sqlc/cmd/sqlc
+
+$(LINTER): internal/tools/lint/go.mod internal/tools/lint/go.sum
+	@echo "building golangci-lint (some minutes, once)"
+	@$(GO) -C internal/tools/lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+# A server to test with: named, in a container, or installed; on Debian and Ubuntu it is installed here.
+.PHONY: server
+server:
+	@.ci/server
