@@ -4,12 +4,18 @@ CREATE OR REPLACE FUNCTION tide.maintain()
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
-    v_table   record;
+    v_setting   tide.setting := (SELECT s FROM tide.setting AS s);
+    v_change_id bigint;
+    v_bundle_id bigint;
+    v_seal_id   bigint;
+    v_table     record;
 BEGIN
-    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', (SELECT s.last_value FROM tide.change_id AS s), v_setting.change_partition_rows, v_setting.partitions_ahead);
-    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', (SELECT l.last_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1), v_setting.bundle_partition_rows, v_setting.partitions_ahead);
-    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', (SELECT max(l.seal_id) FROM tide.seal_log AS l), v_setting.seal_partition_rows, v_setting.partitions_ahead);
+    -- Read beforehand: a partition cannot be attached to a table that the same query reads.
+    SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
+    SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
+    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN

@@ -1,0 +1,124 @@
+package logtest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
+)
+
+// After DDL, the next writes are captured at once under the names devices know, tide.check() says
+// what changed, and tide.refresh makes the names of now known.
+func TestDDLLosesNoWrite(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		ddl     string
+		write   string
+		payload string // part of the payload of row 1 before the refresh
+		finding string // part of what check says
+		after   string // part of the payload of row 1 after refresh and one more write
+	}{
+		"add a column": {`ALTER TABLE app.task ADD COLUMN extra int DEFAULT 7`, `UPDATE app.task SET title = 'x', extra = 8 WHERE id = 1`,
+			`"title":"x","secret":null}`, "Added: extra", `"extra":8`},
+		"drop a column": {`ALTER TABLE app.task DROP COLUMN secret`, `UPDATE app.task SET title = 'x' WHERE id = 1`,
+			`"title":"x"}`, "Dropped: secret", `"title":"x"}`},
+		"rename a column": {`ALTER TABLE app.task RENAME COLUMN title TO name`, `UPDATE app.task SET name = 'x' WHERE id = 1`,
+			`"title":"x"`, "Renamed: title to name", `"name":"x"`},
+		"rename the owner column": {`ALTER TABLE app.task RENAME COLUMN owner TO user_id`, `UPDATE app.task SET title = 'x', user_id = 1 WHERE id = 1`,
+			`"owner":1`, "Renamed: owner to user_id", `"user_id":1`},
+		"rename the key column": {`ALTER TABLE app.task RENAME COLUMN id TO task_id`, `UPDATE app.task SET title = 'x' WHERE task_id = 1`,
+			`"id":1`, "Renamed: id to task_id", `"task_id":1`},
+		"retype a column": {`ALTER TABLE app.task ALTER COLUMN title TYPE jsonb USING to_jsonb(title)`, `UPDATE app.task SET title = '{"a":1}' WHERE id = 1`,
+			`"title":{"a": 1}`, "", `"title":{"a": 1}`},
+		"drop one column, rename another": {`ALTER TABLE app.task DROP COLUMN secret; ALTER TABLE app.task RENAME COLUMN title TO name`, `UPDATE app.task SET name = 'x' WHERE id = 1`,
+			`"title":"x"}`, "Renamed: title to name", `"name":"x"}`},
+		"rename the table": {`ALTER TABLE app.task RENAME TO job`, `UPDATE app.job SET title = 'x' WHERE id = 1`,
+			`"title":"x"`, "Renamed to app.job", `"title":"x"`},
+		"another schema": {`CREATE SCHEMA other; ALTER TABLE app.task SET SCHEMA other; GRANT USAGE ON SCHEMA other TO tide_owner`, `UPDATE other.task SET title = 'x' WHERE id = 1`,
+			`"title":"x"`, "Renamed to other.task", `"title":"x"`},
+		"a row trigger": {`CREATE FUNCTION app.t() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.title = 'x' THEN UPDATE app.task SET title = 'y' WHERE id = NEW.id; END IF; RETURN NULL; END $$;
+			CREATE TRIGGER t AFTER UPDATE ON app.task FOR EACH ROW EXECUTE FUNCTION app.t()`, `UPDATE app.task SET title = 'x' WHERE id = 1`,
+			`"title":"y"`, "_tide_order_update is missing", `"title":"z"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t)
+			exec(t, db, taskSetup)
+			seal(t, db)
+			// A session that has captured before: its plans are cached, and must notice.
+			conn := db.Connect(t, db.URL)
+			must(t, conn, `UPDATE app.task SET title = 'before' WHERE id = 1`, `INSERT INTO app.task VALUES (50, 1, 'x')`, `DELETE FROM app.task WHERE id = 50`)
+			exec(t, db, c.ddl)
+			must(t, conn, c.write)
+			seal(t, db)
+			const newest = `SELECT payload::text FROM tide.changes WHERE payload IS NOT NULL AND coalesce(key ->> 'id', key ->> 'task_id') = '1' ORDER BY bundle_id DESC LIMIT 1`
+			if got := value[string](t, db, newest); !strings.Contains(got, c.payload) {
+				t.Errorf("captured %s, want %s in it", got, c.payload)
+			}
+			findings := value[string](t, db, `SELECT coalesce(string_agg(concat_ws(' ', finding, detail, remedy), E'\n'), '') FROM tide.check()`)
+			if !strings.Contains(findings, c.finding) {
+				t.Errorf("check says %q, want %q in it", findings, c.finding)
+			}
+			exec(t, db, `SELECT tide.refresh((SELECT relation FROM tide.tables))`)
+			seal(t, db)
+			must(t, conn, strings.Replace(c.write, "'x'", "'z'", 1))
+			seal(t, db)
+			if got := value[string](t, db, newest); !strings.Contains(got, strings.Replace(c.after, `"x"`, `"z"`, 1)) {
+				t.Errorf("after the refresh captured %s, want %s in it", got, c.after)
+			}
+			none(t, db, "findings after the refresh", `SELECT * FROM tide.check()`)
+			held := newFold(t, db)
+			held.check(t)
+		})
+	}
+}
+
+func TestMaintainWritesCaptureAnewAfterDDL(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `ALTER TABLE app.task RENAME COLUMN title TO name`)
+	if got := value[string](t, db, `SELECT string_agg(m, '; ') FROM tide.maintain() AS m`); !strings.Contains(got, "app.task") {
+		t.Errorf("maintain did %q", got)
+	}
+	none(t, db, "capture functions that are not current", `SELECT * FROM tide.check() WHERE finding ~ 'capture functions'`)
+	exec(t, db, `UPDATE app.task SET name = 'x' WHERE id = 1`)
+	seal(t, db)
+	if got := value[string](t, db, `SELECT payload ->> 'title' FROM tide.changes WHERE key ->> 'id' = '1'`); got != "x" {
+		t.Errorf("devices know title as %q, want x", got)
+	}
+}
+
+func TestANewPartitionIsReportedAndRefreshTakesItIn(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, partitionedSetup)
+	held := newFold(t, db)
+	exec(t, db, `CREATE TABLE app.event_more PARTITION OF app.event FOR VALUES FROM (30) TO (40)`, `INSERT INTO app.event VALUES (31, 1, 31)`)
+	held.check(t)
+	if got := value[int](t, db, `SELECT count(*) FROM tide.check() WHERE finding ~ 'missing on app.event_more' AND remedy ~ 'tide.refresh'`); got != 4 {
+		t.Errorf("check names %d missing triggers of the new partition, want 4", got)
+	}
+	exec(t, db, `INSERT INTO app.event_more VALUES (32, 1, 32)`, `SELECT tide.refresh('app.event')`)
+	held = newFold(t, db)
+	exec(t, db, `INSERT INTO app.event_more VALUES (33, 1, 33)`)
+	held.check(t)
+	exec(t, db, `ALTER TABLE app.event DETACH PARTITION app.event_low`)
+	if got := value[int](t, db, `SELECT count(*) FROM tide.check() WHERE finding = 'partitions were detached' AND severity = 'error'`); got != 1 {
+		t.Errorf("check has %d findings about the detached partition, want 1", got)
+	}
+	exec(t, db, `SELECT tide.refresh('app.event')`)
+	held.check(t)
+	none(t, db, "rows of the detached partition in a snapshot's place", `SELECT * FROM tide.check()`)
+}
+
+// What a device needs is gone: the write says so, with the way out.
+func TestALostKeyColumnFailsTheWriteWithAHint(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `ALTER TABLE app.task DROP COLUMN owner`)
+	_, err := db.Exec(t.Context(), `INSERT INTO app.task VALUES (20, 'x')`)
+	refused(t, err, "TD012", "tide.register_table")
+	exec(t, db, `SELECT tide.register_table('app.task', bucket => 'global')`, `INSERT INTO app.task VALUES (20, 'x')`)
+	held := newFold(t, db)
+	held.check(t)
+}

@@ -1,0 +1,107 @@
+package logtest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
+)
+
+// Partitions are added beside writers and a reader that holds the log, also when nobody had
+// maintained for so long that rows lie in the default partition. Nothing is lost, nobody waits long.
+func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 100, bundle_partition_rows = 50, seal_partition_rows = 20`,
+		`SELECT setval('tide.change_id', 33554432 + 500)`)
+	held := newFold(t, db)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	var slowest time.Duration
+	group.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			began := time.Now()
+			if _, err := db.Exec(t.Context(), fmt.Sprintf(`UPDATE app.task SET title = 'w%d' WHERE id = %d`, i, 1+i%9)); err != nil {
+				t.Errorf("writer: %v", err)
+				return
+			}
+			slowest = max(slowest, time.Since(began))
+		}
+	})
+	for range 20 {
+		seal(t, db)
+		exec(t, db, `SELECT tide.maintain()`)
+	}
+	close(stop)
+	group.Wait()
+	if slowest > time.Second {
+		t.Errorf("a writer waited %s for maintenance", slowest)
+	}
+	held.check(t)
+	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 6 {
+		t.Errorf("%d partitions of change_log, want more", got)
+	}
+	if !value[bool](t, db, `SELECT EXISTS (SELECT FROM tide.change_log_default)`) {
+		t.Error("the test meant rows to lie in the default partition")
+	}
+	if got := value[int](t, db, `SELECT count(*) FROM tide.check() WHERE finding ~ 'default partition'`); got != 1 {
+		t.Errorf("check has %d findings about the default partition, want 1", got)
+	}
+}
+
+func TestMaintainGivesUpBehindAReader(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 100`, `SELECT setval('tide.change_id', 33554432 + 500)`)
+	conn := db.Connect(t, db.URL)
+	must(t, conn, `BEGIN`, `SELECT count(*) FROM tide.change_log`)
+	if got := value[string](t, db, `SELECT string_agg(m, '; ') FROM tide.maintain() AS m`); got == "" {
+		t.Error("maintain says nothing about the reader in its way")
+	}
+	exec(t, db, `INSERT INTO app.task VALUES (99, 1)`)
+	must(t, conn, `COMMIT`)
+	exec(t, db, `SELECT tide.maintain()`)
+	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 4 {
+		t.Errorf("%d partitions of change_log, want more", got)
+	}
+}
+
+// A seal of more changes than one step may take: steps that end early are not readable, order holds.
+func TestALongSealWorksInSteps(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup)
+	held := newFold(t, db)
+	exec(t, db, `UPDATE tide.setting SET seal_max_changes = 25`)
+	open := db.Connect(t, db.URL)
+	must(t, open, `BEGIN`, `INSERT INTO app.task VALUES (500, 1, 'early, committed amid the steps')`)
+	for i := range 100 {
+		exec(t, db, fmt.Sprintf(`INSERT INTO app.task VALUES (%d, %d, 'x')`, 100+i, i%3), fmt.Sprintf(`UPDATE app.task SET owner = %d WHERE id = %d`, i%2, 1+i%9))
+	}
+	exec(t, db, `DELETE FROM app.task WHERE id BETWEEN 100 AND 160`)
+	head := value[int64](t, db, `SELECT tide.head()`)
+	for step := range 3 {
+		exec(t, db, `SELECT tide.seal()`)
+		if got := value[int64](t, db, `SELECT tide.head()`); got != head {
+			t.Errorf("after step %d the head is %d, want %d: the steps are not complete", step, got, head)
+		}
+		if step == 1 {
+			must(t, open, `COMMIT`)
+		}
+		exec(t, db, fmt.Sprintf(`INSERT INTO app.task VALUES (%d, 1, 'written between steps')`, 300+step))
+	}
+	if !value[bool](t, db, `SELECT seal_in_progress FROM tide.lag`) {
+		t.Error("the seal was not done in steps")
+	}
+	held.check(t)
+	if got := value[int](t, db, `SELECT count(*) FROM tide.seal_log WHERE cut_change_id IS NOT NULL`); got < 8 {
+		t.Errorf("%d steps, want at least 8", got)
+	}
+}
