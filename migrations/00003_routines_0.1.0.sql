@@ -1,6 +1,7 @@
 -- Code generated from sql/ by internal/sqlbundle. DO NOT EDIT.
 
 -- +goose Up
+SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL ROLE tide_owner;
 
 -- +goose StatementBegin
@@ -297,7 +298,7 @@ BEGIN
                   HINT    = format('Register it anew with tide.register_table(%L, ...), or take it out with tide.unregister_table(%1$L).', v_table.relation);
     END IF;
 
-    -- Dates and times go through JSON, whose form no session setting changes.
+    -- JSON gives dates and times a form that no session setting changes, and addresses the one of the payload.
     SELECT '''{' || string_agg(
                format('%s:', replace(to_json(c.column_name)::text, '''', ''''''))
                || CASE
@@ -305,7 +306,7 @@ BEGIN
                           THEN format('"'' || translate(encode(%s.%I, ''base64''), chr(10), '''') || ''"', row_alias, c.current_name)
                       WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array
                           THEN format('"'' || %s.%I::text || ''"', row_alias, c.current_name)
-                      WHEN c.base_type = ANY ('{date,timestamp,timestamptz}'::regtype[]) AND NOT c.is_array
+                      WHEN c.base_type = ANY ('{date,timestamp,timestamptz,inet,cidr}'::regtype[]) AND NOT c.is_array
                           THEN format(''' || to_json(%s.%I)::text || ''', row_alias, c.current_name)
                       ELSE format(''' || to_json(%s.%I::text)::text || ''', row_alias, c.current_name)
                   END, ',' ORDER BY array_position(v_table.key_columns, c.column_name)) || '}'''
@@ -2401,3 +2402,4 @@ SELECT count(*) FILTER (WHERE tide.write_capture_functions(s.table_id)) AS table
 -- +goose StatementEnd
 
 RESET ROLE;
+SET LOCAL search_path TO DEFAULT;

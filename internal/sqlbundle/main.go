@@ -1,6 +1,7 @@
 // Command sqlbundle writes the migration that installs every replaceable object of sql/, in the
-// order of sql/install.sql. It closes a release: once tagged, the file is frozen and the next
-// release gets a new one.
+// order of sql/install.sql. The migration closes a release, whose number is what tide.version()
+// returns: within a release it is written anew and stays the last one, with the next version a
+// new one begins and the old one is frozen.
 package main
 
 import (
@@ -9,12 +10,8 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 )
-
-const target = "migrations/00003_routines_0.1.0.sql"
 
 func main() {
 	log.SetFlags(0)
@@ -22,63 +19,68 @@ func main() {
 	if len(os.Args) > 1 {
 		root = os.Args[1]
 	}
-	text, err := bundle(os.DirFS(filepath.Join(root, "sql")))
-	if err != nil {
-		log.Fatalf("sqlbundle: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(root, target), []byte(text), 0o644); err != nil {
+	if err := write(root); err != nil {
 		log.Fatalf("sqlbundle: %v", err)
 	}
 }
 
-var (
-	includeLine = regexp.MustCompile(`(?m)^\\ir +(\S+)$`)
-	metaLine    = regexp.MustCompile(`(?m)^\\\w+`)
-	gooseLine   = regexp.MustCompile(`(?m)^-- *\+goose`)
+// write brings root/migrations up to date with root/sql.
+func write(root string) error {
+	sql := os.DirFS(filepath.Join(root, "sql"))
+	text, err := bundle(sql)
+	if err != nil {
+		return err
+	}
+	folder := filepath.Join(root, "migrations")
+	target, superseded, err := place(sql, os.DirFS(folder))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, target), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write the migration: %w", err)
+	}
+	for _, name := range superseded {
+		if err := os.Remove(filepath.Join(folder, name)); err != nil {
+			return fmt.Errorf("remove the migration that %s replaces: %w", target, err)
+		}
+	}
+	return nil
+}
+
+// The routines are created by tide_owner, whose they must be. search_path is pinned meanwhile: a
+// function of the same name in a schema of the installer's path would otherwise be called by it.
+// goose writes its version row in the same transaction, by a name that the path must find.
+const (
+	head = `-- Code generated from sql/ by internal/sqlbundle. DO NOT EDIT.
+
+-- +goose Up
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL ROLE tide_owner;
+`
+	tail = `
+RESET ROLE;
+SET LOCAL search_path TO DEFAULT;
+`
 )
 
-// bundle reads the manifest install.sql and returns the migration. Every file below sql/ must be
-// named there, and none may hold what only psql or goose understands.
+// bundle returns the text of the migration.
 func bundle(sql fs.FS) (string, error) {
-	manifest, err := fs.ReadFile(sql, "install.sql")
+	listed, err := manifest(sql)
 	if err != nil {
-		return "", fmt.Errorf("read manifest: %w", err)
-	}
-	var listed []string
-	for _, match := range includeLine.FindAllStringSubmatch(string(manifest), -1) {
-		listed = append(listed, match[1])
-	}
-	if err := everyFileListed(sql, listed); err != nil {
 		return "", err
 	}
-
 	var out strings.Builder
-	out.WriteString("-- Code generated from sql/ by internal/sqlbundle. DO NOT EDIT.\n\n-- +goose Up\nSET LOCAL ROLE tide_owner;\n")
+	out.WriteString(head)
 	for _, name := range listed {
 		text, err := fs.ReadFile(sql, name)
 		if err != nil {
 			return "", fmt.Errorf("read what sql/install.sql lists: %w", err)
 		}
-		if bad := metaLine.Find(text); bad != nil {
-			return "", fmt.Errorf("sql/%s: %q works in psql alone; migrations are also applied by goose", name, bad)
-		}
-		if gooseLine.Match(text) {
-			return "", fmt.Errorf("sql/%s: goose annotations belong to migrations/", name)
+		if err := portable(name, text); err != nil {
+			return "", err
 		}
 		fmt.Fprintf(&out, "\n-- +goose StatementBegin\n%s\n-- +goose StatementEnd\n", strings.TrimSpace(string(text)))
 	}
-	out.WriteString("\nRESET ROLE;\n")
+	out.WriteString(tail)
 	return out.String(), nil
-}
-
-func everyFileListed(sql fs.FS, listed []string) error {
-	return fs.WalkDir(sql, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if entry.IsDir() || filepath.Ext(name) != ".sql" || name == "install.sql" || slices.Contains(listed, name) {
-			return nil
-		}
-		return fmt.Errorf("sql/%s is not listed in sql/install.sql: add it where what it refers to is there already", name)
-	})
 }

@@ -27,7 +27,7 @@ BEGIN
                   HINT    = format('Register it anew with tide.register_table(%L, ...), or take it out with tide.unregister_table(%1$L).', v_table.relation);
     END IF;
 
-    -- Dates and times go through JSON, whose form no session setting changes.
+    -- JSON gives dates and times a form that no session setting changes, and addresses the one of the payload.
     SELECT '''{' || string_agg(
                format('%s:', replace(to_json(c.column_name)::text, '''', ''''''))
                || CASE
@@ -35,7 +35,7 @@ BEGIN
                           THEN format('"'' || translate(encode(%s.%I, ''base64''), chr(10), '''') || ''"', row_alias, c.current_name)
                       WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array
                           THEN format('"'' || %s.%I::text || ''"', row_alias, c.current_name)
-                      WHEN c.base_type = ANY ('{date,timestamp,timestamptz}'::regtype[]) AND NOT c.is_array
+                      WHEN c.base_type = ANY ('{date,timestamp,timestamptz,inet,cidr}'::regtype[]) AND NOT c.is_array
                           THEN format(''' || to_json(%s.%I)::text || ''', row_alias, c.current_name)
                       ELSE format(''' || to_json(%s.%I::text)::text || ''', row_alias, c.current_name)
                   END, ',' ORDER BY array_position(v_table.key_columns, c.column_name)) || '}'''
