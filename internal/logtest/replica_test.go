@@ -22,6 +22,8 @@ type replica struct {
 	position int64
 	rows     rows
 	bundles  int
+	// joining: a table is being adopted, and transactions that wrote to it come before the bundle with its rows.
+	joining bool
 }
 
 // pull applies what there is after the replica's position, bundle by bundle, and checks what a
@@ -29,7 +31,9 @@ type replica struct {
 func (r *replica) pull(ctx context.Context, pool *pgxpool.Pool, maxBundles int) error {
 	for {
 		result, err := pool.Query(ctx,
-			`SELECT bundle_seq, row_ordinal, table_schema || '.' || table_name, key::text, op, payload::text FROM tide.pull($1::text, $2, $3)`,
+			`SELECT bundle_seq, row_ordinal, table_schema || '.' || table_name, key::text, op, payload::text,
+			        bundle_id IN (SELECT b.bundle_id FROM tide.bundles AS b WHERE b.label = 'adoption')
+			   FROM tide.pull($1::text, $2, $3)`,
 			r.bucket, r.position, maxBundles)
 		if err != nil {
 			return err
@@ -38,7 +42,8 @@ func (r *replica) pull(ctx context.Context, pool *pgxpool.Pool, maxBundles int) 
 		var seq, ordinal, expected int64
 		var table, key, op string
 		var payload *string
-		_, err = pgx.ForEachRow(result, []any{&seq, &ordinal, &table, &key, &op, &payload}, func() error {
+		var adoption bool
+		_, err = pgx.ForEachRow(result, []any{&seq, &ordinal, &table, &key, &op, &payload, &adoption}, func() error {
 			if seq != r.position {
 				if seq != r.position+1 {
 					return fmt.Errorf("bucket %s: bundle %d follows %d", r.bucket, seq, r.position)
@@ -50,6 +55,16 @@ func (r *replica) pull(ctx context.Context, pool *pgxpool.Pool, maxBundles int) 
 				return fmt.Errorf("bucket %s, bundle %d: row %d where %d was due", r.bucket, seq, ordinal, expected)
 			}
 			expected++
+			if adoption {
+				// A row that was read: the log does not know who holds it already.
+				r.rows[table+key] = *payload
+				return nil
+			}
+			if _, held := r.rows[table+key]; r.joining && !held && op == "DELETE" {
+				return nil
+			} else if r.joining && !held {
+				op = "INSERT"
+			}
 			return r.rows.apply(table+key, op, payload)
 		})
 		if err != nil {

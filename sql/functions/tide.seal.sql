@@ -138,7 +138,8 @@ BEGIN
     ), adopted AS MATERIALIZED (
         SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
     ), image_row AS MATERIALIZED (
-        SELECT i.table_id, i.row_key, (array_agg(i.payload))[1] AS payload, array_agg(i.bucket_id) AS buckets, nextval('tide.change_id') AS change_id
+        SELECT i.table_id, i.row_key, (array_agg(i.payload))[1] AS payload, array_agg(i.bucket_id) AS buckets, nextval('tide.change_id') AS change_id,
+               CASE WHEN EXISTS (SELECT FROM tide.adoption_log AS l WHERE l.table_id = i.table_id AND l.error IS NULL) THEN 'U' ELSE 'I' END::"char" AS op
           FROM image AS i
          WHERE i.row_key IS NOT NULL
            AND i.bucket_id NOT IN (SELECT a.bucket_id FROM adopted AS a)
@@ -156,9 +157,9 @@ BEGIN
                b.source_id, b.source_bundle_id, b.user_id, b.label
           FROM part AS p JOIN bundle AS b ON b.xid = p.xid
          UNION ALL
-        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg('I'::"char"), sum(octet_length(i.payload::text)),
+        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(octet_length(i.payload::text)),
                min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption'
-          FROM (SELECT r.change_id, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
+          FROM (SELECT r.change_id, r.op, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
          GROUP BY a.xid, a.bundle_id, i.bucket_id
          UNION ALL
         SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset'
