@@ -2387,7 +2387,10 @@ GRANT EXECUTE ON FUNCTION
     tide.bucket_position(text),
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
-    tide.bundle_rows(text, bigint, bigint, integer)
+    tide.bundle_rows(text, bigint, bigint, integer),
+    -- A view calls functions as its caller.
+    tide.sealable_ranges(pg_snapshot),
+    tide.describe_rule(tide.synced_table)
     TO tide_runtime;
 GRANT SELECT ON tide.status, tide.lag, tide.tables, tide.buckets, tide.bundles TO tide_runtime;
 

@@ -49,7 +49,7 @@ func (f *fold) check(t *testing.T) {
 			}
 			continue
 		}
-		if err := r.pull(context.Background(), f.db.Pool, 3); err != nil {
+		if err := r.pull(context.Background(), f.db.Pool, 1+len(bucket)*3); err != nil {
 			t.Errorf("bucket %s: %v", bucket, err)
 		}
 		same(t, "bucket "+bucket, r.rows, want[bucket])
