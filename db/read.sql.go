@@ -11,40 +11,119 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const bundlesAfter = `-- name: BundlesAfter :many
+SELECT b.bundle_id::bigint AS bundle_id, b.bucket_id::text AS bucket_id, b.bundle_seq::bigint AS bundle_seq,
+       b.change_count::bigint AS change_count, b.source_id::text AS source_id, b.source_bundle_id::bigint AS source_bundle_id,
+       coalesce(b.label, '')::text AS label, b.sealed_at::timestamptz AS sealed_at
+  FROM tide.bundles AS b
+ WHERE b.bundle_id >= $1::bigint
+   AND (b.bundle_id, b.bucket_id) > ($1::bigint, $2::text)
+   AND (cardinality($3::text[]) = 0 OR b.bucket_id = ANY ($3::text[]))
+ ORDER BY b.bundle_id, b.bucket_id
+ LIMIT $4::integer
+`
+
+type BundlesAfterParams struct {
+	AfterBundleID int64
+	AfterBucketID string
+	Buckets       []string
+	MaxRows       int32
+}
+
+type BundlesAfterRow struct {
+	BundleID       int64
+	BucketID       string
+	BundleSeq      int64
+	ChangeCount    int64
+	SourceID       string
+	SourceBundleID int64
+	Label          string
+	SealedAt       pgtype.Timestamptz
+}
+
+// One row for each bucket of a bundle, in the order of the log.
+func (q *Queries) BundlesAfter(ctx context.Context, arg BundlesAfterParams) ([]BundlesAfterRow, error) {
+	rows, err := q.db.Query(ctx, bundlesAfter,
+		arg.AfterBundleID,
+		arg.AfterBucketID,
+		arg.Buckets,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BundlesAfterRow
+	for rows.Next() {
+		var i BundlesAfterRow
+		if err := rows.Scan(
+			&i.BundleID,
+			&i.BucketID,
+			&i.BundleSeq,
+			&i.ChangeCount,
+			&i.SourceID,
+			&i.SourceBundleID,
+			&i.Label,
+			&i.SealedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const changesBetween = `-- name: ChangesBetween :many
-SELECT c.bundle_id::bigint AS bundle_id, c.bucket_id::text AS bucket_id, c.bundle_seq::bigint AS bundle_seq,
+SELECT c.bundle_id::bigint AS bundle_id, c.bucket_id::text AS bucket_id, c.row_ordinal::bigint AS row_ordinal,
        c.table_schema::text AS table_schema, c.table_name::text AS table_name, c.key::json AS key, c.op::text AS op,
-       coalesce(c.payload, 'null')::json AS payload,
-       c.source_id::text AS source_id, c.source_bundle_id::bigint AS source_bundle_id, c.sealed_at::timestamptz AS sealed_at
+       coalesce(c.payload, 'null')::json AS payload
   FROM tide.changes AS c
- WHERE c.bundle_id > $1::bigint
+ WHERE c.bundle_id >= $1::bigint
    AND c.bundle_id <= $2::bigint
-   AND (cardinality($3::text[]) = 0 OR c.bucket_id = ANY ($3::text[]))
+   AND (c.bundle_id, c.bucket_id) > ($1::bigint, $3::text)
+   AND (c.bundle_id, c.bucket_id) <= ($2::bigint, $4::text)
+   AND (cardinality($5::text[]) = 0 OR c.bucket_id = ANY ($5::text[]))
+   AND c.row_ordinal > $6::bigint
+   AND c.row_ordinal <= $7::bigint
  ORDER BY c.bundle_id, c.bucket_id, c.row_ordinal
 `
 
 type ChangesBetweenParams struct {
 	AfterBundleID int64
-	UpToBundleID  int64
+	LastBundleID  int64
+	AfterBucketID string
+	LastBucketID  string
 	Buckets       []string
+	AfterOrdinal  int64
+	LastOrdinal   int64
 }
 
 type ChangesBetweenRow struct {
-	BundleID       int64
-	BucketID       string
-	BundleSeq      int64
-	TableSchema    string
-	TableName      string
-	Key            []byte
-	Op             string
-	Payload        []byte
-	SourceID       string
-	SourceBundleID int64
-	SealedAt       pgtype.Timestamptz
+	BundleID    int64
+	BucketID    string
+	RowOrdinal  int64
+	TableSchema string
+	TableName   string
+	Key         []byte
+	Op          string
+	Payload     []byte
 }
 
+// Changes of the bundles between two places of that order. Of a bundle too large for one answer, the
+// ordinals say which part.
 func (q *Queries) ChangesBetween(ctx context.Context, arg ChangesBetweenParams) ([]ChangesBetweenRow, error) {
-	rows, err := q.db.Query(ctx, changesBetween, arg.AfterBundleID, arg.UpToBundleID, arg.Buckets)
+	rows, err := q.db.Query(ctx, changesBetween,
+		arg.AfterBundleID,
+		arg.LastBundleID,
+		arg.AfterBucketID,
+		arg.LastBucketID,
+		arg.Buckets,
+		arg.AfterOrdinal,
+		arg.LastOrdinal,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -55,15 +134,12 @@ func (q *Queries) ChangesBetween(ctx context.Context, arg ChangesBetweenParams) 
 		if err := rows.Scan(
 			&i.BundleID,
 			&i.BucketID,
-			&i.BundleSeq,
+			&i.RowOrdinal,
 			&i.TableSchema,
 			&i.TableName,
 			&i.Key,
 			&i.Op,
 			&i.Payload,
-			&i.SourceID,
-			&i.SourceBundleID,
-			&i.SealedAt,
 		); err != nil {
 			return nil, err
 		}

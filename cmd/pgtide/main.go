@@ -1,6 +1,4 @@
 // Command pgtide installs pgtide into a PostgreSQL database, seals its log, and looks into it.
-//
-// Exit codes: 0 all well; 1 the command failed, or doctor found an error; 2 wrong usage.
 package main
 
 import (
@@ -12,14 +10,15 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/urfave/cli/v3"
 )
 
+// Exit codes, listed in docs/cli.md. A script can tell a finding of doctor from a doctor that could
+// not look.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFinding = 1
+	exitUsage   = 2
+	exitFailed  = 3
 )
 
 func main() {
@@ -29,7 +28,24 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	usage := false
+	app := newApp(stdout, stderr)
+	err := app.Run(ctx, args)
+	var exit cli.ExitCoder
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		if exit.Error() != "" {
+			fmt.Fprintf(stderr, "pgtide: %s\n", exit.Error())
+		}
+		return exit.ExitCode()
+	default:
+		fmt.Fprintf(stderr, "pgtide: %s\n", explain(err))
+		return exitFailed
+	}
+}
+
+func newApp(stdout, stderr io.Writer) *cli.Command {
 	app := &cli.Command{
 		Name:      "pgtide",
 		Usage:     "the sync layer inside your PostgreSQL",
@@ -41,85 +57,42 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			Sources: cli.EnvVars("DATABASE_URL"),
 		}},
 		Commands:       []*cli.Command{migrateCommand(), sqlCommand(), sealCommand(), tailCommand(), doctorCommand(), versionCommand()},
-		ExitErrHandler: func(context.Context, *cli.Command, error) {},
-		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-			usage = true
-			return err
-		},
-		CommandNotFound: func(_ context.Context, _ *cli.Command, name string) {
-			usage = true
-			fmt.Fprintf(stderr, "pgtide: there is no command %q; pgtide help lists them\n", name)
-		},
+		Action:         group,
+		ArgValidator:   refuseArguments,
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides
 	}
-	inherit(app.Commands, app.OnUsageError)
-	err := app.Run(ctx, args)
-	var exit cli.ExitCoder
+	refuseWrongFlags(app)
+	return app
+}
+
+// group is what a command does that only has others below it.
+func group(_ context.Context, cmd *cli.Command) error {
+	return wrongUsage("say what to do: %s --help lists it", cmd.FullName())
+}
+
+// refuseArguments refuses what is no flag: no command here takes any, and one that is ignored would
+// be a mistake that nobody notices.
+func refuseArguments(_ context.Context, cmd *cli.Command) error {
 	switch {
-	case errors.As(err, &exit):
-		if exit.Error() != "" {
-			fmt.Fprintf(stderr, "pgtide: %s\n", exit.Error())
-		}
-		return exit.ExitCode()
-	case err != nil && usage:
-		fmt.Fprintf(stderr, "pgtide: %v\n", err)
-		return exitUsage
-	case err != nil:
-		fmt.Fprintf(stderr, "pgtide: %s\n", explain(err))
-		return exitFailed
-	case usage:
-		return exitUsage
+	case !cmd.Args().Present() || cmd.Name == "help":
+		return nil
+	case len(cmd.Commands) > 1:
+		return wrongUsage("there is no command %q; %s --help lists them", cmd.Args().First(), cmd.FullName())
 	}
-	return 0
+	return wrongUsage("%s takes no argument %q", cmd.FullName(), cmd.Args().First())
 }
 
-func inherit(commands []*cli.Command, handler cli.OnUsageErrorFunc) {
-	for _, c := range commands {
-		c.OnUsageError = handler
-		inherit(c.Commands, handler)
+func refuseWrongFlags(cmd *cli.Command) {
+	cmd.OnUsageError = func(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+		return wrongUsage("%v; %s --help lists the flags", err, cmd.FullName())
+	}
+	// A bucket may have a comma in its name.
+	cmd.DisableSliceFlagSeparator = true
+	for _, c := range cmd.Commands {
+		refuseWrongFlags(c)
 	}
 }
 
-// explain adds what PostgreSQL says beyond its message.
-func explain(err error) string {
-	text := err.Error()
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		if pgErr.Detail != "" {
-			text += "\nDETAIL: " + pgErr.Detail
-		}
-		if pgErr.Hint != "" {
-			text += "\nHINT: " + pgErr.Hint
-		}
-		if pgErr.Code == "3F000" || pgErr.Code == "42883" || pgErr.Code == "42P01" {
-			text += "\nHINT: Is pgtide installed in this database? pgtide migrate up installs it."
-		}
-	}
-	return text
-}
-
-func databaseURL(cmd *cli.Command) (string, error) {
-	url := cmd.String("database-url")
-	if url == "" {
-		return "", cli.Exit("no database given: set DATABASE_URL, or pass --database-url", exitUsage)
-	}
-	return url, nil
-}
-
-func connect(ctx context.Context, cmd *cli.Command) (*pgxpool.Pool, error) {
-	url, err := databaseURL(cmd)
-	if err != nil {
-		return nil, err
-	}
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, cli.Exit(fmt.Sprintf("the database URL cannot be read: %v", err), exitUsage)
-	}
-	if config.ConnConfig.RuntimeParams["application_name"] == "" {
-		config.ConnConfig.RuntimeParams["application_name"] = "pgtide"
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return pool, nil
+func wrongUsage(format string, args ...any) error {
+	return cli.Exit(fmt.Sprintf(format, args...), exitUsage)
 }

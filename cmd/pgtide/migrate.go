@@ -12,8 +12,9 @@ import (
 
 func migrateCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "migrate",
-		Usage: "install, upgrade or remove pgtide in the database",
+		Name:   "migrate",
+		Usage:  "install, upgrade or remove pgtide in the database",
+		Action: group,
 		Commands: []*cli.Command{
 			{Name: "up", Usage: "apply the migrations that are missing", Action: migrateUp},
 			{Name: "status", Usage: "list the migrations, and when each was applied", Action: migrateStatus},
@@ -33,16 +34,13 @@ func migrateUp(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	applied, err := install.Up(ctx, url)
-	if err != nil {
-		return err
-	}
-	for _, m := range applied {
+	for _, m := range applied { // also those before one that failed
 		fmt.Fprintf(cmd.Root().Writer, "applied %s\n", m.Name)
 	}
-	if len(applied) == 0 {
-		fmt.Fprintln(cmd.Root().Writer, "nothing to do: every migration is applied")
+	if err == nil && len(applied) == 0 {
+		fmt.Fprintln(cmd.Root().ErrWriter, "nothing to do: every migration is applied")
 	}
-	return nil
+	return err
 }
 
 func migrateStatus(ctx context.Context, cmd *cli.Command) error {
@@ -57,9 +55,9 @@ func migrateStatus(ctx context.Context, cmd *cli.Command) error {
 	for _, m := range all {
 		when := "missing"
 		if m.Applied {
-			when = m.AppliedAt.UTC().Format(time.RFC3339)
+			when = m.AppliedAt.Format(time.DateTime)
 		}
-		fmt.Fprintf(cmd.Root().Writer, "%-20s %s\n", when, m.Name)
+		fmt.Fprintf(cmd.Root().Writer, "%-19s  %s\n", when, m.Name)
 	}
 	return nil
 }
@@ -70,11 +68,7 @@ func migrateUninstall(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	if !cmd.Bool("yes") {
-		return cli.Exit("this deletes the whole log, and every device will have to fetch its rows anew; say --yes to do it", exitUsage)
+		return wrongUsage("this deletes the whole log, and every device will have to fetch its rows anew; say --yes to do it")
 	}
-	if err := install.Uninstall(ctx, url); err != nil {
-		return err
-	}
-	fmt.Fprintln(cmd.Root().Writer, "removed schema tide, the capture triggers, and what registering had granted")
-	return nil
+	return install.UninstallSaying(ctx, url, func(line string) { fmt.Fprintln(cmd.Root().Writer, line) })
 }

@@ -3,16 +3,13 @@ package install
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // goose works on database/sql
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
-	"github.com/pressly/goose/v3/lock"
 
 	"github.com/pgtide/pgtide/migrations"
 )
@@ -22,78 +19,107 @@ type Migration struct {
 	Version   int64
 	Name      string
 	Applied   bool
-	AppliedAt time.Time // zero when not applied
+	AppliedAt time.Time // as goose wrote it: the server's local time, without a zone
 }
 
-// Up applies what is missing and returns what it applied. Two installers at once wait for each other.
+// Up applies what is missing and returns what it applied. Of two installers at once the second
+// waits, and finds nothing left to do.
 func Up(ctx context.Context, databaseURL string) ([]Migration, error) {
+	config, err := parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
 	var applied []Migration
-	err := withProvider(ctx, databaseURL, func(p *goose.Provider, _ *sql.DB) error {
-		results, err := p.Up(ctx)
-		var partial *goose.PartialError
-		if errors.As(err, &partial) {
-			return fmt.Errorf("apply %s: %w", partial.Failed.Source.Path, partial.Err)
-		}
-		for _, r := range results {
-			applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true, AppliedAt: time.Now()})
-		}
-		return err
+	err = locked(ctx, config, func(_ pgx.Tx, b bookkeeping) error {
+		return withGoose(config, b, func(provider *goose.Provider) error {
+			if err := refuseNewer(ctx, provider); err != nil {
+				return err
+			}
+			results, err := provider.Up(ctx)
+			var partial *goose.PartialError
+			if errors.As(err, &partial) {
+				results = partial.Applied
+			}
+			for _, r := range results {
+				applied = append(applied, Migration{Version: r.Source.Version, Name: r.Source.Path, Applied: true})
+			}
+			return explain(err)
+		})
 	})
 	return applied, err
 }
 
-// Status returns every migration this program knows.
+// Status returns every migration this program knows. It writes nothing.
 func Status(ctx context.Context, databaseURL string) ([]Migration, error) {
+	config, err := parse(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is pending on it
+	b, err := locate(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
 	var all []Migration
-	err := withProvider(ctx, databaseURL, func(p *goose.Provider, _ *sql.DB) error {
-		statuses, err := p.Status(ctx)
-		for _, s := range statuses {
-			all = append(all, Migration{Version: s.Source.Version, Name: s.Source.Path, Applied: s.State == goose.StateApplied, AppliedAt: s.AppliedAt})
+	err = withGoose(config, b, func(provider *goose.Provider) error {
+		for _, source := range provider.ListSources() {
+			all = append(all, Migration{Version: source.Version, Name: source.Path})
 		}
-		return err
+		if !b.found {
+			return nil // goose would make the table
+		}
+		statuses, err := provider.Status(ctx)
+		for i, s := range statuses {
+			all[i].Applied, all[i].AppliedAt = s.State == goose.StateApplied, s.AppliedAt
+		}
+		return explain(err)
 	})
 	return all, err
 }
 
-// Uninstall removes pgtide, everything registering tables left on them, and goose's bookkeeping.
-func Uninstall(ctx context.Context, databaseURL string) error {
-	return withProvider(ctx, databaseURL, func(p *goose.Provider, db *sql.DB) error {
-		if _, err := p.DownTo(ctx, 0); err != nil {
-			var partial *goose.PartialError
-			if errors.As(err, &partial) {
-				return fmt.Errorf("undo %s: %w", partial.Failed.Source.Path, partial.Err)
-			}
-			return err
-		}
-		// goose made this table outside of any migration, so no migration can drop it.
-		_, err := db.ExecContext(ctx, "DROP TABLE "+migrations.VersionTable)
-		return err
-	})
+// NewerError is returned by Up when the database knows migrations that this program does not.
+type NewerError struct{ Database, Program int64 }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("the database has migration %d, and pgtide %s ends at %d: use the newer pgtide it was installed with",
+		e.Database, migrations.Version(), e.Program)
 }
 
-func withProvider(ctx context.Context, databaseURL string, use func(*goose.Provider, *sql.DB) error) error {
-	db, err := sql.Open("pgx", databaseURL)
+func refuseNewer(ctx context.Context, provider *goose.Provider) error {
+	current, target, err := provider.GetVersions(ctx)
 	if err != nil {
-		return fmt.Errorf("open database: %w", err)
+		return explain(err)
 	}
-	defer db.Close()
-	locker, err := lock.NewPostgresSessionLocker()
+	if current > target {
+		return &NewerError{Database: current, Program: target}
+	}
+	return nil
+}
+
+// withGoose gives f goose on connections of its own. goose works on database/sql.
+func withGoose(config *pgx.ConnConfig, b bookkeeping, f func(*goose.Provider) error) error {
+	handle := stdlib.OpenDB(*config)
+	defer handle.Close()
+	provider, err := newProvider(handle, b)
 	if err != nil {
-		return fmt.Errorf("prepare lock: %w", err)
+		return err
 	}
-	store, err := database.NewStore(database.DialectPostgres, migrations.VersionTable)
+	return f(provider)
+}
+
+// parse reads the URL. Statements are not prepared by name, so that installing also works through a
+// pooler in transaction mode.
+func parse(databaseURL string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
-		return fmt.Errorf("prepare bookkeeping: %w", err)
+		return nil, fmt.Errorf("read the database URL: %w", err)
 	}
-	provider, err := goose.NewProvider("", db, migrations.FS,
-		goose.WithStore(store), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return fmt.Errorf("read migrations: %w", err)
+	if config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	}
-	err = use(provider, db)
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) && pgErr.Code == "42501" && pgErr.Hint == "" {
-		return fmt.Errorf("%w (the installing role needs CREATE on the database, CREATE on the first schema of its search_path for the table %s, and CREATEROLE unless the roles exist)", err, migrations.VersionTable)
-	}
-	return err
+	return config, nil
 }

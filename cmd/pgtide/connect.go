@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/urfave/cli/v3"
+)
+
+func databaseURL(cmd *cli.Command) (string, error) {
+	url := cmd.String("database-url")
+	if url == "" {
+		return "", wrongUsage("no database given: set DATABASE_URL, or pass --database-url")
+	}
+	if _, err := pgx.ParseConfig(url); err != nil {
+		return "", wrongUsage("the database URL cannot be read: %v", err)
+	}
+	return url, nil
+}
+
+// connect prepares connections; the first is made when it is used. Statements are not prepared by
+// name, so that all commands also work through a pooler in transaction mode.
+func connect(ctx context.Context, cmd *cli.Command) (*pgxpool.Pool, error) {
+	url, err := databaseURL(cmd)
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, wrongUsage("the database URL cannot be read: %v", err)
+	}
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "pgtide " + cmd.Name
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return pool, nil
+}

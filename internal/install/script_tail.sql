@@ -1,0 +1,3 @@
+
+RESET client_min_messages;
+RESET search_path;
