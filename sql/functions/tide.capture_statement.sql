@@ -39,9 +39,9 @@ BEGIN
         SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
           FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload
                   FROM before AS tide_o, updated AS tide_n
-                 WHERE %6$s = %2$s AND %7$s) AS c$sql$,
-                table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
-                format('(%s *<> %s OR %s)', o.image, n.image, v_always));
+                 WHERE %6$s) AS c$sql$,
+                table_id, n.row_key, n.buckets, o.buckets, n.payload,
+                format('%s *= %s AND (%s *<> %s OR %s)', o.key_image, n.key_image, o.image, n.image, v_always));
         WHEN 'UPDATE' THEN
             -- Images are paired by key: a key that changed is a row that left and one that came.
             -- A FULL JOIN is never planned as a nested loop, whatever the size of the first update.

@@ -2,7 +2,7 @@
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
     table_id integer, row_alias text,
-    OUT row_key text, OUT payload text, OUT buckets text, OUT image text
+    OUT row_key text, OUT payload text, OUT buckets text, OUT image text, OUT key_image text
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -40,6 +40,11 @@ BEGIN
                       ELSE format(''' || to_json(%s.%I::text)::text || ''', row_alias, c.current_name)
                   END, ',' ORDER BY array_position(v_table.key_columns, c.column_name)) || '}'''
       INTO row_key
+      FROM tide.synced_columns(v_table.table_id) AS c
+     WHERE c.in_key;
+
+    SELECT format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, c.current_name), ', '))
+      INTO key_image
       FROM tide.synced_columns(v_table.table_id) AS c
      WHERE c.in_key;
 
@@ -100,14 +105,14 @@ BEGIN
     END IF;
 
     -- A bucket function may look at any column.
-    SELECT format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, a.attname), ', ' ORDER BY a.attnum))
+    SELECT CASE WHEN bool_and(a.used) THEN row_alias
+                ELSE format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.used)) END
       INTO image
-      FROM pg_attribute AS a
-     WHERE a.attrelid = v_table.relation
-       AND a.attnum > 0
-       AND NOT a.attisdropped
-       AND (v_table.bucket_function IS NOT NULL
-            OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c));
+      FROM (SELECT a.attname, a.attnum,
+                   v_table.bucket_function IS NOT NULL
+                   OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c) AS used
+              FROM pg_attribute AS a
+             WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets, and what must differ for a change to count. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets, what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
