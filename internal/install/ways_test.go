@@ -42,6 +42,16 @@ var gooseMutex sync.Mutex
 
 // stockGoose does what goose -table tide_goose_version -dir migrations postgres "$URL" up does.
 func stockGoose(t *testing.T, url string) error {
+	return withStockGoose(t, url, func(db *sql.DB) error { return goose.UpContext(t.Context(), db, "../../migrations") })
+}
+
+// stockGooseDown does what the same with down-to 0 does.
+func stockGooseDown(t *testing.T, url string) error {
+	return withStockGoose(t, url, func(db *sql.DB) error { return goose.DownToContext(t.Context(), db, "../../migrations", 0) })
+}
+
+func withStockGoose(t *testing.T, url string, f func(*sql.DB) error) error {
+	t.Helper()
 	gooseMutex.Lock()
 	defer gooseMutex.Unlock()
 	db, err := sql.Open("pgx", url)
@@ -54,7 +64,7 @@ func stockGoose(t *testing.T, url string) error {
 	if err := goose.SetDialect("postgres"); err != nil {
 		return err
 	}
-	return goose.UpContext(t.Context(), db, "../../migrations")
+	return f(db)
 }
 
 // psql runs a script as psql -X does when it is piped in, and returns what it printed.
