@@ -135,7 +135,7 @@ func template(t testing.TB, server string) string {
 				t.Fatalf("pgtest: %s: %v", statement, err)
 			}
 		}
-		if _, err := install.Up(ctx, withDatabase(server, half)); err != nil {
+		if _, err := install.Up(ctx, WithDatabase(server, half)); err != nil {
 			t.Fatalf("pgtest: install pgtide: %v", err)
 		}
 		// Only a template that is finished gets the name others look for.
@@ -186,7 +186,7 @@ func create(t testing.TB, server, from string) *DB {
 	if err != nil {
 		t.Fatalf("pgtest: create database: %v", err)
 	}
-	db := &DB{URL: withDatabase(server, name)}
+	db := &DB{URL: WithDatabase(server, name)}
 	config, err := pgxpool.ParseConfig(db.URL)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
@@ -211,7 +211,8 @@ func create(t testing.TB, server, from string) *DB {
 	return db
 }
 
-func withDatabase(server, name string) string {
+// WithDatabase returns the URL of another database on the same server.
+func WithDatabase(server, name string) string {
 	u, err := url.Parse(server)
 	if err != nil {
 		panic(fmt.Sprintf("pgtest: %s must be a URL: %v", EnvURL, err))
