@@ -9,17 +9,13 @@ import (
 	"context"
 )
 
-const lockInstall = `-- name: LockInstall :exec
-SELECT pg_catalog.pg_advisory_xact_lock($1::bigint)
-`
-
-func (q *Queries) LockInstall(ctx context.Context, lockID int64) error {
-	_, err := q.db.Exec(ctx, lockInstall, lockID)
-	return err
-}
-
 const registeredTables = `-- name: RegisteredTables :many
-SELECT s.relation::text AS name FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL ORDER BY 1
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)::text AS name
+  FROM tide.synced_table AS s
+  JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE s.unregistered_at IS NULL
+ ORDER BY n.nspname, c.relname
 `
 
 func (q *Queries) RegisteredTables(ctx context.Context) ([]string, error) {
@@ -40,4 +36,15 @@ func (q *Queries) RegisteredTables(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const tryLockInstall = `-- name: TryLockInstall :one
+SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)::boolean AS locked
+`
+
+func (q *Queries) TryLockInstall(ctx context.Context, lockID int64) (bool, error) {
+	row := q.db.QueryRow(ctx, tryLockInstall, lockID)
+	var locked bool
+	err := row.Scan(&locked)
+	return locked, err
 }

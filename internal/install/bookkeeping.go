@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -48,25 +49,45 @@ type BookkeepingError struct {
 
 func (e *BookkeepingError) Error() string { return e.Problem }
 
+// Who finds the lock taken asks again after this time.
+const lockInterval = 200 * time.Millisecond
+
+var errLockTaken = errors.New("another installer is at work")
+
 // locked runs f while no other installer works in the database. The lock is one of a transaction
-// that stays open meanwhile: a lock of the session would be lost behind a pooler. It is also the
-// lock that goose's own session locker takes.
+// that stays open meanwhile: a lock of the session would be lost behind a pooler. Who waits keeps no
+// transaction open, or those who wait could hold every connection of a pool that the one at work
+// needs. It is the same lock that goose's own session locker takes.
 func locked(ctx context.Context, config *pgx.ConnConfig, f func(pgx.Tx, bookkeeping) error) error {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // nothing is pending on it
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := db.New(tx).LockInstall(ctx, lock.DefaultLockID); err != nil {
-			return fmt.Errorf("wait for other installers: %w", err)
-		}
-		b, err := locate(ctx, tx)
-		if err != nil {
+	for {
+		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			free, err := db.New(tx).TryLockInstall(ctx, lock.DefaultLockID)
+			if err != nil {
+				return fmt.Errorf("take the lock of installers: %w", err)
+			}
+			if !free {
+				return errLockTaken
+			}
+			b, err := locate(ctx, tx)
+			if err != nil {
+				return err
+			}
+			return f(tx, b)
+		})
+		if !errors.Is(err, errLockTaken) {
 			return err
 		}
-		return f(tx, b)
-	})
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for another installer: %w", ctx.Err())
+		case <-time.After(lockInterval):
+		}
+	}
 }
 
 // store is goose's own, with a TableExists that also knows quoted names.

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // for stock goose
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 
 	"github.com/pgtide/pgtide/internal/install"
 	"github.com/pgtide/pgtide/internal/pgtest"
@@ -146,12 +148,18 @@ func must(t *testing.T, db *pgtest.DB, statements ...string) {
 // withPath is the URL with another search_path, said in the way that goose and psql understand too.
 func withPath(t *testing.T, databaseURL, path string) string {
 	t.Helper()
+	return withParameter(t, databaseURL, "options", "-csearch_path="+strings.ReplaceAll(path, " ", `\ `))
+}
+
+func withParameter(t *testing.T, databaseURL, name, value string) string {
+	t.Helper()
 	u, err := url.Parse(databaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	option := "-csearch_path=" + strings.ReplaceAll(path, " ", `\ `)
-	u.RawQuery += "&options=" + strings.ReplaceAll(url.QueryEscape(option), "+", "%20") // libpq takes + as it is
+	values := u.Query()
+	values.Set(name, value)
+	u.RawQuery = strings.ReplaceAll(values.Encode(), "+", "%20") // libpq takes + as it is
 	return u.String()
 }
 
@@ -194,6 +202,35 @@ func TestInstallersAtOnce(t *testing.T) {
 			t.Errorf("applied %s", got)
 		}
 	})
+}
+
+// Behind a pooler each open transaction takes a connection, and the installer at work needs two.
+func TestWhoWaitsForAnInstallerHoldsNoTransaction(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	other := db.Connect(t, db.URL)
+	if _, err := other.Exec(t.Context(), `SELECT pg_advisory_lock($1)`, lock.DefaultLockID); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := install.Up(t.Context(), withParameter(t, db.URL, "application_name", "waiting")); err != nil {
+			t.Error(err)
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if len(query(t, db, `SELECT state FROM pg_stat_activity WHERE application_name = 'waiting' AND state = 'idle' AND query ~* 'rollback'`)) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Error("the installer that waits is never without a transaction")
+			break
+		}
+	}
+	if _, err := other.Exec(t.Context(), `SELECT pg_advisory_unlock($1)`, lock.DefaultLockID); err != nil {
+		t.Fatal(err)
+	}
+	group.Wait()
 }
 
 func TestTheSearchPathDoesNotMatter(t *testing.T) {
