@@ -32,7 +32,7 @@ func startContainer(ctx context.Context) (*Server, error) {
 		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": "pgtide"}),
 		testcontainers.WithExposedPorts("5432/tcp"),
 		testcontainers.WithCmd(append([]string{"postgres"}, settingFlags()...)...),
-		testcontainers.WithWaitStrategy(wait.ForListeningPort("5432/tcp").WithStartupTimeout(time.Minute)),
+		testcontainers.WithWaitStrategy(wait.ForMappedPort("5432/tcp").WithStartupTimeout(time.Minute)),
 	)
 	remove := func() {
 		if err := testcontainers.TerminateContainer(container); err != nil {
@@ -49,7 +49,7 @@ func startContainer(ctx context.Context) (*Server, error) {
 		return nil, fmt.Errorf("find its port: %w", err)
 	}
 	url := "postgres://postgres:pgtide@" + endpoint + "/postgres?sslmode=disable"
-	// The official image restarts its server once while it sets itself up.
+	// The port is open before the server is, and the official image restarts its server once while it sets itself up.
 	if err := waitReady(ctx, url); err != nil {
 		remove()
 		return nil, err

@@ -198,7 +198,7 @@ func create(t testing.TB, server, from string) *DB {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		db.Pool.Close()
+		db.Close()
 		admin, err := pgx.Connect(ctx, server)
 		if err != nil {
 			return // the test ended its server

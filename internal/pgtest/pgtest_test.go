@@ -3,6 +3,7 @@ package pgtest_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -65,10 +66,10 @@ func TestAKilledProcessLeavesNoClusterBehind(t *testing.T) {
 	if os.Getenv("PGTEST_HELPER") == "1" {
 		cluster, err := pgtest.NewCluster(context.Background(), pgtest.ClusterConfig{})
 		if err != nil {
-			os.Stdout.WriteString("failed " + err.Error() + "\n")
+			fmt.Println("failed", err)
 			return
 		}
-		os.Stdout.WriteString("url " + cluster.URL("postgres") + "\n")
+		fmt.Println("url", cluster.URL("postgres"))
 		time.Sleep(time.Minute)
 		return
 	}
@@ -100,5 +101,26 @@ func TestAKilledProcessLeavesNoClusterBehind(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the cluster of a killed process still answers")
 		}
+	}
+}
+
+// CI says which way of getting a server it means to prove.
+func TestTheServerIsTheOneExpected(t *testing.T) {
+	server, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	if want := os.Getenv("PGTIDE_TEST_EXPECT"); !strings.HasPrefix(server.Description, want) {
+		t.Errorf("the server is %s, want %s", server.Description, want)
+	}
+	conn, err := pgx.Connect(t.Context(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	var prepared int
+	if err := conn.QueryRow(t.Context(), `SELECT current_setting('max_prepared_transactions')::int`).Scan(&prepared); err != nil || prepared == 0 {
+		t.Errorf("max_prepared_transactions is %d: %v", prepared, err)
 	}
 }
