@@ -45,7 +45,7 @@ func (q *Queries) Seal(ctx context.Context) (int64, error) {
 }
 
 const sealInProgress = `-- name: SealInProgress :one
-SELECT (l.cut_change_id IS NOT NULL)::boolean AS in_progress FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1
+SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l
 `
 
 func (q *Queries) SealInProgress(ctx context.Context) (bool, error) {

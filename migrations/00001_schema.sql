@@ -4,6 +4,8 @@
 -- they are. Those made here say so in their comment, and only those are dropped by an uninstall.
 
 -- +goose Up
+-- A function of the same name in another schema of the path would be called, by a superuser perhaps.
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- +goose StatementBegin
 DO $$
 DECLARE
@@ -40,14 +42,18 @@ SET LOCAL ROLE tide_owner;
 COMMENT ON SCHEMA tide IS 'pgtide: the server side of an offline-first application. Start with: SELECT * FROM tide.status';
 GRANT USAGE ON SCHEMA tide TO tide_runtime, tide_client;
 RESET ROLE;
+-- goose writes its version row next, by a name that the path must find.
+SET LOCAL search_path TO DEFAULT;
 
 -- +goose Down
 -- The one Down there is: it removes pgtide as a whole, and what registering left on the user's tables.
+SET LOCAL search_path = pg_catalog, pg_temp;
 -- +goose StatementBegin
 DO $$
 DECLARE
-    v_relation regclass;
-    v_role     text;
+    v_relation   regclass;
+    v_role       text;
+    v_dependents text;
 BEGIN
     FOR v_relation IN
         SELECT s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
@@ -55,6 +61,21 @@ BEGIN
         PERFORM tide.unregister_table(v_relation);
     END LOOP;
     -- CASCADE would take a view or function of the user that reads tide with it, in silence.
+    SELECT string_agg(DISTINCT o.identity, ', ')
+      INTO v_dependents
+      FROM pg_depend AS d
+     CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, d.objsubid) AS o
+     WHERE d.deptype = 'n'
+       AND d.refobjid >= 16384
+       AND (pg_identify_object(d.refclassid, d.refobjid, 0)).schema = 'tide'
+       AND o.schema IS DISTINCT FROM 'tide'
+       AND o.identity !~ '(^| )(on|for) tide\.';
+    IF v_dependents IS NOT NULL THEN
+        RAISE EXCEPTION 'schema tide is in use outside of it'
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  DETAIL  = format('These refer to it: %s.', v_dependents),
+                  HINT    = 'Drop them, then uninstall again.';
+    END IF;
     DROP SCHEMA tide CASCADE;
     FOREACH v_role IN ARRAY ARRAY['tide_client', 'tide_runtime', 'tide_owner'] LOOP
         IF shobj_description(to_regrole(v_role), 'pg_authid') = 'made by pgtide' THEN
@@ -69,3 +90,4 @@ BEGIN
 END;
 $$;
 -- +goose StatementEnd
+SET LOCAL search_path TO DEFAULT;

@@ -3,6 +3,7 @@
 -- versions behind that pile up as long as anybody holds an old snapshot.
 
 -- +goose Up
+SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL ROLE tide_owner;
 
 CREATE TABLE tide.setting (
@@ -192,3 +193,4 @@ CREATE TABLE tide.seal_log_from_16777216 PARTITION OF tide.seal_log FOR VALUES F
 
 INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap) VALUES (1, 0, 0, pg_current_snapshot());
 RESET ROLE;
+SET LOCAL search_path TO DEFAULT;

@@ -967,7 +967,7 @@ BEGIN
         RAISE EXCEPTION 'bucket function % cannot be used', bucket_function
             USING ERRCODE = 'TD005',
                   DETAIL  = v_problem,
-                  HINT    = format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type);
+                  HINT    = CASE WHEN v_problem ~ 'may not execute' THEN format('GRANT EXECUTE ON FUNCTION %s TO tide_owner;', v_function) ELSE format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type) END;
     END IF;
     RETURN v_function::text;
 END;
@@ -1812,6 +1812,11 @@ DECLARE
     v_seal  tide.seal_log;
     v_found bigint;
 BEGIN
+    -- A snapshot only tells that it ended.
+    IF pg_xact_status(xid) = 'aborted' THEN
+        RAISE EXCEPTION 'transaction % was rolled back', xid
+            USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
+    END IF;
     SELECT min(s.seal_id), max(s.seal_id) INTO v_low, v_high FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL;
     -- The first seal whose snapshot shows the transaction: once shown, always shown.
     WHILE v_low < v_high LOOP
@@ -1825,9 +1830,6 @@ BEGIN
     END LOOP;
     SELECT * INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= v_high AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
     IF NOT pg_visible_in_snapshot(xid, v_seal.snap) THEN
-        IF pg_xact_status(xid) = 'aborted' THEN
-            RAISE EXCEPTION 'transaction % was rolled back', xid USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
-        END IF;
         RETURN NULL;
     END IF;
     SELECT max(b.bundle_id) INTO v_found
@@ -2166,7 +2168,7 @@ SELECT (SELECT count(*) FROM tide.sealable_ranges(c.snap) AS r JOIN tide.change_
        clock_timestamp() - s.sealed_at AS since_last_seal,
        s.cut_change_id IS NOT NULL AS seal_in_progress,
        (SELECT min(x) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS oldest_open_xid,
-       (SELECT min(a.xact_start) FROM pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()) AS oldest_open_since
+       (SELECT min(a.xact_start) FROM pg_catalog.pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()) AS oldest_open_since
   FROM (SELECT * FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1) AS s
  CROSS JOIN LATERAL (SELECT * FROM tide.seal_log AS l WHERE l.cut_change_id IS NULL ORDER BY l.seal_id DESC LIMIT 1) AS c;
 COMMENT ON VIEW tide.lag IS 'What is committed but not sealed yet. A transaction that is still open delays only its own changes.';
@@ -2404,10 +2406,14 @@ GRANT SELECT ON tide.status, tide.lag, tide.tables, tide.buckets, tide.bundles T
 
 -- +goose StatementBegin
 -- An upgrade writes the capture functions anew, which locks no table.
-SELECT count(*) FILTER (WHERE tide.write_capture_functions(s.table_id)) AS tables_rewritten
-  FROM tide.synced_table AS s
-  JOIN pg_class AS c ON c.oid = s.relation
- WHERE s.unregistered_at IS NULL;
+DO $$
+BEGIN
+    PERFORM tide.write_capture_functions(s.table_id)
+       FROM tide.synced_table AS s
+       JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
+      WHERE s.unregistered_at IS NULL;
+END;
+$$;
 -- +goose StatementEnd
 
 RESET ROLE;

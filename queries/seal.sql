@@ -2,7 +2,7 @@
 SELECT tide.seal()::bigint AS last_bundle_id;
 
 -- name: SealInProgress :one
-SELECT (l.cut_change_id IS NOT NULL)::boolean AS in_progress FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
+SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l;
 
 -- name: Maintain :many
 SELECT m.done::text AS done FROM tide.maintain() AS m (done);

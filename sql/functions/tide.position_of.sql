@@ -9,6 +9,11 @@ DECLARE
     v_seal  tide.seal_log;
     v_found bigint;
 BEGIN
+    -- A snapshot only tells that it ended.
+    IF pg_xact_status(xid) = 'aborted' THEN
+        RAISE EXCEPTION 'transaction % was rolled back', xid
+            USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
+    END IF;
     SELECT min(s.seal_id), max(s.seal_id) INTO v_low, v_high FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL;
     -- The first seal whose snapshot shows the transaction: once shown, always shown.
     WHILE v_low < v_high LOOP
@@ -22,9 +27,6 @@ BEGIN
     END LOOP;
     SELECT * INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= v_high AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
     IF NOT pg_visible_in_snapshot(xid, v_seal.snap) THEN
-        IF pg_xact_status(xid) = 'aborted' THEN
-            RAISE EXCEPTION 'transaction % was rolled back', xid USING ERRCODE = 'TD019', HINT = 'It has no position and never will.';
-        END IF;
         RETURN NULL;
     END IF;
     SELECT max(b.bundle_id) INTO v_found

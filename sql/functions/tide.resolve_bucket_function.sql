@@ -23,7 +23,7 @@ BEGIN
         RAISE EXCEPTION 'bucket function % cannot be used', bucket_function
             USING ERRCODE = 'TD005',
                   DETAIL  = v_problem,
-                  HINT    = format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type);
+                  HINT    = CASE WHEN v_problem ~ 'may not execute' THEN format('GRANT EXECUTE ON FUNCTION %s TO tide_owner;', v_function) ELSE format('Write it as: CREATE FUNCTION my_schema.buckets(r %s) RETURNS text[] LANGUAGE sql IMMUTABLE AS ..., and name it with its schema.', v_row_type) END;
     END IF;
     RETURN v_function::text;
 END;

@@ -3,7 +3,7 @@ SELECT (SELECT count(*) FROM tide.sealable_ranges(c.snap) AS r JOIN tide.change_
        clock_timestamp() - s.sealed_at AS since_last_seal,
        s.cut_change_id IS NOT NULL AS seal_in_progress,
        (SELECT min(x) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS oldest_open_xid,
-       (SELECT min(a.xact_start) FROM pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()) AS oldest_open_since
+       (SELECT min(a.xact_start) FROM pg_catalog.pg_stat_activity AS a WHERE a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()) AS oldest_open_since
   FROM (SELECT * FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1) AS s
  CROSS JOIN LATERAL (SELECT * FROM tide.seal_log AS l WHERE l.cut_change_id IS NULL ORDER BY l.seal_id DESC LIMIT 1) AS c;
 COMMENT ON VIEW tide.lag IS 'What is committed but not sealed yet. A transaction that is still open delays only its own changes.';
