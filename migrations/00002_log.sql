@@ -13,7 +13,7 @@ CREATE TABLE tide.setting (
     change_partition_rows bigint  NOT NULL DEFAULT 16777216,
     bundle_partition_rows bigint  NOT NULL DEFAULT 16777216,
     seal_partition_rows   bigint  NOT NULL DEFAULT 16777216,
-    partitions_ahead      integer NOT NULL DEFAULT 2,
+    partitions_ahead      integer NOT NULL DEFAULT 3,
     paused_at             timestamptz,
 
     CONSTRAINT setting_pkey PRIMARY KEY (only_row),
@@ -30,7 +30,7 @@ COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refre
 COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log.';
 COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
-COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log.';
+COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 INSERT INTO tide.setting DEFAULT VALUES;
 

@@ -14,7 +14,7 @@ import (
 func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 100, bundle_partition_rows = 50, seal_partition_rows = 20`,
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000, bundle_partition_rows = 20000, seal_partition_rows = 20000`,
 		`SELECT setval('tide.change_id', 33554432 + 500)`)
 	held := newFold(t, db)
 	stop := make(chan struct{})
@@ -45,7 +45,7 @@ func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 		t.Errorf("a writer waited %s for maintenance", slowest)
 	}
 	held.check(t)
-	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 6 {
+	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 5 {
 		t.Errorf("%d partitions of change_log, want more", got)
 	}
 	if !value[bool](t, db, `SELECT EXISTS (SELECT FROM tide.change_log_default)`) {
@@ -59,7 +59,7 @@ func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 func TestMaintainGivesUpBehindAReader(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 100`, `SELECT setval('tide.change_id', 33554432 + 500)`)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000`, `SELECT setval('tide.change_id', 33554432 + 500)`)
 	conn := db.Connect(t, db.URL)
 	must(t, conn, `BEGIN`, `SELECT count(*) FROM tide.change_log`)
 	if got := value[string](t, db, `SELECT string_agg(m, '; ') FROM tide.maintain() AS m`); got == "" {

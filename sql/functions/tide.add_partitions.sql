@@ -1,6 +1,8 @@
 -- Attaching beside a DEFAULT partition makes PostgreSQL look through that partition under an
--- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. The
--- new range begins above everything that was drawn, so that such a CHECK holds.
+-- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. And a
+-- statement that began before the attaching still routes by the old partitions: a row of the new
+-- range would fail in the DEFAULT one. So a new range begins well above what was drawn, and what
+-- lies between goes to the DEFAULT partition.
 CREATE OR REPLACE FUNCTION tide.add_partitions(log regclass, column_name name, reached bigint, size bigint, ahead integer)
     RETURNS SETOF text
     LANGUAGE plpgsql
@@ -20,8 +22,7 @@ BEGIN
           FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
          WHERE i.inhparent = log;
         EXIT WHEN v_end >= reached + ahead * size;
-        -- Nobody maintained for long, and rows lie in the DEFAULT partition: leave them a range they stay in.
-        v_from := CASE WHEN v_end > reached THEN v_end ELSE reached + size END;
+        v_from := greatest(v_end, reached + greatest(size / 16, 10000));
         v_new := format('%s_from_%s', v_log, v_from);
         BEGIN
             EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
@@ -36,6 +37,9 @@ BEGIN
         EXCEPTION
             WHEN lock_not_available THEN
                 RETURN NEXT format('could not add %s now: a reader holds the log; try again', v_new);
+                EXIT;
+            WHEN check_violation THEN
+                RETURN NEXT format('could not add %s now: writers have reached it already; try again', v_new);
                 EXIT;
         END;
         RETURN NEXT format('added %s for %s from %s', v_new, column_name, v_from);
