@@ -93,9 +93,9 @@ func TestPauseAndResumeBesideWriters(t *testing.T) {
 func TestWhatTriggersCannotSeeIsReportedAndMended(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ unseen, finding string }{
-		"a disabled trigger":      {`ALTER TABLE app.task DISABLE TRIGGER _tide_delete; DELETE FROM app.task WHERE id = 1`, "_tide_delete is disabled"},
-		"all triggers disabled":   {`ALTER TABLE app.task DISABLE TRIGGER ALL; DELETE FROM app.task WHERE id = 1; ALTER TABLE app.task ENABLE TRIGGER USER`, "is disabled"},
-		"a dropped trigger":       {`DROP TRIGGER _tide_update ON app.task; UPDATE app.task SET title = 'unseen' WHERE id = 2`, "_tide_update is missing"},
+		"a disabled trigger":      {`ALTER TABLE app.task DISABLE TRIGGER _tide_delete; DELETE FROM app.task WHERE id = 1`, "disabled on app.task: _tide_delete"},
+		"all triggers disabled":   {`ALTER TABLE app.task DISABLE TRIGGER ALL; DELETE FROM app.task WHERE id = 1; ALTER TABLE app.task ENABLE TRIGGER USER`, "are disabled"},
+		"a dropped trigger":       {`DROP TRIGGER _tide_update ON app.task; UPDATE app.task SET title = 'unseen' WHERE id = 2`, "missing on app.task: _tide_update"},
 		"an unlogged table":       {`ALTER TABLE app.task SET UNLOGGED`, "changes cannot be captured"},
 		"a child by inheritance":  {`CREATE TABLE app.kid () INHERITS (app.task)`, "changes cannot be captured"},
 		"a key without its index": {`ALTER TABLE app.task DROP CONSTRAINT task_pkey`, "no longer unique"},

@@ -102,8 +102,10 @@ func TestSealRefusesATransactionThatHasChanges(t *testing.T) {
 	must(t, conn, `ROLLBACK`)
 
 	// Captured after the seal in the same transaction: the next seal takes it.
+	// Another one ends in between, so that the snapshot of the seal reaches beyond this transaction.
+	must(t, conn, `BEGIN`, `SELECT pg_current_xact_id()`)
 	exec(t, db, `UPDATE app.task SET title = 'theirs' WHERE id = 2`)
-	must(t, conn, `BEGIN`, `SELECT pg_current_xact_id()`, `SELECT tide.seal()`, `UPDATE app.task SET title = 'after' WHERE id = 4`, `COMMIT`)
+	must(t, conn, `SELECT tide.seal()`, `UPDATE app.task SET title = 'after' WHERE id = 4`, `COMMIT`)
 	held.check(t)
 	if got := held.buckets["user:1"].rows[`app.task{"id":"4"}`]; !strings.Contains(got, "after") {
 		t.Errorf("the change made after the seal is lost: %s", got)

@@ -116,3 +116,34 @@ func TestOriginAndPosition(t *testing.T) {
 		t.Errorf("after 30 more seals the second is at %d, want %d", got, last)
 	}
 }
+
+// Readers work where nothing can be written: on a hot standby, or in a read-only transaction.
+func TestReadingNeverWrites(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup)
+	seal(t, db)
+	exec(t, db, `UPDATE app.task SET owner = 2 WHERE id = 1`)
+	seal(t, db)
+	conn := db.Connect(t, db.URL)
+	must(t, conn, `BEGIN READ ONLY`, `SELECT * FROM tide.pull('user:1', 1)`, `SELECT * FROM tide.pull('{user:1,user:2}'::text[], 1)`,
+		`SELECT * FROM tide.bundle_rows('user:1', 2)`, `SELECT * FROM tide.row_history('app.task', '{"id": 1}')`, `SELECT * FROM tide.bucket_position('user:1')`,
+		`SELECT * FROM tide.bundles`, `SELECT * FROM tide.changes`, `SELECT * FROM tide.tables`, `SELECT * FROM tide.buckets`, `SELECT * FROM tide.status`, `SELECT * FROM tide.lag`,
+		`SELECT * FROM tide.check()`)
+	var assigned *string
+	if err := conn.QueryRow(t.Context(), `SELECT pg_current_xact_id_if_assigned()::text`).Scan(&assigned); err != nil {
+		t.Fatal(err)
+	}
+	if assigned != nil {
+		t.Errorf("reading took transaction id %s", *assigned)
+	}
+	// A seal that finds nothing writes nothing either.
+	must(t, conn, `COMMIT`, `BEGIN`, `SELECT tide.seal()`)
+	if err := conn.QueryRow(t.Context(), `SELECT pg_current_xact_id_if_assigned()::text`).Scan(&assigned); err != nil {
+		t.Fatal(err)
+	}
+	if assigned != nil {
+		t.Errorf("a seal that found nothing took transaction id %s", *assigned)
+	}
+	must(t, conn, `COMMIT`)
+}

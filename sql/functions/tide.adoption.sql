@@ -9,7 +9,8 @@ CREATE OR REPLACE FUNCTION tide.adoption(
     SET search_path = pg_catalog, pg_temp
     SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
     SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off
-    SET jit = off
+    -- The plans of sealing are not for whole tables.
+    SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
 AS $$
 DECLARE
     v_max      bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);

@@ -21,9 +21,12 @@ AS $$
     SELECT 'error', s.named, 'changes cannot be captured', tide.registration_problem(s.relation), 'Mend what is said, then: ' || s.reread
       FROM alive AS s WHERE tide.registration_problem(s.relation) IS NOT NULL
      UNION ALL
-    SELECT CASE WHEN f.problem = 'superfluous' THEN 'notice' ELSE 'error' END, s.named, format('capture trigger %s is %s on %s', f.trigger_name, f.problem, f.relation),
-           CASE WHEN f.problem = 'superfluous' THEN 'It only costs time.' ELSE 'Changes may have been missed: devices must fetch the table anew.' END, CASE WHEN f.problem = 'superfluous' THEN s.refresh ELSE s.reread END
+    SELECT CASE WHEN f.problem = 'superfluous' THEN 'notice' ELSE 'error' END, s.named,
+           format('capture triggers are %s on %s: %s', f.problem, f.relation, string_agg(f.trigger_name, ', ' ORDER BY f.trigger_name)),
+           CASE WHEN f.problem = 'superfluous' THEN 'They only cost time.' ELSE 'Changes may have been missed: devices must fetch the table anew.' END,
+           CASE WHEN f.problem = 'superfluous' THEN s.refresh ELSE s.reread END
       FROM alive AS s CROSS JOIN LATERAL tide.trigger_findings(s.table_id) AS f
+     GROUP BY s.named, s.refresh, s.reread, f.problem, f.relation
      UNION ALL
     SELECT 'error', s.named, 'partitions were detached', format('No longer part of it: %s. Devices keep their rows.', array_to_string(g.gone, ', ')), s.reread
       FROM alive AS s
