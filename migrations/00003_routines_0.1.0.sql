@@ -738,6 +738,7 @@ COMMENT ON FUNCTION tide.capture_truncate(integer, regclass) IS 'Captures every 
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Variables of the written function begin with tide_, as a column of the table could have any other name.
 CREATE OR REPLACE FUNCTION tide.capture_source(table_id integer, event text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -756,28 +757,28 @@ BEGIN
         v_body := format($body$    PERFORM tide.capture_truncate(%s, TG_RELID);
 $body$, table_id);
     ELSIF tide.needs_read_back(v_table.relation) THEN
-        v_body := format($body$    v_order := tide.take_order(TG_RELID, TG_OP);
-    v_nested := currval('tide.change_id') <> v_order;
+        v_body := format($body$    tide_order := tide.take_order(TG_RELID, TG_OP);
+    tide_nested := currval('tide.change_id') <> tide_order;
     IF tide.has_shape(%1$s, %2$L) THEN%3$s;
     ELSE
-        EXECUTE tide.capture_statement(%1$s, %4$L) USING v_order, v_nested;
+        EXECUTE tide.capture_statement(%1$s, %4$L) USING tide_order, tide_nested;
     END IF;
-$body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'v_order', 'v_nested'), event);
+$body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), event);
     ELSE
         -- One look at the transition table tells whether there is anything, and, as has_shape is
         -- folded into its plan, whether the table was altered since this function was written.
-        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END INTO v_rows FROM (SELECT FROM %3$s LIMIT 2) AS few;
-    IF v_rows > 0 THEN%4$s%5$s;%6$s
-    ELSIF v_rows < 0 THEN
+        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END INTO tide_rows FROM (SELECT FROM %3$s LIMIT 2) AS few;
+    IF tide_rows > 0 THEN%4$s%5$s;%6$s
+    ELSIF tide_rows < 0 THEN
         EXECUTE tide.capture_statement(%1$s, %7$L) USING NULL::bigint, false;
     END IF;
 $body$,
             table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END,
             CASE event WHEN 'UPDATE' THEN format($body$
-        IF v_rows = 1 THEN%s;
+        IF tide_rows = 1 THEN%s;
         END IF;
         -- Several rows; or one, equal or under another key.
-        IF v_rows > 1 OR NOT FOUND THEN$body$, tide.capture_statement(table_id, 'UPDATE ONE')) END,
+        IF tide_rows > 1 OR NOT FOUND THEN$body$, tide.capture_statement(table_id, 'UPDATE ONE')) END,
             tide.capture_statement(table_id, event),
             CASE event WHEN 'UPDATE' THEN E'\n        END IF;' END,
             event);
@@ -794,7 +795,7 @@ $body$,
     END;
 $body$, v_body, table_id);
     END IF;
-    RETURN format(E'\nDECLARE\n    v_rows   bigint;\n    v_order  bigint;\n    v_nested boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
+    RETURN format(E'\nDECLARE\n    tide_rows   bigint;\n    tide_order  bigint;\n    tide_nested boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_source(integer, text) IS 'Body of a capture function, as it would be written now. Raises TD012. Internal.';
@@ -1475,6 +1476,8 @@ CREATE OR REPLACE FUNCTION tide.adoption(
     SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off
     -- The plans of sealing are not for whole tables.
     SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
+    -- Behind an ALTER TABLE all sealing would wait; the next seal tries again instead.
+    SET lock_timeout = '200ms'
 AS $$
 DECLARE
     v_max      bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);
@@ -1565,7 +1568,8 @@ COMMENT ON FUNCTION tide.seal_step(tide.seal_log, tide.seal_log, bigint) IS 'Tra
 --   entry      per bucket: what that is for the bucket (came, stayed, left)
 --   part       per transaction and bucket, the list of changes
 --   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
--- Tables to be read (adoption, missed changes) come last, in one bundle after all others.
+-- Tables to be read (adoption, missed changes) come last, in one bundle after all others. One that is
+-- locked is asked for again: rows written here with this transaction's id are fresh to the next seal.
 CREATE OR REPLACE FUNCTION tide.seal()
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1685,6 +1689,11 @@ BEGIN
          WHERE m.ids IS NOT NULL
     ), image AS MATERIALIZED (
         SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
+    ), locked AS MATERIALIZED (
+        SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
+    ), again AS (
+        INSERT INTO tide.change_log (table_id, op, payload)
+        SELECT f.table_id, f.op, f.note FROM fresh AS f WHERE f.op IN ('A', '!') AND f.table_id IN (SELECT l.table_id FROM locked AS l)
     ), reset AS MATERIALIZED (
         -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
         SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
@@ -1695,6 +1704,7 @@ BEGIN
          CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
           JOIN tide.bucket_floor AS b
             ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
+         WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
     ), adopted AS MATERIALIZED (
         SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
     ), image_row AS MATERIALIZED (

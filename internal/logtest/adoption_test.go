@@ -222,3 +222,55 @@ func whileWriting(t *testing.T, db *pgtest.DB, statement string, f func()) {
 	close(stop)
 	group.Wait()
 }
+
+// A table that somebody holds locked keeps only itself from being read.
+func TestALockedTableDoesNotHoldUpSealing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `CREATE TABLE app.note (id int PRIMARY KEY, owner int); INSERT INTO app.note VALUES (1, 1), (2, 2)`)
+	held := newFold(t, db)
+	exec(t, db, `SELECT tide.register_table('app.note', owner_column => 'owner')`, `UPDATE app.task SET title = 'x' WHERE id = 1`)
+	conn := db.Connect(t, db.URL)
+	must(t, conn, `BEGIN`, `LOCK TABLE app.note IN ACCESS EXCLUSIVE MODE`)
+	before := value[int64](t, db, `SELECT tide.head()`)
+	for range 3 {
+		exec(t, db, `SELECT tide.seal()`)
+	}
+	if got := changesOf(t, db, before); len(got) != 1 {
+		t.Errorf("beside the locked table %v was sealed, want the one change", got)
+	}
+	must(t, conn, `COMMIT`)
+	held.check(t)
+	if got := held.buckets["user:1"].rows[`app.note{"id":"1"}`]; got == "" {
+		t.Error("the row of the table that was locked never came")
+	}
+	none(t, db, "findings", `SELECT * FROM tide.check()`)
+}
+
+// A transaction that wrote while capture was paused and still runs: resuming waits for it, or the
+// seal after it would read the table without its rows.
+func TestResumeWaitsForWritersThatAreNotCaptured(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup)
+	held := newFold(t, db)
+	exec(t, db, `SELECT tide.pause()`)
+	writer := db.Connect(t, db.URL)
+	must(t, writer, `BEGIN`, `UPDATE app.task SET title = 'unseen' WHERE id = 1`)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := db.Exec(t.Context(), `SELECT tide.resume()`); err != nil {
+			t.Errorf("resume: %v", err)
+		}
+		if _, err := db.Exec(t.Context(), `SELECT tide.seal()`); err != nil {
+			t.Errorf("seal: %v", err)
+		}
+	})
+	time.Sleep(700 * time.Millisecond)
+	must(t, writer, `COMMIT`)
+	group.Wait()
+	held.check(t)
+	if got := held.buckets["user:1"].rows[`app.task{"id":"1"}`]; !strings.Contains(got, "unseen") {
+		t.Errorf("the device holds %s", got)
+	}
+}

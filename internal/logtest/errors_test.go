@@ -134,3 +134,32 @@ func TestSealInRepeatableRead(t *testing.T) {
 	must(t, conn, `BEGIN ISOLATION LEVEL SERIALIZABLE`, `SELECT tide.seal()`, `COMMIT`)
 	held.check(t)
 }
+
+// After a dump is restored elsewhere, transaction ids start anew: every change would look sealed.
+func TestARestoredDumpIsNoticed(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup)
+	seal(t, db)
+	exec(t, db, `INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap) SELECT max(seal_id) + 1, max(last_bundle_id), max(last_change_id), '99999999999:99999999999:' FROM tide.seal_log`,
+		`UPDATE app.task SET title = 'x' WHERE id = 1`)
+	_, err := db.Exec(t.Context(), `SELECT tide.seal()`)
+	refused(t, err, "TD016", "new history")
+}
+
+// Columns may have any name, also those that the written functions use themselves.
+func TestColumnsNamedLikeOurOwn(t *testing.T) {
+	t.Parallel()
+	for _, trigger := range []string{"", `CREATE TRIGGER again AFTER UPDATE ON app.t FOR EACH ROW EXECUTE FUNCTION app.again();`} {
+		db := pgtest.New(t)
+		exec(t, db, `CREATE SCHEMA app; CREATE TABLE app.t (row_key int, old int, image text, ordinal int, buckets int, payload text, op text, n int, o int, c int, p int, t int, i int, v_rows int,
+			v_order int, v_nested int, inserted int, updated int, before int, deleted int, table_id int, change_id int, key_hash int, old_buckets int, few int, relation int, event int,
+			"order" int, "select" int, PRIMARY KEY (row_key, old));
+			CREATE FUNCTION app.again() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n < 3 THEN UPDATE app.t SET n = t.n + 1 WHERE t.row_key = NEW.row_key; END IF; RETURN NULL; END $$; `+trigger+`
+			SELECT tide.register_table('app.t', owner_column => 'buckets')`)
+		held := newFold(t, db)
+		exec(t, db, `INSERT INTO app.t (row_key, old, buckets) SELECT g, g, g % 2 FROM generate_series(1, 5) AS g`, `UPDATE app.t SET n = 1, buckets = 1 - buckets`,
+			`UPDATE app.t SET n = 1 WHERE row_key = 1`, `UPDATE app.t SET old = old + 10 WHERE row_key < 3`, `DELETE FROM app.t WHERE row_key = 3`, `TRUNCATE app.t`, `INSERT INTO app.t (row_key, old, buckets) VALUES (1, 1, 1)`)
+		held.check(t)
+	}
+}

@@ -11,6 +11,8 @@ CREATE OR REPLACE FUNCTION tide.adoption(
     SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off
     -- The plans of sealing are not for whole tables.
     SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
+    -- Behind an ALTER TABLE all sealing would wait; the next seal tries again instead.
+    SET lock_timeout = '200ms'
 AS $$
 DECLARE
     v_max      bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);

@@ -5,7 +5,8 @@
 --   entry      per bucket: what that is for the bucket (came, stayed, left)
 --   part       per transaction and bucket, the list of changes
 --   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
--- Tables to be read (adoption, missed changes) come last, in one bundle after all others.
+-- Tables to be read (adoption, missed changes) come last, in one bundle after all others. One that is
+-- locked is asked for again: rows written here with this transaction's id are fresh to the next seal.
 CREATE OR REPLACE FUNCTION tide.seal()
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -125,6 +126,11 @@ BEGIN
          WHERE m.ids IS NOT NULL
     ), image AS MATERIALIZED (
         SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
+    ), locked AS MATERIALIZED (
+        SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
+    ), again AS (
+        INSERT INTO tide.change_log (table_id, op, payload)
+        SELECT f.table_id, f.op, f.note FROM fresh AS f WHERE f.op IN ('A', '!') AND f.table_id IN (SELECT l.table_id FROM locked AS l)
     ), reset AS MATERIALIZED (
         -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
         SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
@@ -135,6 +141,7 @@ BEGIN
          CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
           JOIN tide.bucket_floor AS b
             ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
+         WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
     ), adopted AS MATERIALIZED (
         SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
     ), image_row AS MATERIALIZED (
