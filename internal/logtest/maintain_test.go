@@ -12,7 +12,7 @@ import (
 // Partitions are added beside writers and a reader that holds the log, also when nobody had
 // maintained for so long that rows lie in the default partition. Nothing is lost, nobody waits long.
 func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
-	t.Parallel()
+	// Not beside other tests: it measures how long others wait.
 	db := pgtest.New(t)
 	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000, bundle_partition_rows = 20000, seal_partition_rows = 20000`,
 		`SELECT setval('tide.change_id', 33554432 + 500)`)

@@ -15,7 +15,7 @@ import (
 // An ordinary role with no right on tide goes on working while its tables are registered, refreshed,
 // paused, resumed and unregistered again and again: no error, and no wait above a second.
 func TestTheExistingApplicationIsUnharmed(t *testing.T) {
-	t.Parallel()
+	// Not beside other tests: it measures how long others wait.
 	db := pgtest.New(t)
 	role := fmt.Sprintf("app_%d", time.Now().UnixNano())
 	exec(t, db, taskSetup, `SELECT tide.unregister_table('app.task')`, `CREATE ROLE `+role+` LOGIN PASSWORD 'pgtide'`,
