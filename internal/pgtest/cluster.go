@@ -62,16 +62,8 @@ func NewCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 	if c.owner, err = unprivileged(); err != nil {
 		return nil, err
 	}
-	if c.dir, err = os.MkdirTemp("", "pgtide-test-"); err != nil {
-		return nil, fmt.Errorf("make a directory: %w", err)
-	}
-	if c.owner != nil {
-		if err := os.Chown(c.dir, int(c.owner.Uid), int(c.owner.Gid)); err != nil {
-			return nil, errors.Join(fmt.Errorf("give the directory to the server's user: %w", err), os.RemoveAll(c.dir))
-		}
-	}
-	if c.watchdog, err = startWatchdog(c.BinDir, c.dir, c.owner); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(c.dir))
+	if c.dir, c.watchdog, err = startWatchdog(c.BinDir, c.owner); err != nil {
+		return nil, err
 	}
 	if err := c.initialize(ctx, config.Settings); err != nil {
 		c.Remove()
@@ -110,11 +102,14 @@ func (c *Cluster) Start(ctx context.Context) error {
 
 func (c *Cluster) start(ctx context.Context) error {
 	log := filepath.Join(c.dir, "log")
-	before, _ := os.ReadFile(log) // the first start has none
+	var before int64
+	if info, err := os.Stat(log); err == nil { // the first start has none
+		before = info.Size()
+	}
 	err := c.run(ctx, "pg_ctl", "-D", c.data(), "-l", log, "-o", fmt.Sprintf("-p %d", c.port), "-w", "-t", "60", "start")
 	if err != nil {
-		after, _ := os.ReadFile(log) // only adds to the error
-		return fmt.Errorf("%w\n%s", err, after[min(len(before), len(after)):])
+		text, _ := os.ReadFile(log) // only adds to the error
+		return fmt.Errorf("%w\n%s", err, text[min(int(before), len(text)):])
 	}
 	return waitReady(ctx, c.URL("postgres"))
 }
@@ -139,16 +134,19 @@ func (c *Cluster) initialize(ctx context.Context, extra map[string]string) error
 	if err := c.run(ctx, "initdb", "-D", c.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"); err != nil {
 		return err
 	}
-	conf, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	conf := fmt.Sprintf("listen_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\n", c.dir)
+	for _, group := range []map[string]string{settings, extra} {
+		for name, value := range group {
+			conf += fmt.Sprintf("%s = '%s'\n", name, value)
+		}
+	}
+	file, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("open postgresql.conf: %w", err)
 	}
-	defer conf.Close()
-	fmt.Fprintf(conf, "listen_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\n", c.dir)
-	for _, group := range []map[string]string{settings, extra} {
-		for name, value := range group {
-			fmt.Fprintf(conf, "%s = '%s'\n", name, value)
-		}
+	_, err = file.WriteString(conf)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("write postgresql.conf: %w", err)
 	}
 	return nil
 }
@@ -182,8 +180,7 @@ func (c *Cluster) run(ctx context.Context, program string, args ...string) error
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
 	if errors.Is(err, fs.ErrPermission) && c.owner != nil {
-		return fmt.Errorf("%s: %w: the server runs as uid %d, who must be allowed into %s and %s (TMPDIR moves the former)",
-			program, err, c.owner.Uid, c.dir, c.BinDir)
+		return fmt.Errorf("%s: %w: the server runs as uid %d, who must be allowed into %s", program, err, c.owner.Uid, c.BinDir)
 	}
 	if err != nil {
 		text, _ := os.ReadFile(output.Name()) // only adds to the error

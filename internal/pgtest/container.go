@@ -2,13 +2,12 @@ package pgtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/testcontainers/testcontainers-go"
+	tclog "github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
 )
 
@@ -16,9 +15,11 @@ import (
 const engineTimeout = 3 * time.Second
 
 // Pulling an image and starting it must not hold up who has server binaries at hand.
-const containerTimeout = 2 * time.Minute
+const containerTimeout = time.Minute
 
 func startContainer(ctx context.Context) (*Server, error) {
+	// Its lines say what it does; what came of it is in the description or the error.
+	tclog.SetDefault(tclog.NewNoopLogger())
 	if err := engineAnswers(ctx); err != nil {
 		return nil, err
 	}
@@ -26,13 +27,17 @@ func startContainer(ctx context.Context) (*Server, error) {
 	if image == "" {
 		image = DefaultImage
 	}
-	ctx, cancel := context.WithTimeout(ctx, containerTimeout)
+	limited, cancel := context.WithTimeoutCause(ctx, containerTimeout,
+		fmt.Errorf("not pulled and started within %s; docker pull %s, then try again", containerTimeout, image))
 	defer cancel()
-	container, err := testcontainers.Run(ctx, image,
-		testcontainers.WithEnv(map[string]string{"POSTGRES_PASSWORD": "pgtide"}),
+	container, err := testcontainers.Run(limited, image,
+		testcontainers.WithEnv(map[string]string{
+			"POSTGRES_PASSWORD":    "pgtide",
+			"POSTGRES_INITDB_ARGS": "--locale=C --encoding=UTF8", // as a cluster of our own has it
+		}),
 		testcontainers.WithExposedPorts("5432/tcp"),
 		testcontainers.WithCmd(append([]string{"postgres"}, settingFlags()...)...),
-		testcontainers.WithWaitStrategy(wait.ForMappedPort("5432/tcp").WithStartupTimeout(time.Minute)),
+		testcontainers.WithWaitStrategy(wait.ForMappedPort("5432/tcp").WithStartupTimeout(containerTimeout)),
 	)
 	remove := func() {
 		if err := testcontainers.TerminateContainer(container); err != nil {
@@ -41,50 +46,44 @@ func startContainer(ctx context.Context) (*Server, error) {
 	}
 	if err != nil {
 		remove()
+		if limited.Err() != nil {
+			err = context.Cause(limited)
+		}
 		return nil, fmt.Errorf("image %s: %w", image, err)
 	}
-	endpoint, err := container.PortEndpoint(ctx, "5432/tcp", "")
+	endpoint, err := container.PortEndpoint(limited, "5432/tcp", "")
 	if err != nil {
 		remove()
 		return nil, fmt.Errorf("find its port: %w", err)
 	}
 	url := "postgres://postgres:pgtide@" + endpoint + "/postgres?sslmode=disable"
 	// The port is open before the server is, and the official image restarts its server once while it sets itself up.
-	if err := waitReady(ctx, url); err != nil {
+	if err := waitReady(limited, url); err != nil {
 		remove()
 		return nil, err
 	}
 	return &Server{URL: url, Description: "a container of " + image, stop: remove}, nil
 }
 
+// engineAnswers looks where the docker command looks: DOCKER_HOST, its current context, the usual sockets.
 func engineAnswers(ctx context.Context) error {
-	if os.Getenv("DOCKER_HOST") == "" && !socketExists() {
-		return errors.New("no Docker engine runs here")
-	}
 	answered := make(chan error, 1)
 	go func() {
 		provider, err := testcontainers.NewDockerProvider()
-		if err == nil {
-			err = provider.Health(ctx)
+		if err != nil {
+			answered <- fmt.Errorf("no Docker engine found: %w", err)
+			return
 		}
-		answered <- err
+		if err := provider.Health(ctx); err != nil {
+			answered <- fmt.Errorf("no Docker engine answers: %w", err)
+			return
+		}
+		answered <- nil
 	}()
 	select {
 	case err := <-answered:
-		if err != nil {
-			return fmt.Errorf("the Docker engine does not work: %w", err)
-		}
-		return nil
+		return err
 	case <-time.After(engineTimeout):
 		return fmt.Errorf("the Docker engine did not answer within %s", engineTimeout)
 	}
-}
-
-func socketExists() bool {
-	for _, path := range []string{"/var/run/docker.sock", filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "docker.sock")} {
-		if _, err := os.Stat(path); err == nil {
-			return true
-		}
-	}
-	return false
 }

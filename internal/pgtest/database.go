@@ -71,7 +71,7 @@ func WithInstallLock(t testing.TB, f func()) {
 	withLock(t, sharedURL(t), func(*pgx.Conn) { f() })
 }
 
-// As returns the URL of the database for another role, without a password.
+// As returns the URL of the database for another role, whose password, if the server asks, is pgtide.
 func (d *DB) As(role string) string {
 	u, err := url.Parse(d.URL)
 	if err != nil {

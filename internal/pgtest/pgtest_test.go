@@ -1,15 +1,10 @@
 package pgtest_test
 
 import (
-	"bufio"
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,76 +26,33 @@ func TestDatabasesOfTwoTestsDoNotMeet(t *testing.T) {
 	}
 }
 
-func TestAMissingServerIsSaidInOneLine(t *testing.T) {
-	t.Setenv(pgtest.EnvURL, "")
-	t.Setenv(pgtest.EnvBinDir, t.TempDir())
-	_, err := pgtest.Start(t.Context())
-	if err == nil {
-		t.Fatal("started a server out of an empty directory")
-	}
-	if !strings.Contains(err.Error(), "apt-get install postgresql") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("not one line that says what to install: %q", err)
-	}
-}
-
-func TestANamedServerThatDoesNotAnswerIsAnError(t *testing.T) {
-	t.Setenv(pgtest.EnvURL, "postgres://nobody@127.0.0.1:1/postgres")
-	if _, err := pgtest.Start(t.Context()); err == nil || !strings.Contains(err.Error(), pgtest.EnvURL) {
-		t.Errorf("got %v, want an error that names %s", err, pgtest.EnvURL)
-	}
-}
-
-func TestAClusterComesBackAfterAKill(t *testing.T) {
+// The template is made by whoever comes first, while the others wait for it.
+func TestManyTestsBeginAtOnceOnAFreshServer(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Private(t, pgtest.ClusterConfig{})
-	if err := cluster.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cluster.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// The test runs itself again as a process that starts a cluster, and kills that.
-func TestAKilledProcessLeavesNoClusterBehind(t *testing.T) {
-	if os.Getenv("PGTEST_HELPER") == "1" {
-		cluster, err := pgtest.NewCluster(context.Background(), pgtest.ClusterConfig{})
-		if err != nil {
-			fmt.Println("failed", err)
-			return
+	t.Run("databases", func(t *testing.T) {
+		for n := range 12 {
+			t.Run(fmt.Sprint(n), func(t *testing.T) {
+				t.Parallel()
+				db := pgtest.NewOn(t, cluster)
+				if _, err := db.Exec(t.Context(), "SELECT tide.seal()"); err != nil {
+					t.Error(err)
+				}
+				if _, err := db.Exec(t.Context(), "SELECT 1 FROM status"); err == nil {
+					t.Error("a name without its schema was found")
+				}
+			})
 		}
-		fmt.Println("url", cluster.URL("postgres"))
-		time.Sleep(time.Minute)
-		return
-	}
-	t.Parallel()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAKilledProcessLeavesNoClusterBehind$")
-	cmd.Env = append(os.Environ(), "PGTEST_HELPER=1")
-	out, err := cmd.StdoutPipe()
+	})
+	conn, err := pgx.Connect(t.Context(), cluster.URL("postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	url, found := strings.CutPrefix(strings.TrimSpace(line), "url ")
-	if err != nil || !found {
-		t.Fatalf("the helper said %q: %v", line, err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed, as meant
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		conn, err := pgx.Connect(t.Context(), url)
-		if err != nil {
-			return
-		}
-		_ = conn.Close(t.Context())
-		if time.Now().After(deadline) {
-			t.Fatal("the cluster of a killed process still answers")
-		}
+	defer conn.Close(t.Context())
+	var templates, left int
+	err = conn.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE datname ~ '^tide_template'), count(*) FILTER (WHERE datname ~ '^tide_test') FROM pg_database`).Scan(&templates, &left)
+	if err != nil || templates != 1 || left != 0 {
+		t.Errorf("%d templates, want 1; %d databases of tests are left, want 0: %v", templates, left, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +18,8 @@ import (
 const (
 	// EnvURL names a server to use as it is, by the URL of a superuser.
 	EnvURL = "PGTIDE_TEST_DATABASE_URL"
+	// EnvServer describes that server, when a command that started it named it.
+	EnvServer = "PGTIDE_TEST_SERVER"
 	// EnvImage is the container image. Defaults to DefaultImage.
 	EnvImage = "PGTIDE_TEST_IMAGE"
 	// EnvBinDir is a directory with server binaries (initdb, postgres, pg_ctl); no container is tried then.
@@ -45,13 +48,8 @@ func (s *Server) Stop() {
 
 // Start finds or starts a server. The error is one line that says what to install.
 func Start(ctx context.Context) (*Server, error) {
-	if url := os.Getenv(EnvURL); url != "" {
-		conn, err := pgx.Connect(ctx, url)
-		if err != nil {
-			return nil, fmt.Errorf("%s is set, but cannot be used: %w", EnvURL, err)
-		}
-		defer conn.Close(ctx)
-		return &Server{URL: url, Description: "the server that " + EnvURL + " names"}, nil
+	if address := os.Getenv(EnvURL); address != "" {
+		return named(ctx, address)
 	}
 	var reasons []string
 	if os.Getenv(EnvBinDir) == "" {
@@ -59,7 +57,7 @@ func Start(ctx context.Context) (*Server, error) {
 		if err == nil {
 			return server, nil
 		}
-		reasons = append(reasons, "no container: "+err.Error())
+		reasons = append(reasons, "no container: "+oneLine(err))
 	}
 	cluster, err := NewCluster(ctx, ClusterConfig{})
 	if err != nil {
@@ -72,6 +70,28 @@ func Start(ctx context.Context) (*Server, error) {
 		description += " (" + strings.Join(reasons, "; ") + ")"
 	}
 	return &Server{URL: cluster.URL("postgres"), Description: description, stop: cluster.Remove}, nil
+}
+
+func named(ctx context.Context, address string) (*Server, error) {
+	// Tests put other databases and roles into it.
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, fmt.Errorf("%s is not a URL: write it as postgres://user:password@host:port/database", EnvURL)
+	}
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("%s is set, but cannot be used: %s", EnvURL, oneLine(err))
+	}
+	description := os.Getenv(EnvServer)
+	if description == "" {
+		description = "the server that " + EnvURL + " names"
+	}
+	return &Server{URL: address, Description: description}, conn.Close(ctx)
+}
+
+// oneLine is the text of an error for use within a sentence.
+func oneLine(err error) string {
+	return strings.Join(strings.FieldsFunc(strings.ReplaceAll(err.Error(), "\t", ""), func(r rune) bool { return r == '\n' }), "; ")
 }
 
 // waitReady waits until the server answers.

@@ -33,19 +33,17 @@ func run(args []string) int {
 
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), pgtest.EnvURL+"="+server.URL)
-	// The command gets the terminal's Ctrl-C itself; this process waits for it, then stops the server.
+	cmd.Env = append(os.Environ(), pgtest.EnvURL+"="+server.URL, pgtest.EnvServer+"="+server.Description)
+	// The command decides what a signal means to it; this process waits for it, then stops the server.
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGHUP, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	go func() {
 		for s := range signals {
-			if s == syscall.SIGTERM {
-				_ = cmd.Process.Signal(s) // it may have ended just now
-			}
+			_ = cmd.Process.Signal(s) // it may have ended just now
 		}
 	}()
 	err = cmd.Wait()
