@@ -22,7 +22,7 @@ echo "$dir"
 exec >/dev/null 2>&1
 read -r nothing
 [ -d "$dir" ] || exit 0
-for round in 1 2 3 4 5; do
+for round in $(seq 30); do
 	if [ -d "$dir" ]; then
 		"$1/pg_ctl" -D "$dir/data" -m immediate -w -t 10 stop
 		rm -rf "$dir"
