@@ -16,9 +16,9 @@ import (
 // work when its process died goes on for a moment and would leave new files behind: hence more
 // than one round.
 const watchdogScript = `
-trap '' HUP INT QUIT TERM
+trap '' HUP INT QUIT TERM PIPE
 dir=$(mktemp -d "$2/pgtide-test-XXXXXXXX" 2>&1) || { echo "$dir"; exit 1; }
-echo "$dir"
+echo "$dir" 2>/dev/null
 exec >/dev/null 2>&1
 read -r nothing
 [ -d "$dir" ] || exit 0
