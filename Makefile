@@ -23,6 +23,10 @@ test: server ## every test, on a real PostgreSQL that is started for it
 test-race: server ## the same with the race detector
 	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
 
+.PHONY: bench
+bench: ## measure it: CASE=1,2 for some cases, SIZE=small|default|large, SAVE=1 to make it the baseline
+	@$(GO) run ./bench -case "$(CASE)" -size "$(or $(SIZE),default)" $(if $(SAVE),-save)
+
 .PHONY: generate
 generate: $(SQLC) ## write what is made from sql/ and queries/
 	@$(GO) run ./internal/sqlbundle

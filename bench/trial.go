@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Trial is one run of one contender. What it does outside of Measure costs nothing.
+type Trial struct {
+	// Warmup runs are not counted, and may be shorter.
+	Warmup bool
+	// Rows handled in Measure, and their bytes where these are known.
+	Rows, Bytes int64
+	// Latencies of single operations, where there are any.
+	Latencies []time.Duration
+	// Value is for a Metric that is neither a rate nor a latency.
+	Value float64
+
+	observer   *pgx.Conn
+	processes  *processes
+	elapsed    time.Duration
+	wal, alloc int64
+}
+
+// of does the run.
+func (t *Trial) of(ctx context.Context, run Contender) error {
+	err := run(ctx, t)
+	if t.processes == nil {
+		return errors.Join(err, errors.New("nothing was measured"))
+	}
+	t.processes.close()
+	return err
+}
+
+// Measure runs f, and adds what it took: time, WAL of the server, memory. It may be called repeatedly.
+func (t *Trial) Measure(ctx context.Context, f func() error) error {
+	if t.processes == nil {
+		// Garbage of the run before is neither collected in this one nor part of its peak.
+		debug.FreeOSMemory()
+		var err error
+		if t.processes, err = watchProcesses(ctx, t.observer); err != nil {
+			return err
+		}
+	}
+	walBefore, err := walPosition(ctx, t.observer)
+	if err != nil {
+		return err
+	}
+	stop := t.processes.sample()
+	allocBefore := allocated()
+	began := time.Now()
+	err = f()
+	t.elapsed += time.Since(began)
+	t.alloc += int64(allocated() - allocBefore)
+	stop()
+	if err != nil {
+		return err
+	}
+	walAfter, err := walPosition(ctx, t.observer)
+	t.wal += walAfter - walBefore
+	return err
+}
+
+// walPosition counts what is not written out yet too: an asynchronous commit leaves it to others.
+func walPosition(ctx context.Context, conn *pgx.Conn) (position int64, err error) {
+	err = conn.QueryRow(ctx, "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint").Scan(&position)
+	if err != nil {
+		return 0, fmt.Errorf("read the WAL position: %w", err)
+	}
+	return position, nil
+}
+
+// allocated is what this program ever allocated, in bytes.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
