@@ -16,13 +16,29 @@ CREATE TABLE tide.setting (
     partitions_ahead      integer NOT NULL DEFAULT 3,
     paused_at             timestamptz,
 
+    client_role                name     NOT NULL DEFAULT 'tide_client',
+    max_rows_per_push          bigint   NOT NULL DEFAULT 100000,
+    max_bytes_per_push         bigint   NOT NULL DEFAULT 268435456,
+    max_rows_per_chunk         integer  NOT NULL DEFAULT 5000,
+    push_session_ttl           interval NOT NULL DEFAULT '15 minutes',
+    max_push_sessions          integer  NOT NULL DEFAULT 20,
+    snapshot_session_ttl       interval NOT NULL DEFAULT '15 minutes',
+    max_snapshot_sessions      integer  NOT NULL DEFAULT 5,
+    max_rows_per_snapshot      bigint   NOT NULL DEFAULT 10000000,
+    max_bytes_per_snapshot     bigint   NOT NULL DEFAULT 4294967296,
+    initialization_lease_ttl   interval NOT NULL DEFAULT '15 minutes',
+
     CONSTRAINT setting_pkey PRIMARY KEY (only_row),
     CONSTRAINT setting_one_row CHECK (only_row),
     CONSTRAINT setting_seal_max_changes_positive CHECK (seal_max_changes > 0),
     CONSTRAINT setting_adoption_max_rows_not_negative CHECK (adoption_max_rows >= 0),
     CONSTRAINT setting_partition_rows_positive CHECK (
         least(change_partition_rows, bundle_partition_rows, seal_partition_rows) > 0),
-    CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead BETWEEN 1 AND 16)
+    CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead BETWEEN 1 AND 16),
+    CONSTRAINT setting_exchange_positive CHECK (
+        least(max_rows_per_push, max_bytes_per_push, max_rows_per_chunk, max_push_sessions,
+              max_snapshot_sessions, max_rows_per_snapshot, max_bytes_per_snapshot) > 0
+        AND least(push_session_ttl, snapshot_session_ttl, initialization_lease_ttl) > '0'::interval)
 );
 COMMENT ON TABLE tide.setting IS 'Settings of this database, one row: UPDATE tide.setting SET ...';
 COMMENT ON COLUMN tide.setting.seal_max_changes IS 'More unsealed changes than this are sealed in several steps of about this size.';
@@ -32,6 +48,10 @@ COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the 
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
 COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
+COMMENT ON COLUMN tide.setting.client_role IS 'Role that pushes to tables of policy rls run as; whoever serves must be able to become it.';
+COMMENT ON COLUMN tide.setting.max_push_sessions IS 'Open push sessions of one user; more are refused.';
+COMMENT ON COLUMN tide.setting.max_snapshot_sessions IS 'Open snapshot sessions of one user; more are refused.';
+COMMENT ON COLUMN tide.setting.max_rows_per_snapshot IS 'Rows of one snapshot session; a larger one is refused, the stream has no such bound.';
 INSERT INTO tide.setting DEFAULT VALUES;
 
 CREATE TABLE tide.synced_table (
@@ -50,6 +70,11 @@ CREATE TABLE tide.synced_table (
     bucket_function   text,
     deleted_at_column text,
     on_capture_error  text        NOT NULL,
+    push_policy       text        NOT NULL,
+    server_columns    text[]      NOT NULL,
+    protected_columns text[]      NOT NULL,
+    push_search_path  text        NOT NULL,
+    fk_depth          integer     NOT NULL DEFAULT 0,
     column_names      text[]      NOT NULL,
     column_attnums    smallint[]  NOT NULL,
     partitions        regclass[]  NOT NULL,
@@ -61,6 +86,7 @@ CREATE TABLE tide.synced_table (
     CONSTRAINT synced_table_relation_key UNIQUE (relation),
     CONSTRAINT synced_table_one_rule CHECK (num_nonnulls(owner_column, bucket, bucket_function) = 1),
     CONSTRAINT synced_table_on_capture_error_known CHECK (on_capture_error IN ('fail', 'mark_dirty')),
+    CONSTRAINT synced_table_push_policy_known CHECK (push_policy IN ('disabled', 'owner_only', 'rls')),
     CONSTRAINT synced_table_columns_parallel CHECK (cardinality(column_names) = cardinality(column_attnums))
 );
 COMMENT ON TABLE tide.synced_table IS 'Tables registered with tide.register_table. A row stays after unregistering, because the log refers to it.';
@@ -68,6 +94,11 @@ COMMENT ON COLUMN tide.synced_table.table_schema IS 'Schema as devices know it: 
 COMMENT ON COLUMN tide.synced_table.table_name IS 'Name as devices know it: the one at registration, kept when the table is renamed.';
 COMMENT ON COLUMN tide.synced_table.sync_columns IS 'Columns in the payload, as devices know them; fixed until the next register_table or refresh.';
 COMMENT ON COLUMN tide.synced_table.all_columns IS 'No list of columns was given: a refresh takes in columns added since.';
+COMMENT ON COLUMN tide.synced_table.push_policy IS 'Who may change rows by pushing: nobody, their owner, or whom the row-level security policies of the table let.';
+COMMENT ON COLUMN tide.synced_table.server_columns IS 'Synced columns that the database fills; what a push says of them is not looked at.';
+COMMENT ON COLUMN tide.synced_table.protected_columns IS 'Synced columns that a push must not change.';
+COMMENT ON COLUMN tide.synced_table.push_search_path IS 'search_path for triggers and policies while a push writes.';
+COMMENT ON COLUMN tide.synced_table.fk_depth IS 'Parents have a smaller one than their children.';
 COMMENT ON COLUMN tide.synced_table.column_names IS 'Every column capture uses, under its name at registration.';
 COMMENT ON COLUMN tide.synced_table.column_attnums IS 'pg_attribute.attnum of column_names: finds a column again after it was renamed.';
 COMMENT ON COLUMN tide.synced_table.partitions IS 'Partitions (all levels) that carried the capture triggers at registration.';
@@ -104,7 +135,9 @@ COMMENT ON COLUMN tide.change_log.old_buckets IS 'Buckets the row lay in before 
 COMMENT ON COLUMN tide.change_log.deps IS 'Dependency columns of the new image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.old_deps IS 'Dependency columns of the old image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.payload IS 'Row after the change, sent as it is.';
-CREATE INDEX change_log_key_hash_idx ON tide.change_log (key_hash);
+-- The newest change of a key is what a push is judged by.
+CREATE INDEX change_log_key_hash_change_id_idx ON tide.change_log (key_hash, change_id);
+CREATE INDEX change_log_missed_idx ON tide.change_log (xid) WHERE op = '!';
 
 CREATE TABLE tide.seal_log (
     seal_id        bigint      NOT NULL,
@@ -156,6 +189,7 @@ CREATE TABLE tide.bucket_floor (
     bucket_id       text COLLATE "C" NOT NULL,
     floor_seq       bigint      NOT NULL,
     floor_bundle_id bigint      NOT NULL,
+    seal_id         bigint      NOT NULL,
     reason          text        NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
 

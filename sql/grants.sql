@@ -16,10 +16,55 @@ GRANT EXECUTE ON FUNCTION
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
     tide.bundle_rows(text, bigint, bigint, integer),
+    tide.scope_state(text),
+    tide.assert_scope(text),
+    tide.connect(text, text, boolean),
+    tide.replacement_of(text, text),
+    tide.replace_source(text, text, text, text),
+    tide.exchange_limits(),
+    tide.push(text, text, bigint, json, json, uuid),
+    tide.push_result(text, text, bigint),
+    tide.create_push_session(text, text, bigint, bigint, uuid),
+    tide.add_push_chunk(text, text, uuid, bigint, json),
+    tide.commit_push_session(text, text, uuid, json),
+    tide.delete_push_session(text, text, uuid),
+    tide.create_snapshot_session(text, text, bigint),
+    tide.snapshot_session(text, uuid),
+    tide.snapshot_rows(text, uuid, bigint, integer),
+    tide.delete_snapshot_session(text, uuid),
+    tide.open_snapshot(text, text),
+    tide.clean_sessions(),
+    -- A push runs as its caller, who may become the client, and so do the steps of it.
+    tide.begin_push(text, json),
+    tide.parse_push(json, bigint),
+    tide.apply_push(text, text, bigint, tide.pushed_row[], uuid),
+    tide.staged_push(text, text, uuid),
+    tide.forget_push_chunks(text, text, uuid),
+    tide.claim_push(text, text, bigint, bigint, uuid),
+    tide.unknown_columns(tide.pushed_row[]),
+    tide.find_conflicts(tide.pushed_row[], text),
+    tide.lock_pushed(tide.pushed_row[], text),
+    tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]),
+    tide.home_version(text, xid8),
+    tide.conflict_bodies(text, tide.pushed_row[], json, json[]),
+    tide.push_groups(tide.pushed_row[], boolean),
+    tide.client_role(text),
+    tide.run_push_step(integer, text, text, tide.pushed_row[], text),
+    tide.write_pushed(tide.pushed_row[], text),
+    tide.write_pushed_singly(tide.pushed_row[], text),
+    tide.renew_push_functions(tide.pushed_row[]),
+    tide.rejection_body(tide.pushed_row, text, text, text, text),
+    tide.rows_elsewhere(tide.pushed_row[], text),
+    tide.is_retryable(text),
+    tide.op_name("char"),
+    tide.home_bucket(text),
     -- A view calls functions as its caller.
     tide.sealable_ranges(pg_snapshot),
     tide.describe_rule(tide.synced_table)
     TO tide_runtime;
 GRANT SELECT ON tide.status, tide.lag, tide.tables, tide.buckets, tide.bundles TO tide_runtime;
+
+-- Its lock is taken before the snapshot of a snapshot: nothing can be written to a table without columns by whom it is not granted to insert.
+GRANT UPDATE ON tide.seal_lock TO tide_runtime;
 
 -- tide_client: what a request is. Nothing yet: it reads and writes through functions that know the caller.

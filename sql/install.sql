@@ -37,6 +37,20 @@
 \ir functions/tide.capture_function.sql
 \ir functions/tide.write_capture_functions.sql
 
+-- Pushing: what is written for each table
+\ir functions/tide.push_columns.sql
+\ir functions/tide.push_target.sql
+\ir functions/tide.push_reference_check.sql
+\ir functions/tide.push_insert_source.sql
+\ir functions/tide.push_update_source.sql
+\ir functions/tide.push_source.sql
+\ir functions/tide.push_schemas.sql
+\ir functions/tide.drop_push_functions.sql
+\ir functions/tide.write_push_functions.sql
+\ir functions/tide.assert_push_policy.sql
+\ir functions/tide.missing_push_grants.sql
+\ir functions/tide.set_fk_depths.sql
+
 -- Registration
 \ir functions/tide.lock_briefly.sql
 \ir functions/tide.trigger_findings.sql
@@ -75,6 +89,59 @@
 \ir views/tide.tables.sql
 \ir views/tide.buckets.sql
 \ir views/tide.lag.sql
+
+-- Devices and their sources
+\ir functions/tide.home_bucket.sql
+\ir functions/tide.scope_state.sql
+\ir functions/tide.assert_scope.sql
+\ir functions/tide.replacement_of.sql
+\ir functions/tide.assert_source.sql
+\ir functions/tide.replace_source.sql
+\ir functions/tide.assert_initialization.sql
+\ir functions/tide.connect.sql
+\ir functions/tide.exchange_limits.sql
+
+-- Pushing
+\ir functions/tide.is_retryable.sql
+\ir functions/tide.op_name.sql
+\ir functions/tide.key_pushed.sql
+\ir functions/tide.parse_push.sql
+\ir functions/tide.push_groups.sql
+\ir functions/tide.client_role.sql
+\ir functions/tide.run_push_step.sql
+\ir functions/tide.assert_next_push.sql
+\ir functions/tide.claim_push.sql
+\ir functions/tide.lock_pushed.sql
+\ir functions/tide.judge_push.sql
+\ir functions/tide.home_version.sql
+\ir functions/tide.conflict_bodies.sql
+\ir functions/tide.find_conflicts.sql
+\ir functions/tide.rejection_body.sql
+\ir functions/tide.unknown_columns.sql
+\ir functions/tide.rows_elsewhere.sql
+\ir functions/tide.write_pushed.sql
+\ir functions/tide.write_pushed_singly.sql
+\ir functions/tide.renew_push_functions.sql
+\ir functions/tide.apply_push.sql
+\ir functions/tide.begin_push.sql
+\ir functions/tide.push.sql
+\ir functions/tide.push_result.sql
+\ir functions/tide.assert_push_session.sql
+\ir functions/tide.create_push_session.sql
+\ir functions/tide.add_push_chunk.sql
+\ir functions/tide.staged_push.sql
+\ir functions/tide.forget_push_chunks.sql
+\ir functions/tide.commit_push_session.sql
+\ir functions/tide.delete_push_session.sql
+
+-- Snapshots
+\ir functions/tide.snapshot_source.sql
+\ir functions/tide.create_snapshot_session.sql
+\ir functions/tide.snapshot_session.sql
+\ir functions/tide.snapshot_rows.sql
+\ir functions/tide.delete_snapshot_session.sql
+\ir functions/tide.open_snapshot.sql
+\ir functions/tide.clean_sessions.sql
 
 -- Operating it
 \ir functions/tide.add_partitions.sql

@@ -212,10 +212,10 @@ func TestMigrate(t *testing.T) {
 	t.Parallel()
 	pgtest.WithInstallLock(t, func() {
 		db := pgtest.Empty(t)
-		if got := pgtide(t, db.URL, "migrate", "status"); got.code != 0 || strings.Count(got.out, "missing") != 3 {
+		if got := pgtide(t, db.URL, "migrate", "status"); got.code != 0 || strings.Count(got.out, "missing") != 4 {
 			t.Errorf("status before: %+v", got)
 		}
-		if got := pgtide(t, db.URL, "migrate", "up"); got.code != 0 || strings.Count(got.out, "applied 0000") != 3 || got.errors != "" {
+		if got := pgtide(t, db.URL, "migrate", "up"); got.code != 0 || strings.Count(got.out, "applied 0000") != 4 || got.errors != "" {
 			t.Errorf("up: %+v", got)
 		}
 		if got := pgtide(t, db.URL, "migrate", "up"); got.code != 0 || got.out != "" || !strings.Contains(got.errors, "nothing to do") {

@@ -198,7 +198,7 @@ func TestInstallersAtOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if got := query(t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM public.tide_goose_version`)[0]; got != "0 1 2 3" {
+		if got := query(t, db, `SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM public.tide_goose_version`)[0]; got != "0 1 2 3 4" {
 			t.Errorf("applied %s", got)
 		}
 	})

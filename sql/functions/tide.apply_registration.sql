@@ -25,6 +25,7 @@ BEGIN
                   HINT    = format('Run as the owner %s, after: GRANT tide_owner TO %1$s.', (SELECT c.relowner::regrole FROM pg_class AS c WHERE c.oid = v_relation));
     END IF;
     wanted := tide.resolve_columns(wanted);
+    PERFORM tide.assert_push_policy(wanted);
     wanted.partitions := array_remove(v_trees, v_relation);
 
     LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
@@ -46,11 +47,11 @@ BEGIN
         v_reason := 'columns or partitions changed';
     END IF;
 
-    v_grants := tide.missing_grants(v_trees);
+    v_grants := tide.missing_grants(v_trees) || tide.missing_push_grants(wanted);
     RETURN QUERY SELECT g.statement FROM unnest(v_grants) AS g (statement);
     RETURN NEXT format('%s %s as %s.%s: key %s, columns %s, %s', CASE WHEN v_current.table_id IS NULL THEN 'register' ELSE 'update registration of' END,
         v_relation, quote_ident(wanted.table_schema), quote_ident(wanted.table_name), array_to_string(wanted.key_columns, ', '), array_to_string(wanted.sync_columns, ', '),
-        tide.describe_rule(wanted));
+        tide.describe_rule(wanted) || ', push ' || wanted.push_policy);
     IF tide.needs_read_back(v_relation) THEN
         RETURN NEXT 'capture reads rows back, because row triggers or cascading foreign keys may change them again';
     END IF;
@@ -66,6 +67,8 @@ BEGIN
             PERFORM tide.lock_briefly(v_relation, 'SHARE ROW EXCLUSIVE');
         END IF;
         PERFORM tide.write_capture_functions(wanted.table_id);
+        PERFORM tide.write_push_functions(wanted.table_id);
+        PERFORM tide.set_fk_depths();
     END IF;
 
     SELECT count(*) FILTER (WHERE f.problem <> 'superfluous') AS amiss, count(*) FILTER (WHERE f.problem = 'superfluous') AS superfluous,

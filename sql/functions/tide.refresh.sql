@@ -17,6 +17,8 @@ BEGIN
     v_wanted.exclude_columns := ARRAY(
         SELECT e FROM unnest(v_table.exclude_columns) AS e
          WHERE e IN (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = table_name AND NOT a.attisdropped));
+    v_wanted.server_columns := tide.current_names(v_table.table_id, v_table.server_columns);
+    v_wanted.protected_columns := tide.current_names(v_table.table_id, v_table.protected_columns);
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)

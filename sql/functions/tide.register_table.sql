@@ -10,6 +10,10 @@ CREATE OR REPLACE FUNCTION tide.register_table(
     exclude_columns   name[]  DEFAULT '{}',
     deleted_at_column name    DEFAULT NULL,
     on_capture_error  text    DEFAULT 'fail',
+    push_policy       text    DEFAULT 'disabled',
+    server_columns    name[]  DEFAULT '{}',
+    protected_columns name[]  DEFAULT '{}',
+    push_search_path  text    DEFAULT NULL,
     dry_run           boolean DEFAULT false
 )
     RETURNS SETOF text
@@ -59,6 +63,11 @@ BEGIN
     v_wanted.on_capture_error := on_capture_error;
     v_wanted.exclude_columns := coalesce(exclude_columns, '{}');
     v_wanted.all_columns := sync_columns IS NULL;
+    v_wanted.push_policy := push_policy;
+    v_wanted.server_columns := coalesce(server_columns, '{}');
+    v_wanted.protected_columns := coalesce(protected_columns, '{}');
+    -- The application's own path, for what its triggers and policies leave unqualified.
+    v_wanted.push_search_path := coalesce(push_search_path, (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'));
     v_wanted.key_columns := key_columns;
     v_wanted.sync_columns := sync_columns;
     IF owner_column IS NOT NULL THEN
@@ -70,5 +79,5 @@ BEGIN
     RETURN QUERY SELECT tide.apply_registration(v_wanted, NULL, dry_run);
 END;
 $$;
-COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, boolean) IS
-'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
+COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, boolean) IS
+'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';

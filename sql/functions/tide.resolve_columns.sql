@@ -15,7 +15,7 @@ BEGIN
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_unknown
-      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.owner_column || wanted.deleted_at_column) AS n
+      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column) AS n
      WHERE n <> ALL (v_all);
     IF v_unknown IS NOT NULL THEN
         RAISE EXCEPTION 'table % has no such column', wanted.relation

@@ -189,11 +189,12 @@ BEGIN
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
-        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, reason)
-        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
+        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason)
+        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END,
+               v_previous.seal_id + 1, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
           FROM head AS h CROSS JOIN adopting AS a WHERE h.floor_seq IS NULL
          UNION ALL
-        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
+        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
         SELECT m.table_id, v_previous.seal_id + 1, m.reason, (SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), v_now

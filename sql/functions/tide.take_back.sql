@@ -11,14 +11,15 @@ BEGIN
          WHERE s.table_id = (SELECT o.table_id
                                FROM tide.synced_table AS o JOIN pg_class AS c ON c.oid = o.relation
                               WHERE o.unregistered_at IS NULL AND o.table_id <> take_back.table_id
-                                AND statement = format('GRANT USAGE ON SCHEMA %s TO tide_owner', c.relnamespace::regnamespace)
+                                AND (statement = format('GRANT USAGE ON SCHEMA %s TO tide_owner', c.relnamespace::regnamespace)
+                                     OR o.push_policy = 'rls' AND statement = format('GRANT USAGE ON SCHEMA %s TO %I', c.relnamespace::regnamespace, (SELECT t.client_role FROM tide.setting AS t)))
                               LIMIT 1);
         IF FOUND THEN
             RETURN;
         END IF;
     END IF;
     EXECUTE CASE
-                WHEN statement ~ '^GRANT' THEN regexp_replace(statement, '^GRANT (.*) TO tide_owner$', 'REVOKE \1 FROM tide_owner')
+                WHEN statement ~ '^GRANT' THEN regexp_replace(statement, '^GRANT (.*) TO (.*)$', 'REVOKE \1 FROM \2')
                 ELSE regexp_replace(statement, '^CREATE (POLICY tide_owner_reads ON .*) FOR SELECT TO tide_owner USING \(true\)$', 'DROP \1')
             END;
 EXCEPTION

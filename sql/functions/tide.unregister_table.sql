@@ -23,6 +23,7 @@ BEGIN
     END LOOP;
     EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
+    PERFORM tide.drop_push_functions(v_table.table_id);
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
 
     FOREACH v_grant IN ARRAY v_table.granted LOOP

@@ -844,6 +844,526 @@ COMMENT ON FUNCTION tide.write_capture_functions(integer) IS 'Writes the capture
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- A payload is read as the types of the columns, but for those JSON has no value of: bytea comes as
+-- base64, money as a number.
+CREATE OR REPLACE FUNCTION tide.push_columns(
+    table_id integer,
+    OUT column_name text, OUT current_name name, OUT json_type text, OUT value text, OUT key_value text, OUT default_value text,
+    OUT in_key boolean, OUT written boolean, OUT protected boolean, OUT always_identity boolean
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.column_name, c.current_name,
+           CASE
+               WHEN c.base_type = 'bytea'::regtype THEN CASE WHEN c.is_array THEN 'text[]' ELSE 'text' END
+               WHEN c.base_type = 'money'::regtype AND NOT c.is_array THEN 'numeric'
+               ELSE t.name
+           END,
+           CASE
+               WHEN c.base_type = 'bytea'::regtype AND c.is_array
+                   THEN format('CASE WHEN tide_n.%1$I IS NOT NULL THEN ARRAY(SELECT decode(e, ''base64'') FROM unnest(tide_n.%1$I) AS e) END::%2$s', c.column_name, t.name)
+               WHEN c.base_type = 'bytea'::regtype THEN format('decode(tide_n.%I, ''base64'')::%s', c.column_name, t.name)
+               WHEN c.base_type = 'money'::regtype AND NOT c.is_array THEN format('tide_n.%I::%s', c.column_name, t.name)
+               ELSE format('tide_n.%I', c.column_name)
+           END,
+           CASE
+               WHEN c.base_type = 'bytea'::regtype THEN format('decode(tide_r.key ->> %L, ''base64'')::%s', c.column_name, t.name)
+               ELSE format('(tide_r.key ->> %L)::%s', c.column_name, t.name)
+           END,
+           coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(y.typdefaultbin, 0), 'NULL::' || t.name),
+           c.in_key,
+           a.attgenerated = '' AND (c.in_key OR c.column_name <> ALL (s.server_columns) AND a.attidentity = ''),
+           c.column_name = ANY (s.protected_columns),
+           a.attidentity = 'a'
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL tide.synced_columns(s.table_id) AS c
+      JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attname = c.current_name
+      JOIN pg_type AS y ON y.oid = a.atttypid
+      LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = ''
+     CROSS JOIN LATERAL format_type(a.atttypid, a.atttypmod) AS t (name)
+     WHERE s.table_id = push_columns.table_id
+       AND (c.in_payload OR c.in_key OR c.column_name = s.owner_column)
+     ORDER BY a.attnum;
+$$;
+COMMENT ON FUNCTION tide.push_columns(integer) IS 'How each column of a push is read and written: its type in the payload (tide_n), its value as the column''s type, the key''s value (tide_r.key), and what an absent one becomes. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_target(
+    table_id integer,
+    OUT name text, OUT key text, OUT key_order text, OUT mine text, OUT dead text,
+    OUT deleted_at name, OUT deleted_is_bool boolean, OUT owner name, OUT owner_type text, OUT policy text
+)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = push_target.table_id);
+BEGIN
+    name := v_table.relation::text;
+    policy := v_table.push_policy;
+    SELECT string_agg(format('tide_t.%I OPERATOR(%s) %s', e.column_name, e.equality, c.key_value), ' AND '),
+           string_agg(format('tide_t.%I', e.column_name), ', ')
+      INTO key, key_order
+      FROM tide.key_equality(v_table.table_id) AS e JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod)
+      INTO owner, owner_type
+      FROM pg_attribute AS a
+     WHERE a.attrelid = v_table.relation AND a.attname = (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
+    mine := CASE WHEN policy = 'owner_only' THEN format('tide_t.%I::text = $2', owner) ELSE 'true' END;
+    SELECT c.current_name, c.base_type = 'bool'::regtype
+      INTO deleted_at, deleted_is_bool
+      FROM tide.synced_columns(v_table.table_id) AS c
+     WHERE c.column_name = v_table.deleted_at_column;
+    dead := CASE WHEN deleted_at IS NULL THEN 'false' ELSE format('tide_t.%I %s', deleted_at, CASE WHEN deleted_is_bool THEN 'IS TRUE' ELSE 'IS NOT NULL' END) END;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_target(integer) IS 'What all steps of a push to a table need: how its rows (tide_t) are found for those of the push (tide_r), which are the caller''s, and which are deleted softly. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A foreign key is checked by PostgreSQL against every row. That would tell a device which keys other
+-- users have, so a key of theirs is refused in the very words in which one that does not exist is.
+CREATE OR REPLACE FUNCTION tide.push_reference_check(table_id integer, event text)
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format($check$    IF EXISTS (
+           SELECT FROM unnest($1) AS tide_r CROSS JOIN LATERAL json_to_record(tide_r.payload) AS tide_n (%s)%s
+            WHERE %s AND %s%s)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', CONSTRAINT = %L,
+            MESSAGE = %L;
+    END IF;
+$check$,
+               (SELECT string_agg(format('%I %s', c.column_name, c.json_type), ', ') FROM tide.push_columns(s.table_id) AS c),
+               CASE WHEN event = 'UPDATE' THEN format(' JOIN %s AS tide_t ON %s', t.name, t.key) END,
+               f.given,
+               CASE WHEN t.policy = 'owner_only' THEN
+                   format('EXISTS (SELECT FROM %s AS tide_p WHERE %s AND coalesce(tide_p.%I::text, %s) IS DISTINCT FROM $2)', parent.relation, f.matches,
+                          (tide.current_names(parent.table_id, ARRAY[parent.owner_column]))[1], CASE WHEN parent.null_owner_bucket IS NULL THEN 'NULL' ELSE '$2' END)
+               ELSE
+                   format('NOT EXISTS (SELECT FROM %s AS tide_p WHERE %s)', parent.relation, f.matches)
+               END,
+               CASE WHEN event = 'UPDATE' THEN ' AND (' || f.changed || ')' END,
+               k.conname,
+               format('insert or update on table "%s" violates foreign key constraint "%s"', c.relname, k.conname)),
+           '' ORDER BY k.conname)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL tide.push_target(s.table_id) AS t
+      JOIN pg_class AS c ON c.oid = s.relation
+      JOIN pg_constraint AS k ON k.conrelid = s.relation AND k.contype = 'f' AND k.conparentid = 0
+      JOIN tide.synced_table AS parent ON parent.relation = k.confrelid AND parent.unregistered_at IS NULL
+      JOIN pg_class AS pc ON pc.oid = k.confrelid
+     CROSS JOIN LATERAL (
+               SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ') AS given,
+                      string_agg(format('tide_p.%I OPERATOR(%I.%s) %s', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
+                      string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ') AS changed,
+                      count(*) AS columns
+                 FROM unnest(k.conkey, k.confkey, k.conpfeqop) AS r (attnum, parent_attnum, equality)
+                 JOIN pg_attribute AS ca ON ca.attrelid = k.conrelid AND ca.attnum = r.attnum
+                 JOIN pg_attribute AS pa ON pa.attrelid = k.confrelid AND pa.attnum = r.parent_attnum
+                 JOIN pg_operator AS op ON op.oid = r.equality
+                 JOIN pg_namespace AS opn ON opn.oid = op.oprnamespace
+                 JOIN tide.push_columns(s.table_id) AS p ON p.current_name = ca.attname
+           ) AS f
+     WHERE s.table_id = push_reference_check.table_id
+       AND f.columns = cardinality(k.conkey)
+       AND CASE WHEN t.policy = 'owner_only' THEN parent.owner_column IS NOT NULL
+                ELSE pc.relrowsecurity AND has_table_privilege((SELECT o.client_role FROM tide.setting AS o), pc.oid, 'SELECT')
+                     AND (parent.fk_depth < s.fk_depth OR event = 'INSERT' AND parent.table_id = s.table_id) END;
+$$;
+COMMENT ON FUNCTION tide.push_reference_check(integer, text) IS 'Statements that refuse pushed rows whose foreign key leads to a row the caller may not see. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_insert_source(table_id integer)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_target record;
+    v_source text;
+BEGIN
+    SELECT * INTO v_target FROM tide.push_target(table_id);
+    SELECT format($body$
+DECLARE
+    tide_written bigint;
+BEGIN
+%8$s    INSERT INTO %1$s AS tide_t (%2$s)%3$s
+    SELECT %4$s
+      FROM unnest($1) AS tide_r CROSS JOIN LATERAL json_to_record(tide_r.payload) AS tide_n (%5$s)
+     WHERE %6$s
+     ORDER BY tide_r.ordinal;
+    GET DIAGNOSTICS tide_written = ROW_COUNT;
+%7$s    RETURN tide_written;
+END;
+$body$,
+               v_target.name,
+               string_agg(quote_ident(c.current_name), ', ') FILTER (WHERE c.inserted),
+               CASE WHEN bool_or(c.always_identity AND c.inserted) THEN E'\n    OVERRIDING SYSTEM VALUE' END,
+               string_agg(
+                   CASE
+                       WHEN c.in_key THEN c.key_value
+                       -- Whose row it is, is not for the device to say.
+                       WHEN c.current_name = v_target.owner AND v_target.policy = 'owner_only' THEN format('$2::%s', v_target.owner_type)
+                       WHEN c.current_name = v_target.owner THEN format('CASE WHEN %L = ANY (tide_r.columns) THEN %s ELSE $2::%s END', c.column_name, c.value, v_target.owner_type)
+                       WHEN c.default_value ~ '^NULL::' THEN c.value
+                       ELSE format('CASE WHEN %L = ANY (tide_r.columns) THEN %s ELSE %s END', c.column_name, c.value, c.default_value)
+                   END, ', ') FILTER (WHERE c.inserted),
+               string_agg(format('%I %s', c.column_name, c.json_type), ', '),
+               concat_ws(' AND ', 'true',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR %s IS NULL OR ROW(%2$s)::record *= ROW(%s)::record)', c.column_name, c.value, c.default_value), ' AND ')
+                       FILTER (WHERE c.protected AND NOT c.in_key),
+                   CASE WHEN v_target.policy = 'owner_only' THEN
+                       string_agg(format('coalesce(%s::text, $2) = $2', CASE WHEN c.in_key THEN c.key_value ELSE c.value END), '') FILTER (WHERE c.current_name = v_target.owner)
+                   END),
+               CASE WHEN v_target.policy = 'rls' THEN tide.push_reference_check(table_id, 'INSERT') END,
+               CASE WHEN v_target.policy = 'owner_only' THEN tide.push_reference_check(table_id, 'INSERT') END)
+      INTO v_source
+      FROM (SELECT p.*, p.written AND (p.in_key OR NOT p.protected) AS inserted FROM tide.push_columns(table_id) AS p) AS c;
+    RETURN v_source;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_insert_source(integer) IS 'Body of the function that inserts pushed rows. A protected column must be absent, null or its default. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_update_source(table_id integer)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_target record;
+    v_source text;
+BEGIN
+    SELECT * INTO v_target FROM tide.push_target(table_id);
+    SELECT format($body$
+DECLARE
+    tide_written bigint;
+BEGIN
+%7$s    UPDATE %1$s AS tide_t
+       SET %2$s
+      FROM unnest($1) AS tide_r CROSS JOIN LATERAL json_to_record(tide_r.payload) AS tide_n (%3$s)
+     WHERE %4$s AND %5$s AND %6$s;
+    GET DIAGNOSTICS tide_written = ROW_COUNT;
+    RETURN tide_written;
+END;
+$body$,
+               v_target.name,
+               concat_ws(E',\n           ',
+                   -- Also where nothing but the key is synced, the push is a change.
+                   coalesce(string_agg(format('%I = CASE WHEN %L = ANY (tide_r.columns) THEN %s ELSE %s END', c.current_name, c.column_name, c.value,
+                                              CASE WHEN c.current_name = v_target.deleted_at THEN 'NULL' ELSE format('tide_t.%I', c.current_name) END),
+                                       E',\n           ') FILTER (WHERE c.updated),
+                            min(format('%1$I = tide_t.%1$I', c.current_name)) FILTER (WHERE c.in_key)),
+                   -- Pushing a row that was deleted softly brings it back.
+                   CASE WHEN v_target.deleted_at IS NOT NULL AND NOT coalesce(bool_or(c.updated AND c.current_name = v_target.deleted_at), false) THEN
+                       format('%I = %s', v_target.deleted_at, CASE WHEN v_target.deleted_is_bool THEN 'false' ELSE 'NULL' END) END),
+               string_agg(format('%I %s', c.column_name, c.json_type), ', '),
+               v_target.key, v_target.mine,
+               concat_ws(' AND ', 'true',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(tide_t.%I)::record)', c.column_name, c.value, c.current_name), ' AND ')
+                       FILTER (WHERE NOT c.in_key AND c.protected),
+                   CASE WHEN v_target.policy = 'owner_only' THEN
+                       string_agg(format('coalesce(%s::text, $2) = $2', c.value), '') FILTER (WHERE c.current_name = v_target.owner)
+                   END),
+               tide.push_reference_check(table_id, 'UPDATE'))
+      INTO v_source
+      FROM (SELECT p.*, p.written AND NOT p.in_key AND NOT p.protected AND (v_target.policy <> 'owner_only' OR p.current_name <> v_target.owner) AS updated
+              FROM tide.push_columns(table_id) AS p) AS c;
+    RETURN v_source;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_update_source(integer) IS 'Body of the function that updates pushed rows: columns that are absent, protected or the server''s keep their value. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What is written here: for one table, each step of a push as static, set-based SQL over its rows
+-- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
+-- caller; under rls it runs as who calls it, and the policies do that.
+--   keys      the key in its canonical text, NULL where it was given otherwise
+--   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
+--   image     rows as the caller may see them
+--   insert, update, delete    return how many rows they wrote; what may not be written is left out
+CREATE OR REPLACE FUNCTION tide.push_source(table_id integer, part text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_target record;
+    v_key    record;
+    v_image  record;
+BEGIN
+    SELECT * INTO v_target FROM tide.push_target(table_id);
+    CASE part
+        WHEN 'keys' THEN
+            SELECT string_agg(format('%s AS %I', c.key_value, c.current_name), ', ') AS columns,
+                   '{' || string_agg(replace(to_json(c.column_name)::text, '%', '%%') || ':%s', ',' ORDER BY array_position(s.key_columns, c.column_name)) || '}' AS shape,
+                   string_agg(format('to_json(tide_r.key ->> %L)::text', c.column_name), ', ' ORDER BY array_position(s.key_columns, c.column_name)) AS given
+              INTO v_key
+              FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
+             WHERE s.table_id = push_source.table_id AND c.in_key;
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
+            RETURN format($body$
+BEGIN
+    RETURN QUERY
+    SELECT tide_r.ordinal, CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END
+      FROM unnest($1) AS tide_r
+     CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
+END;
+$body$, v_key.shape, v_key.given, v_image.row_key, v_key.columns);
+        WHEN 'lock' THEN
+            RETURN format($body$
+BEGIN
+    -- A row that goes must not be referred to meanwhile.
+    IF $3 THEN
+        RETURN QUERY SELECT tide_r.ordinal, %1$s FROM unnest($1) AS tide_r JOIN %2$s AS tide_t ON %3$s WHERE %4$s ORDER BY %5$s FOR UPDATE OF tide_t;
+    ELSE
+        RETURN QUERY SELECT tide_r.ordinal, %1$s FROM unnest($1) AS tide_r JOIN %2$s AS tide_t ON %3$s WHERE %4$s ORDER BY %5$s FOR NO KEY UPDATE OF tide_t;
+    END IF;
+END;
+$body$, v_target.dead, v_target.name, v_target.key, v_target.mine, v_target.key_order);
+        WHEN 'image' THEN
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t');
+            RETURN format($body$
+BEGIN
+    RETURN QUERY SELECT tide_r.ordinal, %s, %s FROM unnest($1) AS tide_r JOIN %s AS tide_t ON %s WHERE %s;
+END;
+$body$, v_target.dead, v_image.payload, v_target.name, v_target.key, v_target.mine);
+        WHEN 'delete' THEN
+            RETURN format($body$
+DECLARE
+    tide_written bigint;
+BEGIN
+    %s unnest($1) AS tide_r WHERE %s AND %s;
+    GET DIAGNOSTICS tide_written = ROW_COUNT;
+    RETURN tide_written;
+END;
+$body$,
+                CASE WHEN v_target.deleted_at IS NULL THEN format('DELETE FROM %s AS tide_t USING', v_target.name)
+                     ELSE format('UPDATE %s AS tide_t SET %I = %s FROM', v_target.name, v_target.deleted_at, CASE WHEN v_target.deleted_is_bool THEN 'true' ELSE 'now()' END) END,
+                v_target.key, v_target.mine);
+        WHEN 'insert' THEN
+            RETURN tide.push_insert_source(table_id);
+        WHEN 'update' THEN
+            RETURN tide.push_update_source(table_id);
+        ELSE
+            RAISE EXCEPTION 'a push has no part %', part USING ERRCODE = 'invalid_parameter_value';
+    END CASE;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_source(integer, text) IS 'Body of a function that does one step of a push for one table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_schemas(path text)
+    RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(array_agg(replace(trim(both '"' from s.name), '""', '"') ORDER BY s.nth) FILTER (WHERE s.name NOT IN ('', '""', '"$user"', '$user', 'pg_temp')), '{}')
+      FROM (SELECT trim(both FROM p) AS name, nth FROM unnest(string_to_array(path, ',')) WITH ORDINALITY AS p (p, nth)) AS s;
+$$;
+COMMENT ON FUNCTION tide.push_schemas(text) IS 'Schemas of a search_path as it is written, without $user and pg_temp. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.drop_push_functions(table_id integer)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_function regprocedure;
+BEGIN
+    FOR v_function IN
+        SELECT p.oid FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname ~ format('^push_%s_', drop_push_functions.table_id)
+    LOOP
+        EXECUTE format('DROP FUNCTION %s', v_function);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.drop_push_functions(integer) IS 'Drops the functions that write pushes to a table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.write_push_functions(table_id integer)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_push_functions.table_id);
+    v_client  name := (SELECT s.client_role FROM tide.setting AS s);
+    v_path    text;
+    v_name    text;
+    v_current record;
+    v_settings text;
+    v_source  text;
+    v_written boolean := false;
+    v_part    record;
+BEGIN
+    IF v_table.push_policy = 'disabled' THEN
+        PERFORM tide.drop_push_functions(table_id);
+        RETURN false;
+    END IF;
+    SELECT coalesce(string_agg(quote_ident(p) || ', ', ''), '') || 'pg_temp' INTO v_path FROM unnest(tide.push_schemas(v_table.push_search_path)) AS p;
+    FOR v_part IN
+        SELECT *
+          FROM (VALUES ('keys',   '',                          'TABLE (ordinal bigint, row_key text)'),
+                       ('lock',   ', text, boolean',           'TABLE (ordinal bigint, dead boolean)'),
+                       ('image',  ', text',                    'TABLE (ordinal bigint, dead boolean, payload json)'),
+                       ('insert', ', text',                    'bigint'),
+                       ('update', ', text',                    'bigint'),
+                       ('delete', ', text',                    'bigint')) AS p (part, arguments, result)
+    LOOP
+        v_name := format('push_%s_%s', table_id, v_part.part);
+        v_source := tide.push_source(table_id, v_part.part);
+        -- Triggers and policies run in the path of their application; reading and locking are by key, whatever the statistics say.
+        v_settings := concat_ws(E'\n    ',
+            CASE WHEN v_part.part IN ('keys', 'image') THEN tide.capture_settings(table_id)
+                 ELSE format(E'SET search_path = %s\n    SET TimeZone = ''UTC''\n    SET DateStyle = ''ISO, YMD''\n    SET IntervalStyle = ''postgres''', v_path) END,
+            'SET plan_cache_mode = force_generic_plan SET jit = off',
+            CASE WHEN v_part.part NOT IN ('keys', 'insert') THEN 'SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off' END);
+        SELECT p.prosrc, p.prosecdef INTO v_current FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name;
+        CONTINUE WHEN v_current.prosrc = v_source AND v_current.prosecdef = (v_table.push_policy = 'owner_only')
+                  AND obj_description((SELECT p.oid FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name), 'pg_proc') LIKE '%' || md5(v_settings);
+        EXECUTE format(E'CREATE OR REPLACE FUNCTION tide.%I(tide.pushed_row[]%s)\n    RETURNS %s\n    LANGUAGE plpgsql %s\n    %s\nAS %L',
+            v_name, v_part.arguments, v_part.result, CASE WHEN v_table.push_policy = 'owner_only' THEN 'SECURITY DEFINER' ELSE 'SECURITY INVOKER' END, v_settings, v_source);
+        EXECUTE format('COMMENT ON FUNCTION tide.%I IS %L', v_name,
+            format('The step %s of pushing to %s.%s. Written by pgtide; tide.refresh writes it anew. %s', v_part.part, v_table.table_schema, v_table.table_name, md5(v_settings)));
+        EXECUTE format('ALTER FUNCTION tide.%I OWNER TO tide_owner', v_name);
+        EXECUTE format('REVOKE ALL ON FUNCTION tide.%I FROM PUBLIC', v_name);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION tide.%I TO tide_runtime', v_name);
+        IF v_table.push_policy = 'rls' THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION tide.%I TO %I', v_name, v_client);
+        END IF;
+        v_written := true;
+    END LOOP;
+    RETURN v_written;
+END;
+$$;
+COMMENT ON FUNCTION tide.write_push_functions(integer) IS 'Writes the push functions of a table where they are missing or not as they should be, and says whether it did. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_push_policy(wanted tide.synced_table)
+    RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_open text;
+    v_rls  boolean := (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = wanted.relation);
+BEGIN
+    IF wanted.push_policy IS NULL OR wanted.push_policy NOT IN ('disabled', 'owner_only', 'rls') THEN
+        RAISE EXCEPTION 'push_policy cannot be %', coalesce(quote_literal(wanted.push_policy), 'NULL')
+            USING ERRCODE = 'TD006', HINT = 'Use ''disabled'', ''owner_only'' or ''rls''.';
+    END IF;
+    IF wanted.push_policy = 'disabled' THEN
+        RETURN;
+    END IF;
+    IF wanted.push_policy = 'owner_only' AND (wanted.owner_column IS NULL OR wanted.bucket_prefix <> 'user:') THEN
+        RAISE EXCEPTION 'push_policy owner_only needs the column that holds the user'
+            USING ERRCODE = 'TD006',
+                  DETAIL  = 'Its rows belong to the user named in owner_column, with the bucket prefix user:.',
+                  HINT    = 'Register with owner_column, or let row-level security decide: push_policy => ''rls''.';
+    END IF;
+    IF wanted.push_policy = 'owner_only' AND v_rls THEN
+        RAISE EXCEPTION 'push_policy owner_only is not for tables with row-level security'
+            USING ERRCODE = 'TD006',
+                  DETAIL  = 'Its policies would judge tide_owner, not the user who pushes.',
+                  HINT    = 'Use push_policy => ''rls'': the policies decide.';
+    END IF;
+    IF wanted.push_policy = 'rls' AND NOT v_rls THEN
+        RAISE EXCEPTION 'push_policy rls needs row-level security on table %', wanted.relation
+            USING ERRCODE = 'TD006',
+                  DETAIL  = 'Without it every user could change every row.',
+                  HINT    = 'ALTER TABLE ... ENABLE ROW LEVEL SECURITY and create policies, or use push_policy => ''owner_only''.';
+    END IF;
+    -- Triggers run with the rights of tide_owner there: nobody else may put functions in their way.
+    SELECT string_agg(quote_ident(n.nspname), ', ')
+      INTO v_open
+      FROM unnest(tide.push_schemas(wanted.push_search_path)) AS s (name)
+      JOIN pg_namespace AS n ON n.nspname = s.name
+     WHERE has_schema_privilege('public', n.oid, 'CREATE') OR has_schema_privilege('tide_client', n.oid, 'CREATE');
+    IF v_open IS NOT NULL THEN
+        RAISE EXCEPTION 'push_search_path names schemas in which anybody may create functions'
+            USING ERRCODE = 'TD006',
+                  DETAIL  = format('These: %s.', v_open),
+                  HINT    = format('REVOKE CREATE ON SCHEMA %s FROM PUBLIC, or give another push_search_path.', v_open);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_push_policy(tide.synced_table) IS 'Raises TD006 unless a table may be pushed to as its registration says. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.missing_push_grants(wanted tide.synced_table)
+    RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH writer AS (
+        SELECT CASE wanted.push_policy WHEN 'owner_only' THEN 'tide_owner' ELSE s.client_role END AS name
+          FROM tide.setting AS s
+         WHERE wanted.push_policy <> 'disabled'
+    ), needed AS (
+        SELECT 1 AS step, format('USAGE ON SCHEMA %s', n.oid::regnamespace) AS privilege, has_schema_privilege(w.name, n.oid, 'USAGE') AS held, w.name
+          FROM writer AS w, pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.oid = wanted.relation AND w.name <> 'tide_owner'
+         UNION ALL
+        SELECT 1, 'USAGE ON SCHEMA tide', has_schema_privilege(w.name, 'tide', 'USAGE'), w.name FROM writer AS w
+         UNION ALL
+        SELECT 2, format('%s ON TABLE %s', p.privilege, wanted.relation), has_table_privilege(w.name, wanted.relation, p.privilege), w.name
+          FROM writer AS w, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p (privilege)
+         WHERE w.name <> 'tide_owner' OR p.privilege <> 'SELECT'
+         UNION ALL
+        -- A default that draws from a sequence does so as who inserts.
+        SELECT 3, format('USAGE ON SEQUENCE %s', q.oid::regclass), has_sequence_privilege(w.name, q.oid, 'USAGE'), w.name
+          FROM writer AS w, pg_attrdef AS d
+          JOIN pg_depend AS e ON e.classid = 'pg_attrdef'::regclass AND e.objid = d.oid AND e.refclassid = 'pg_class'::regclass
+          JOIN pg_class AS q ON q.oid = e.refobjid AND q.relkind = 'S'
+         WHERE d.adrelid = wanted.relation
+    )
+    SELECT coalesce(array_agg(format('GRANT %s TO %I', n.privilege, n.name) ORDER BY n.step, n.privilege), '{}') FROM needed AS n WHERE NOT n.held;
+$$;
+COMMENT ON FUNCTION tide.missing_push_grants(tide.synced_table) IS 'Statements that let the role that writes pushes write a table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_fk_depths()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE tide.synced_table AS s SET fk_depth = 0 WHERE s.fk_depth <> 0;
+    -- A cycle is left after as many rounds as anybody nests tables: it needs deferrable keys, whatever the order.
+    FOR v_round IN 1 .. 50 LOOP
+        UPDATE tide.synced_table AS child
+           SET fk_depth = above.depth + 1
+          FROM (SELECT c.conrelid, max(parent.fk_depth) AS depth
+                  FROM pg_constraint AS c
+                  JOIN tide.synced_table AS parent ON parent.relation = c.confrelid
+                 WHERE c.contype = 'f' AND c.conrelid <> c.confrelid AND c.conparentid = 0
+                 GROUP BY c.conrelid) AS above
+         WHERE child.relation = above.conrelid AND child.fk_depth <= above.depth;
+        EXIT WHEN NOT FOUND;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_fk_depths() IS 'Orders synced tables by their foreign keys: parents before children. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again.
 CREATE OR REPLACE FUNCTION tide.lock_briefly(relation regclass, lock_mode text)
     RETURNS void
@@ -994,7 +1514,7 @@ BEGIN
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_unknown
-      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.owner_column || wanted.deleted_at_column) AS n
+      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column) AS n
      WHERE n <> ALL (v_all);
     IF v_unknown IS NOT NULL THEN
         RAISE EXCEPTION 'table % has no such column', wanted.relation
@@ -1084,17 +1604,17 @@ BEGIN
     INSERT INTO tide.synced_table AS s (
                relation, table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
                owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
-               on_capture_error, column_names, column_attnums, partitions, granted)
+               on_capture_error, push_policy, server_columns, protected_columns, push_search_path, column_names, column_attnums, partitions, granted)
     VALUES (wanted.relation, wanted.table_schema, wanted.table_name, wanted.key_columns, wanted.sync_columns, wanted.exclude_columns, wanted.all_columns,
             wanted.owner_column, wanted.bucket_prefix, wanted.null_owner_bucket, wanted.bucket, wanted.bucket_function, wanted.deleted_at_column,
-            wanted.on_capture_error, wanted.column_names, wanted.column_attnums, wanted.partitions, new_grants)
+            wanted.on_capture_error, wanted.push_policy, wanted.server_columns, wanted.protected_columns, wanted.push_search_path, wanted.column_names, wanted.column_attnums, wanted.partitions, new_grants)
         ON CONFLICT (relation) DO UPDATE
        SET (table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
             owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
-            on_capture_error, column_names, column_attnums, partitions, granted, unregistered_at)
+            on_capture_error, push_policy, server_columns, protected_columns, push_search_path, column_names, column_attnums, partitions, granted, unregistered_at)
          = (excluded.table_schema, excluded.table_name, excluded.key_columns, excluded.sync_columns, excluded.exclude_columns, excluded.all_columns,
             excluded.owner_column, excluded.bucket_prefix, excluded.null_owner_bucket, excluded.bucket, excluded.bucket_function, excluded.deleted_at_column,
-            excluded.on_capture_error, excluded.column_names, excluded.column_attnums, excluded.partitions, s.granted || excluded.granted, NULL)
+            excluded.on_capture_error, excluded.push_policy, excluded.server_columns, excluded.protected_columns, excluded.push_search_path, excluded.column_names, excluded.column_attnums, excluded.partitions, s.granted || excluded.granted, NULL)
     RETURNING s.* INTO wanted;
     RETURN wanted;
 END;
@@ -1130,6 +1650,7 @@ BEGIN
                   HINT    = format('Run as the owner %s, after: GRANT tide_owner TO %1$s.', (SELECT c.relowner::regrole FROM pg_class AS c WHERE c.oid = v_relation));
     END IF;
     wanted := tide.resolve_columns(wanted);
+    PERFORM tide.assert_push_policy(wanted);
     wanted.partitions := array_remove(v_trees, v_relation);
 
     LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
@@ -1151,11 +1672,11 @@ BEGIN
         v_reason := 'columns or partitions changed';
     END IF;
 
-    v_grants := tide.missing_grants(v_trees);
+    v_grants := tide.missing_grants(v_trees) || tide.missing_push_grants(wanted);
     RETURN QUERY SELECT g.statement FROM unnest(v_grants) AS g (statement);
     RETURN NEXT format('%s %s as %s.%s: key %s, columns %s, %s', CASE WHEN v_current.table_id IS NULL THEN 'register' ELSE 'update registration of' END,
         v_relation, quote_ident(wanted.table_schema), quote_ident(wanted.table_name), array_to_string(wanted.key_columns, ', '), array_to_string(wanted.sync_columns, ', '),
-        tide.describe_rule(wanted));
+        tide.describe_rule(wanted) || ', push ' || wanted.push_policy);
     IF tide.needs_read_back(v_relation) THEN
         RETURN NEXT 'capture reads rows back, because row triggers or cascading foreign keys may change them again';
     END IF;
@@ -1171,6 +1692,8 @@ BEGIN
             PERFORM tide.lock_briefly(v_relation, 'SHARE ROW EXCLUSIVE');
         END IF;
         PERFORM tide.write_capture_functions(wanted.table_id);
+        PERFORM tide.write_push_functions(wanted.table_id);
+        PERFORM tide.set_fk_depths();
     END IF;
 
     SELECT count(*) FILTER (WHERE f.problem <> 'superfluous') AS amiss, count(*) FILTER (WHERE f.problem = 'superfluous') AS superfluous,
@@ -1220,6 +1743,10 @@ CREATE OR REPLACE FUNCTION tide.register_table(
     exclude_columns   name[]  DEFAULT '{}',
     deleted_at_column name    DEFAULT NULL,
     on_capture_error  text    DEFAULT 'fail',
+    push_policy       text    DEFAULT 'disabled',
+    server_columns    name[]  DEFAULT '{}',
+    protected_columns name[]  DEFAULT '{}',
+    push_search_path  text    DEFAULT NULL,
     dry_run           boolean DEFAULT false
 )
     RETURNS SETOF text
@@ -1269,6 +1796,11 @@ BEGIN
     v_wanted.on_capture_error := on_capture_error;
     v_wanted.exclude_columns := coalesce(exclude_columns, '{}');
     v_wanted.all_columns := sync_columns IS NULL;
+    v_wanted.push_policy := push_policy;
+    v_wanted.server_columns := coalesce(server_columns, '{}');
+    v_wanted.protected_columns := coalesce(protected_columns, '{}');
+    -- The application's own path, for what its triggers and policies leave unqualified.
+    v_wanted.push_search_path := coalesce(push_search_path, (SELECT s.reset_val FROM pg_settings AS s WHERE s.name = 'search_path'));
     v_wanted.key_columns := key_columns;
     v_wanted.sync_columns := sync_columns;
     IF owner_column IS NOT NULL THEN
@@ -1280,8 +1812,8 @@ BEGIN
     RETURN QUERY SELECT tide.apply_registration(v_wanted, NULL, dry_run);
 END;
 $$;
-COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, boolean) IS
-'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
+COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, boolean) IS
+'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1304,6 +1836,8 @@ BEGIN
     v_wanted.exclude_columns := ARRAY(
         SELECT e FROM unnest(v_table.exclude_columns) AS e
          WHERE e IN (SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = table_name AND NOT a.attisdropped));
+    v_wanted.server_columns := tide.current_names(v_table.table_id, v_table.server_columns);
+    v_wanted.protected_columns := tide.current_names(v_table.table_id, v_table.protected_columns);
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
@@ -1335,14 +1869,15 @@ BEGIN
          WHERE s.table_id = (SELECT o.table_id
                                FROM tide.synced_table AS o JOIN pg_class AS c ON c.oid = o.relation
                               WHERE o.unregistered_at IS NULL AND o.table_id <> take_back.table_id
-                                AND statement = format('GRANT USAGE ON SCHEMA %s TO tide_owner', c.relnamespace::regnamespace)
+                                AND (statement = format('GRANT USAGE ON SCHEMA %s TO tide_owner', c.relnamespace::regnamespace)
+                                     OR o.push_policy = 'rls' AND statement = format('GRANT USAGE ON SCHEMA %s TO %I', c.relnamespace::regnamespace, (SELECT t.client_role FROM tide.setting AS t)))
                               LIMIT 1);
         IF FOUND THEN
             RETURN;
         END IF;
     END IF;
     EXECUTE CASE
-                WHEN statement ~ '^GRANT' THEN regexp_replace(statement, '^GRANT (.*) TO tide_owner$', 'REVOKE \1 FROM tide_owner')
+                WHEN statement ~ '^GRANT' THEN regexp_replace(statement, '^GRANT (.*) TO (.*)$', 'REVOKE \1 FROM \2')
                 ELSE regexp_replace(statement, '^CREATE (POLICY tide_owner_reads ON .*) FOR SELECT TO tide_owner USING \(true\)$', 'DROP \1')
             END;
 EXCEPTION
@@ -1380,6 +1915,7 @@ BEGIN
     END LOOP;
     EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
+    PERFORM tide.drop_push_functions(v_table.table_id);
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
 
     FOREACH v_grant IN ARRAY v_table.granted LOOP
@@ -1752,11 +2288,12 @@ BEGIN
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
-        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, reason)
-        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
+        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason)
+        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END,
+               v_previous.seal_id + 1, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
           FROM head AS h CROSS JOIN adopting AS a WHERE h.floor_seq IS NULL
          UNION ALL
-        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
+        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
         SELECT m.table_id, v_previous.seal_id + 1, m.reason, (SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), v_now
@@ -2197,6 +2734,1403 @@ COMMENT ON VIEW tide.lag IS 'What is committed but not sealed yet. A transaction
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.home_bucket(user_id text)
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN 'user:' || user_id;
+COMMENT ON FUNCTION tide.home_bucket(text) IS 'The bucket of a user''s own rows.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.scope_state(user_id text)
+    RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE
+               WHEN EXISTS (SELECT FROM tide.scope AS s WHERE s.user_id = scope_state.user_id)
+                    -- Rows of an existing application count as well.
+                    OR EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = tide.home_bucket(scope_state.user_id)) THEN 'initialized'
+               WHEN EXISTS (SELECT FROM tide.scope_lease AS l WHERE l.user_id = scope_state.user_id AND l.expires_at > clock_timestamp()) THEN 'initializing'
+               ELSE 'uninitialized'
+           END;
+$$;
+COMMENT ON FUNCTION tide.scope_state(text) IS 'How far a user''s home bucket is: uninitialized, initializing (a device holds the lease to fill it), or initialized.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_scope(user_id text)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    CASE tide.scope_state(user_id)
+        WHEN 'initialized' THEN
+            RETURN;
+        WHEN 'initializing' THEN
+            RAISE EXCEPTION 'another device is filling this home bucket'
+                USING ERRCODE = 'TD109', HINT = 'Connect again when its lease has ended.';
+        ELSE
+            RAISE EXCEPTION 'this home bucket has not begun yet'
+                USING ERRCODE = 'TD108', HINT = 'Connect first.';
+    END CASE;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_scope(text) IS 'Raises TD108 or TD109 unless the home bucket of a user has begun.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.replacement_of(user_id text, source_id text)
+    RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r.new_source_id FROM tide.source_replacement AS r WHERE r.user_id = replacement_of.user_id AND r.source_id = replacement_of.source_id;
+$$;
+COMMENT ON FUNCTION tide.replacement_of(text, text) IS 'The source under which a replaced one goes on, NULL for one that was not replaced.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_source(user_id text, source_id text)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_new text;
+BEGIN
+    IF coalesce(user_id, '') = '' OR octet_length(user_id) > 500 OR coalesce(btrim(source_id), '') = '' OR octet_length(source_id) > 512 THEN
+        RAISE EXCEPTION 'user or source is not valid'
+            USING ERRCODE = 'TD017', DETAIL = 'A user has 1 to 500 bytes, a source 1 to 512.', HINT = 'Give both.';
+    END IF;
+    v_new := tide.replacement_of(user_id, source_id);
+    IF v_new IS NOT NULL THEN
+        RAISE EXCEPTION 'this source was replaced'
+            USING ERRCODE = 'TD114', DETAIL = format('It goes on as %s.', v_new), HINT = 'Push as the new source.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_source(text, text) IS 'Raises TD017 for names that cannot be, TD114 for a source that was replaced. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.replace_source(user_id text, previous_source_id text, new_source_id text, reason text)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(new_source_id, '') = '' OR octet_length(new_source_id) > 512 OR new_source_id = previous_source_id
+       OR reason IS NULL OR reason NOT IN ('history_pruned', 'source_sequence_out_of_order', 'source_sequence_changed', 'source_retired') THEN
+        RAISE EXCEPTION 'replacement of a source is not valid'
+            USING ERRCODE = 'TD123',
+                  DETAIL  = 'The new source has another name of 1 to 512 bytes, the reason is history_pruned, source_sequence_out_of_order, source_sequence_changed or source_retired.',
+                  HINT    = 'Send previous_source_id, new_source_id and reason.';
+    END IF;
+    IF tide.replacement_of(user_id, previous_source_id) = new_source_id THEN
+        RETURN;
+    END IF;
+    PERFORM tide.assert_source(user_id, previous_source_id);
+    IF EXISTS (SELECT FROM tide.source AS s WHERE s.user_id = replace_source.user_id AND s.source_id = replace_source.new_source_id)
+       OR EXISTS (SELECT FROM tide.source_replacement AS r
+                   WHERE r.user_id = replace_source.user_id AND replace_source.new_source_id IN (r.source_id, r.new_source_id)) THEN
+        RAISE EXCEPTION 'the new source is known already'
+            USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
+    END IF;
+    INSERT INTO tide.source_replacement (user_id, source_id, new_source_id, reason) VALUES (user_id, previous_source_id, new_source_id, reason)
+        ON CONFLICT DO NOTHING;
+    IF tide.replacement_of(user_id, previous_source_id) IS DISTINCT FROM new_source_id THEN
+        PERFORM tide.assert_source(user_id, previous_source_id);
+        RAISE EXCEPTION 'the new source is known already'
+            USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
+    END IF;
+    DELETE FROM tide.push_session AS p WHERE p.user_id = replace_source.user_id AND p.source_id = replace_source.previous_source_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.replace_source(text, text, text, text) IS 'Ends a source and reserves the name under which its device goes on; the same again changes nothing. Raises TD114, TD115, TD123.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_initialization(user_id text, source_id text, initialization_id uuid)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_lease tide.scope_lease := (SELECT l FROM tide.scope_lease AS l WHERE l.user_id = assert_initialization.user_id);
+BEGIN
+    CASE tide.scope_state(user_id)
+        WHEN 'initialized' THEN
+            IF v_lease.initialization_id = initialization_id THEN
+                RAISE EXCEPTION 'somebody else has begun this home bucket meanwhile'
+                    USING ERRCODE = 'TD110', HINT = 'Connect again.';
+            ELSIF initialization_id IS NOT NULL THEN
+                RAISE EXCEPTION 'this home bucket has begun already'
+                    USING ERRCODE = 'TD101', HINT = 'Push without initialization_id.';
+            END IF;
+        WHEN 'initializing' THEN
+            IF initialization_id IS NULL THEN
+                RAISE EXCEPTION 'initialization_id is missing'
+                    USING ERRCODE = 'TD101', HINT = 'Connect, and send the one it gives.';
+            ELSIF v_lease.source_id <> source_id OR v_lease.initialization_id <> initialization_id THEN
+                RAISE EXCEPTION 'this initialization_id is not that of the lease'
+                    USING ERRCODE = 'TD110', HINT = 'Connect again.';
+            END IF;
+        ELSE
+            IF initialization_id IS NOT NULL THEN
+                RAISE EXCEPTION 'the lease to fill this home bucket has ended'
+                    USING ERRCODE = 'TD111', HINT = 'Connect again.';
+            END IF;
+            PERFORM tide.assert_scope(user_id);
+    END CASE;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_initialization(text, text, uuid) IS 'Raises TD101, TD108 to TD111 unless a source may push now, with this initialization_id or without one. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.connect(
+    user_id text, source_id text, has_local_pending_rows boolean,
+    OUT resolution text, OUT initialization_id uuid, OUT lease_expires_at timestamptz, OUT retry_after_seconds integer
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_user   text COLLATE "C" := user_id;
+    v_source text := source_id;
+    v_lease  tide.scope_lease;
+    v_now    timestamptz := clock_timestamp();
+BEGIN
+    PERFORM tide.assert_source(v_user, v_source);
+    INSERT INTO tide.source (user_id, source_id) VALUES (v_user, v_source) ON CONFLICT DO NOTHING;
+    IF tide.scope_state(v_user) = 'initialized' THEN
+        resolution := 'remote_authoritative';
+        RETURN;
+    END IF;
+    -- The lease is taken, kept or refused in one statement: of two devices one gets it.
+    INSERT INTO tide.scope_lease AS l (user_id, source_id, initialization_id, expires_at)
+    SELECT v_user, v_source, gen_random_uuid(), v_now + s.initialization_lease_ttl
+      FROM tide.setting AS s
+        ON CONFLICT (user_id) DO UPDATE
+       SET source_id = excluded.source_id,
+           initialization_id = CASE WHEN l.source_id = excluded.source_id AND l.expires_at > v_now THEN l.initialization_id ELSE excluded.initialization_id END,
+           expires_at = excluded.expires_at
+     WHERE l.source_id = excluded.source_id OR l.expires_at <= v_now
+    RETURNING l.* INTO v_lease;
+    IF tide.scope_state(v_user) = 'initialized' THEN
+        resolution := 'remote_authoritative';
+    ELSIF v_lease.user_id IS NULL THEN
+        SELECT l.* INTO v_lease FROM tide.scope_lease AS l WHERE l.user_id = v_user;
+        resolution := 'retry_later';
+        lease_expires_at := v_lease.expires_at;
+        retry_after_seconds := greatest(1, least(30, ceil(extract(epoch FROM v_lease.expires_at - v_now))));
+    ELSIF has_local_pending_rows THEN
+        resolution := 'initialize_local';
+        initialization_id := v_lease.initialization_id;
+        lease_expires_at := v_lease.expires_at;
+    ELSE
+        INSERT INTO tide.scope (user_id) VALUES (v_user) ON CONFLICT DO NOTHING;
+        resolution := 'initialize_empty';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Raises TD017, TD114.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.exchange_limits()
+    RETURNS TABLE (max_rows_per_push bigint, max_bytes_per_push bigint, max_rows_per_chunk integer, push_session_ttl interval, max_push_sessions integer,
+                   snapshot_session_ttl interval, max_snapshot_sessions integer, max_rows_per_snapshot bigint, max_bytes_per_snapshot bigint, initialization_lease_ttl interval)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.max_rows_per_push, s.max_bytes_per_push, s.max_rows_per_chunk, s.push_session_ttl, s.max_push_sessions,
+           s.snapshot_session_ttl, s.max_snapshot_sessions, s.max_rows_per_snapshot, s.max_bytes_per_snapshot, s.initialization_lease_ttl
+      FROM tide.setting AS s;
+$$;
+COMMENT ON FUNCTION tide.exchange_limits() IS 'The bounds of pushes and snapshots that tide.setting has.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.is_retryable(sqlstate text)
+    RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN left(sqlstate, 2) IN ('08', '40', '53', '57', '58', 'XX') OR sqlstate IN ('25006', '55P03', 'TD126');
+COMMENT ON FUNCTION tide.is_retryable(text) IS 'Whether an error says something about the server, not about what was asked: the same may succeed later. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.op_name(op "char")
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END;
+COMMENT ON FUNCTION tide.op_name("char") IS 'Name of an operation on the wire. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.key_pushed(table_id integer, rows tide.pushed_row[])
+    RETURNS tide.pushed_row[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format($sql$
+        SELECT array_agg(ROW(r.ordinal, r.table_id, r.op, r.base, hashtextextended(k.row_key, r.table_id), k.row_key, r.key, r.payload, r.columns)::tide.pushed_row)
+          FROM unnest($1) AS r LEFT JOIN tide.push_%s_keys($1) AS k ON k.ordinal = r.ordinal$sql$, table_id)
+       INTO rows USING rows;
+    RETURN rows;
+END;
+$$;
+COMMENT ON FUNCTION tide.key_pushed(integer, tide.pushed_row[]) IS 'Gives pushed rows of one table their row_key and key_hash; NULL where a key is not canonical. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- From the rows of the wire to rows with a table, an operation and a canonical key. Everything that
+-- can be said against a row without looking at the table is said here, all at once.
+CREATE OR REPLACE FUNCTION tide.parse_push(rows json, first_ordinal bigint DEFAULT 0)
+    RETURNS tide.pushed_row[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+DECLARE
+    v_rows     tide.pushed_row[];
+    v_keyed    tide.pushed_row[] := '{}';
+    v_table    record;
+    v_row      tide.pushed_row;
+    v_problems text[];
+BEGIN
+    IF json_typeof(rows) IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
+    END IF;
+    IF json_array_length(rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
+        RAISE EXCEPTION 'the push is too large'
+            USING ERRCODE = 'TD127', DETAIL = format('At most %s rows are allowed.', (SELECT s.max_rows_per_push FROM tide.setting AS s)), HINT = 'Push in several bundles.';
+    END IF;
+    IF json_array_length(rows) = 0 THEN
+        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
+    END IF;
+    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row ORDER BY p.nth),
+           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
+      INTO v_rows, v_problems
+      FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
+                   CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                   CASE
+                       WHEN json_typeof(e.element) <> 'object' THEN 'not an object'
+                       WHEN f."table" IS NULL THEN 'no table is named'
+                       WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
+                       WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                       WHEN f.op IS NULL OR upper(btrim(f.op)) NOT IN ('INSERT', 'UPDATE', 'DELETE') THEN 'op is not INSERT, UPDATE or DELETE'
+                       WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                       WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
+                       WHEN upper(btrim(f.op)) = 'DELETE' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
+                       WHEN upper(btrim(f.op)) <> 'DELETE' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
+                       WHEN EXISTS (SELECT FROM unnest(s.key_columns) AS k WHERE k = ANY (c.names) AND f.payload ->> k IS DISTINCT FROM f.key ->> k)
+                           THEN 'payload holds another key than key does'
+                   END AS problem
+              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
+              LEFT JOIN LATERAL json_to_record(CASE WHEN json_typeof(e.element) = 'object' THEN e.element END)
+                        AS f (schema text, "table" text, key json, op text, base_row_version text, payload json) ON true
+              LEFT JOIN LATERAL (
+                        SELECT t.table_id, t.table_schema, t.table_name, t.push_policy, t.key_columns
+                          FROM tide.synced_table AS t
+                         WHERE t.unregistered_at IS NULL
+                           AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
+                                                                  (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
+                         ORDER BY t.table_name = btrim(f."table") DESC
+                         LIMIT 1) AS s ON true
+              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(f.payload)) AS names WHERE json_typeof(f.payload) = 'object') AS c ON true) AS p;
+    IF v_problems IS NULL THEN
+        -- Keys are typed, so each table has a function of its own for them.
+        FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
+            BEGIN
+                v_keyed := v_keyed || tide.key_pushed(v_table.table_id, v_table.rows);
+            EXCEPTION
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    -- Which rows it is shows one by one.
+                    FOREACH v_row IN ARRAY v_table.rows LOOP
+                        BEGIN
+                            PERFORM tide.key_pushed(v_table.table_id, ARRAY[v_row]);
+                        EXCEPTION
+                            WHEN data_exception OR integrity_constraint_violation THEN
+                                v_problems := v_problems || format('row %s: key: %s', v_row.ordinal, sqlerrm);
+                        END;
+                    END LOOP;
+            END;
+        END LOOP;
+        SELECT v_problems || array_agg(format('row %s: %s', r.ordinal, r.problem) ORDER BY r.ordinal)
+          INTO v_problems
+          FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
+                 UNION ALL
+                SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
+    END IF;
+    IF cardinality(v_problems) > 0 THEN
+        RAISE EXCEPTION 'rows cannot be read'
+            USING ERRCODE = 'TD102',
+                  DETAIL  = array_to_string(v_problems[:10], '; ') || CASE WHEN cardinality(v_problems) > 10 THEN format('; and %s more', cardinality(v_problems) - 10) ELSE '' END || '.',
+                  HINT    = 'Nothing of them was taken. Mend these rows and send them again.';
+    END IF;
+    RETURN v_keyed;
+END;
+$$;
+COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.pushed_row[]. Raises TD102 naming every row that cannot be read. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_groups(rows tide.pushed_row[], by_op boolean)
+    RETURNS TABLE (table_id integer, op "char", policy text, fk_depth integer, rows tide.pushed_row[])
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
+      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest($1) AS r GROUP BY 1, 2) AS g
+      JOIN tide.synced_table AS s ON s.table_id = g.table_id;
+$$;
+COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows by table, and by operation if wanted. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.client_role(policy text)
+    RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN policy = 'rls' THEN s.client_role::text ELSE current_setting('role') END FROM tide.setting AS s;
+$$;
+COMMENT ON FUNCTION tide.client_role(text) IS 'Role as which the steps of a push are run for a table of this push policy. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Runs as its caller, as only such a function may change the role.
+CREATE OR REPLACE FUNCTION tide.run_push_step(table_id integer, policy text, part text, rows tide.pushed_row[], user_id text)
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_role    text := current_setting('role');
+    v_written bigint;
+BEGIN
+    PERFORM set_config('role', tide.client_role(policy), true);
+    EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, part) INTO v_written USING rows, user_id;
+    PERFORM set_config('role', v_role, true);
+    RETURN v_written;
+END;
+$$;
+COMMENT ON FUNCTION tide.run_push_step(integer, text, text, tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, and says how many. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_next_push(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_expected bigint := 1 + coalesce((SELECT p.source_bundle_id FROM tide.push_log AS p
+                                        WHERE p.user_id = assert_next_push.user_id AND p.source_id = assert_next_push.source_id
+                                        ORDER BY p.source_bundle_id DESC LIMIT 1), 0);
+BEGIN
+    IF source_bundle_id < v_expected THEN
+        RAISE EXCEPTION 'push % of this source is no longer known', source_bundle_id
+            USING ERRCODE = 'TD014', DETAIL = format('The next one is %s.', v_expected), HINT = 'Rebuild from a snapshot, as a new source.';
+    ELSIF source_bundle_id > v_expected THEN
+        RAISE EXCEPTION 'push % of this source is out of order', source_bundle_id
+            USING ERRCODE = 'TD112', DETAIL = format('The next one is %s.', v_expected), HINT = 'Number the pushes of a source 1, 2, 3 ..., without gaps.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_next_push(text, text, bigint) IS 'Raises TD014 or TD112 unless this is the next number of the source. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The first write of a push is its number: a second one with the same number waits here until the
+-- first has ended, and then finds it, or takes its place.
+CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
+        RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
+    END IF;
+    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id) THEN
+        RETURN false;
+    END IF;
+    PERFORM tide.assert_source(user_id, source_id);
+    PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- Judged after the number was claimed: no other push of this source can come between.
+    IF source_bundle_id > 1 AND NOT EXISTS (
+           SELECT FROM tide.push_log AS p
+            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id - 1)
+       OR EXISTS (
+           SELECT FROM tide.push_log AS p
+            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id > claim_push.source_bundle_id) THEN
+        DELETE FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id;
+        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
+    END IF;
+    INSERT INTO tide.source AS s (user_id, source_id) VALUES (user_id, source_id) ON CONFLICT DO NOTHING;
+    INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+    PERFORM tide.set_origin(source_id, source_bundle_id);
+    RETURN true;
+END;
+$$;
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.lock_pushed(rows tide.pushed_row[], user_id text)
+    RETURNS TABLE (ordinal bigint, dead boolean)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_role  text := current_setting('role');
+    v_group record;
+BEGIN
+    -- All pushes lock in the same order: by table, then by key.
+    FOR v_group IN SELECT * FROM tide.push_groups(rows, false) AS g ORDER BY g.table_id LOOP
+        PERFORM set_config('role', tide.client_role(v_group.policy), true);
+        RETURN QUERY EXECUTE format('SELECT * FROM tide.push_%s_lock($1, $2, $3)', v_group.table_id)
+            USING v_group.rows, user_id, EXISTS (SELECT FROM unnest(v_group.rows) AS r WHERE r.op = 'D');
+        PERFORM set_config('role', v_role, true);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.lock_pushed(tide.pushed_row[], text) IS 'Locks the rows that a push is about, and returns those that are there. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A row is in conflict when it is there and should not be, when it is not and should, or when the
+-- log holds a later change of it than the version the device made its own upon. Changes of one key
+-- by several transactions are drawn in the order in which these committed, so the newest counts.
+-- A version is a position of the home bucket, and stands for all that was sealed up to its bundle.
+CREATE OR REPLACE FUNCTION tide.judge_push(
+    user_id text, rows tide.pushed_row[], live bigint[], dead boolean[],
+    OUT ordinal bigint, OUT row_exists boolean, OUT deleted boolean, OUT changed_by xid8, OUT pruned boolean
+)
+    RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_home  text COLLATE "C" := tide.home_bucket(user_id);
+    v_floor bigint;
+    v_head  bigint;
+    v_own   xid8 := pg_current_xact_id();
+BEGIN
+    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL)
+       OR EXISTS (SELECT FROM tide.change_log AS c
+                   WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
+                     AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1))) THEN
+        RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
+            USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
+    END IF;
+    SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    RETURN QUERY
+    WITH base AS MATERIALIZED (
+        SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
+               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid) AS last_change_id
+          FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
+          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
+          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
+          JOIN tide.seal_log AS s ON s.seal_id = coalesce(b.seal_id, f.seal_id)
+          LEFT JOIN tide.seal_log AS before ON before.seal_id = s.seal_id - 1
+    ), judged AS (
+        SELECT r.ordinal, r.op, r.base, l.ordinal IS NOT NULL AND NOT l.dead AS live, l.dead, c.xid, c.op AS last_op,
+               c.xid IS NOT NULL AND CASE
+                   WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
+                   WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
+                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid) > b.last_change_id
+               END AS later
+          FROM unnest(rows) AS r
+          LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
+          LEFT JOIN base AS b ON b.base = r.base
+          LEFT JOIN LATERAL (
+                    SELECT c.xid, c.op
+                      FROM tide.change_log AS c
+                     WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
+                       AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
+                       -- What happened to a row of somebody else is not told.
+                       AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
+                       -- Came and went in one transaction: nobody ever saw it.
+                       AND NOT (c.op = 'D' AND EXISTS (
+                                SELECT FROM (SELECT o.op FROM tide.change_log AS o
+                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid
+                                              ORDER BY coalesce(o.order_id, o.change_id), o.change_id LIMIT 1) AS first
+                                 WHERE first.op = 'I'))
+                     ORDER BY c.change_id DESC
+                     LIMIT 1) AS c ON true
+    )
+    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), j.xid,
+           j.op <> 'I' AND j.base > 0 AND j.base < v_floor OR j.base > v_head
+      FROM judged AS j
+     WHERE j.live = (j.op = 'I')
+        OR j.later
+        OR j.op <> 'I' AND (j.base < v_floor OR j.base = 0)
+        OR j.base > v_head;
+END;
+$$;
+COMMENT ON FUNCTION tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]) IS 'Rows of a push that are in conflict, given those that are there (locked before, in a statement of its own). pruned: the log cannot tell. Raises TD126. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.home_version(user_id text, changed_by xid8)
+    RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    v_bundle_id bigint;
+BEGIN
+    IF changed_by IS NULL THEN
+        RETURN (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p);
+    END IF;
+    v_bundle_id := tide.position_of(changed_by);
+    RETURN CASE WHEN v_bundle_id IS NOT NULL THEN
+               coalesce((SELECT l.bundle_seq FROM tide.bundle_log AS l
+                          WHERE l.bucket_id = tide.home_bucket(home_version.user_id) COLLATE "C" AND l.bundle_id <= v_bundle_id
+                          ORDER BY l.bundle_id DESC LIMIT 1), 0)
+           END;
+END;
+$$;
+COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.conflict_bodies(user_id text, rows tide.pushed_row[], judged json, images json[])
+    RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_agg(row_to_json(b) ORDER BY r.ordinal)
+      FROM json_to_recordset(judged) AS j (ordinal bigint, row_exists boolean, deleted boolean, changed_by xid8)
+      JOIN unnest(rows) AS r ON r.ordinal = j.ordinal
+      JOIN tide.synced_table AS s ON s.table_id = r.table_id
+      LEFT JOIN (SELECT (e ->> 'ordinal')::bigint AS ordinal, e -> 'payload' AS payload FROM unnest(images) AS e) AS i ON i.ordinal = r.ordinal
+     CROSS JOIN LATERAL (
+               SELECT s.table_schema AS schema, s.table_name AS "table", r.row_key::json AS key, tide.op_name(r.op) AS op, r.base AS base_row_version,
+                      CASE WHEN j.row_exists AND i.payload IS NOT NULL OR j.deleted
+                           -- Not sealed yet: the newest position there is, which is older.
+                           THEN coalesce(tide.home_version(user_id, j.changed_by), (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p))
+                           ELSE 0 END AS server_row_version,
+                      j.deleted AS server_row_deleted,
+                      CASE WHEN j.row_exists THEN i.payload END AS server_row
+           ) AS b;
+$$;
+COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) IS 'Conflicts as the wire has them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Locking comes first and judging in a later statement, so that it sees what those had committed for
+-- whom locking waited.
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_role   text := current_setting('role');
+    v_live   bigint[];
+    v_dead   boolean[];
+    v_judged json;
+    v_found  tide.pushed_row[];
+    v_images json[] := '{}';
+    v_more   json;
+    v_group  record;
+BEGIN
+    SELECT array_agg(l.ordinal), array_agg(l.dead) INTO v_live, v_dead FROM tide.lock_pushed(rows, user_id) AS l;
+    SELECT json_agg(j), bool_or(j.changed_by IS NOT NULL AND tide.home_version(user_id, j.changed_by) IS NULL)
+      INTO v_judged, unsealed
+      FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
+    IF v_judged IS NULL THEN
+        RETURN;
+    END IF;
+    IF EXISTS (SELECT FROM json_to_recordset(v_judged) AS j (pruned boolean) WHERE j.pruned) THEN
+        RAISE EXCEPTION 'the log no longer tells what happened to these rows since then'
+            USING ERRCODE = 'TD014',
+                  DETAIL  = (SELECT format('Rows %s.', string_agg(j.ordinal::text, ', ')) FROM json_to_recordset(v_judged) AS j (ordinal bigint, pruned boolean) WHERE j.pruned),
+                  HINT    = 'Take a snapshot, and make the changes again upon it.';
+    END IF;
+    SELECT array_agg(r) INTO v_found FROM unnest(rows) AS r WHERE r.ordinal IN (SELECT j.ordinal FROM json_to_recordset(v_judged) AS j (ordinal bigint));
+    FOR v_group IN SELECT * FROM tide.push_groups(v_found, false) LOOP
+        PERFORM set_config('role', tide.client_role(v_group.policy), true);
+        EXECUTE format('SELECT json_agg(i) FROM tide.push_%s_image($1, $2) AS i WHERE NOT i.dead', v_group.table_id) INTO v_more USING v_group.rows, user_id;
+        PERFORM set_config('role', v_role, true);
+        v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);
+    END LOOP;
+    conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
+END;
+$$;
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet. Raises TD014, TD126. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.rejection_body(pushed tide.pushed_row, state text, message text, constraint_name text DEFAULT NULL, column_name text DEFAULT NULL)
+    RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_strip_nulls(json_build_object(
+               'row_ordinal', pushed.ordinal, 'schema', s.table_schema, 'table', s.table_name, 'key', pushed.row_key::json,
+               'op', tide.op_name(pushed.op), 'sqlstate', state,
+               'constraint', nullif(constraint_name, ''), 'column', nullif(column_name, ''), 'detail', nullif(message, '')))
+      FROM tide.synced_table AS s
+     WHERE s.table_id = pushed.table_id;
+$$;
+COMMENT ON FUNCTION tide.rejection_body(tide.pushed_row, text, text, text, text) IS 'A refused row as the wire has it. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
+    RETURNS json
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_agg(tide.rejection_body(u.pushed, '42703', format('column %s of table %s.%s does not exist, or is not synced', to_json(u.name), s.table_schema, s.table_name), NULL, u.name)
+                    ORDER BY (u.pushed).ordinal)
+      FROM (SELECT r AS pushed, (r).table_id,
+                   (SELECT c FROM unnest((r).columns) AS c
+                     WHERE c NOT IN (SELECT n FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.sync_columns) AS n WHERE s.table_id = (r).table_id) LIMIT 1) AS name
+              FROM unnest(rows) AS r) AS u
+      JOIN tide.synced_table AS s ON s.table_id = u.table_id
+     WHERE u.name IS NOT NULL;
+$$;
+COMMENT ON FUNCTION tide.unknown_columns(tide.pushed_row[]) IS 'Pushed rows with a column that the table does not have by exactly that name, as the wire has them; NULL for none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id text)
+    RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    v_home     text COLLATE "C" := tide.home_bucket(user_id);
+    v_rejected json;
+BEGIN
+    SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
+      INTO v_rejected
+      FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p) AS r
+      LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
+                   FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
+                  GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
+     WHERE own.here IS NOT TRUE;
+    RETURN v_rejected;
+END;
+$$;
+COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Deletes come first, children before parents, and free what inserts may need; a row that comes back
+-- after it was deleted softly is written over.
+CREATE OR REPLACE FUNCTION tide.write_pushed(rows tide.pushed_row[], user_id text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_group   record;
+    v_written bigint;
+BEGIN
+    FOR v_group IN
+        SELECT * FROM tide.push_groups(rows, true) AS g
+         ORDER BY CASE g.op WHEN 'D' THEN 1 WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
+    LOOP
+        v_written := tide.run_push_step(v_group.table_id, v_group.policy, CASE v_group.op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END, v_group.rows, user_id);
+        IF v_written <> cardinality(v_group.rows) THEN
+            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, a protected column would change, or a trigger suppressed it'
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
+    END LOOP;
+    SET CONSTRAINTS ALL IMMEDIATE;
+END;
+$$;
+COMMENT ON FUNCTION tide.write_pushed(tide.pushed_row[], text) IS 'Writes the rows of a push, all or none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- After all rows at once have failed: in the order of the device, each for itself; what fails is tried
+-- again as long as others succeed, as it may need them. What remains, in the end, is refused.
+CREATE OR REPLACE FUNCTION tide.write_pushed_singly(rows tide.pushed_row[], user_id text)
+    RETURNS json
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_waiting  tide.pushed_row[] := ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r.ordinal);
+    v_failed   tide.pushed_row[];
+    v_rejected json[];
+    v_row      tide.pushed_row;
+    v_state    text;
+    v_message  text;
+    v_constraint text;
+    v_column   text;
+BEGIN
+    LOOP
+        v_failed := '{}';
+        v_rejected := '{}';
+        FOREACH v_row IN ARRAY v_waiting LOOP
+            BEGIN
+                PERFORM tide.write_pushed(ARRAY[v_row], user_id);
+            EXCEPTION
+                WHEN OTHERS THEN
+                    IF tide.is_retryable(sqlstate) THEN
+                        RAISE;
+                    END IF;
+                    -- DETAIL may show values that are not the caller's.
+                    GET STACKED DIAGNOSTICS v_state = RETURNED_SQLSTATE, v_message = MESSAGE_TEXT, v_constraint = CONSTRAINT_NAME, v_column = COLUMN_NAME;
+                    v_failed := v_failed || v_row;
+                    v_rejected := v_rejected || tide.rejection_body(v_row, v_state, v_message, v_constraint, v_column);
+            END;
+        END LOOP;
+        IF cardinality(v_failed) = 0 THEN
+            RETURN NULL;
+        END IF;
+        EXIT WHEN cardinality(v_failed) = cardinality(v_waiting);
+        v_waiting := v_failed;
+    END LOOP;
+    -- Rows that need each other, under keys that can wait.
+    BEGIN
+        SET CONSTRAINTS ALL DEFERRED;
+        PERFORM tide.write_pushed(v_failed, user_id);
+        RETURN NULL;
+    EXCEPTION
+        WHEN OTHERS THEN
+            IF tide.is_retryable(sqlstate) THEN
+                RAISE;
+            END IF;
+    END;
+    RETURN array_to_json(v_rejected);
+END;
+$$;
+COMMENT ON FUNCTION tide.write_pushed_singly(tide.pushed_row[], text) IS 'Writes the rows of a push one by one; NULL when all succeeded, else those the database refuses, as the wire has them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.renew_push_functions(rows tide.pushed_row[])
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.write_push_functions(t.table_id) FROM (SELECT DISTINCT r.table_id FROM unnest(rows) AS r) AS t;
+END;
+$$;
+COMMENT ON FUNCTION tide.renew_push_functions(tide.pushed_row[]) IS 'Writes the push functions of tables that were altered anew. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A refused push leaves nothing, not even its number: it runs in a subtransaction that ends with it.
+CREATE OR REPLACE FUNCTION tide.apply_push(
+    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid,
+    OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_state text;
+BEGIN
+    unsealed := false;
+    BEGIN
+        IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+            status := 'already_committed';
+            RETURN;
+        END IF;
+        rejected := tide.unknown_columns(rows);
+        IF rejected IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The rows say why.';
+        END IF;
+        SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+        IF conflicts IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts say why.';
+        END IF;
+        BEGIN
+            SET CONSTRAINTS ALL DEFERRED;
+            PERFORM tide.write_pushed(rows, user_id);
+            status := 'applied';
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF tide.is_retryable(sqlstate) THEN
+                    RAISE;
+                END IF;
+                v_state := sqlstate;
+        END;
+        IF status IS NULL THEN
+            -- The table was altered since its functions were written, perhaps.
+            IF v_state LIKE '42%' THEN
+                PERFORM tide.renew_push_functions(rows);
+            END IF;
+            -- The key of an insert may have appeared meanwhile.
+            SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+            IF conflicts IS NULL THEN
+                rejected := tide.write_pushed_singly(rows, user_id);
+            END IF;
+        END IF;
+        IF conflicts IS NULL AND rejected IS NULL THEN
+            rejected := tide.rows_elsewhere(rows, user_id);
+        END IF;
+        IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
+        END IF;
+        status := 'applied';
+    EXCEPTION
+        WHEN SQLSTATE 'TD100' THEN
+            status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+    END;
+    unsealed := coalesce(unsealed, false);
+END;
+$$;
+COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.begin_push(user_id text, claims json)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a push must run under READ COMMITTED, not %', upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'TD128', DETAIL = 'It judges rows after it has locked them, in a newer snapshot.', HINT = 'Begin another transaction.';
+    END IF;
+    -- What triggers and policies know of the caller. His changes are captured also when they change nothing, so that every push has an answer.
+    PERFORM set_config('app.user_id', user_id, true),
+            set_config('request.jwt.claims', coalesce(claims::text, json_build_object('sub', user_id)::text), true),
+            set_config('tide.capture_equal', 'on', true);
+END;
+$$;
+COMMENT ON FUNCTION tide.begin_push(text, json) IS 'Sets the identity of the caller for this transaction. Raises TD128. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push(
+    user_id text, source_id text, INOUT source_bundle_id bigint, rows json, claims json DEFAULT NULL, initialization_id uuid DEFAULT NULL,
+    OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.begin_push(user_id, claims);
+    SELECT a.status, a.conflicts, a.rejected, a.unsealed
+      INTO status, conflicts, rejected, unsealed
+      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id) AS a;
+END;
+$$;
+COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid) IS
+'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD128.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_home text COLLATE "C" := tide.home_bucket(user_id);
+    v_push tide.push_log := (SELECT p FROM tide.push_log AS p
+                              WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id);
+BEGIN
+    IF v_push.xid IS NULL THEN
+        RETURN;
+    END IF;
+    -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
+    RETURN QUERY
+    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
+      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
+             WHERE b.bucket_id = v_home AND b.bundle_id <= tide.head() ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+     WHERE l.xid = v_push.xid;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    bundle_id := tide.position_of(v_push.xid);
+    SELECT b.bundle_seq, cardinality(b.changes) INTO bundle_seq, row_count
+      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
+    bundle_seq := coalesce(bundle_seq, 0);
+    row_count := coalesce(row_count, v_push.row_count);
+    RETURN NEXT;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
+'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_push_session(user_id text, source_id text, push_id uuid)
+    RETURNS tide.push_session
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_session tide.push_session;
+BEGIN
+    SELECT s.* INTO v_session FROM tide.push_session AS s WHERE s.push_id = assert_push_session.push_id FOR UPDATE;
+    IF v_session.push_id IS NULL THEN
+        RAISE EXCEPTION 'there is no such push session' USING ERRCODE = 'TD105', HINT = 'Create another one.';
+    END IF;
+    IF v_session.user_id <> user_id OR v_session.source_id <> source_id THEN
+        RAISE EXCEPTION 'this push session belongs to another device' USING ERRCODE = 'TD106', HINT = 'Create one of your own.';
+    END IF;
+    IF v_session.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'this push session has expired' USING ERRCODE = 'TD107', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
+    END IF;
+    RETURN v_session;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_push_session(text, text, uuid) IS 'The push session of a device, locked. Raises TD105 to TD107. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.create_push_session(
+    user_id text, source_id text, source_bundle_id bigint, planned_row_count bigint, initialization_id uuid DEFAULT NULL,
+    OUT status text, OUT push_id uuid
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_user    text COLLATE "C" := user_id;
+    v_source  text COLLATE "C" := source_id;
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+BEGIN
+    IF source_bundle_id IS NULL OR source_bundle_id <= 0 OR planned_row_count IS NULL OR planned_row_count <= 0 THEN
+        RAISE EXCEPTION 'a push has a number and rows' USING ERRCODE = 'TD101', HINT = 'source_bundle_id and planned_row_count are positive.';
+    END IF;
+    IF planned_row_count > v_setting.max_rows_per_push THEN
+        RAISE EXCEPTION 'a push of % rows is too large', planned_row_count
+            USING ERRCODE = 'TD127', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_push), HINT = 'Push in several bundles.';
+    END IF;
+    -- The answer to a retry comes first: what was committed stays committed, whatever the home bucket is now.
+    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = v_user AND p.source_id = v_source AND p.source_bundle_id = create_push_session.source_bundle_id) THEN
+        status := 'already_committed';
+        RETURN;
+    END IF;
+    PERFORM tide.assert_initialization(v_user, v_source, initialization_id);
+    PERFORM tide.assert_source(v_user, v_source);
+    PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
+    DELETE FROM tide.push_session AS s WHERE s.user_id = v_user AND s.source_id = v_source;
+    IF (SELECT count(*) FROM tide.push_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_push_sessions THEN
+        RAISE EXCEPTION 'this user has too many open push sessions'
+            USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_push_sessions), HINT = 'Finish or delete one, or wait.';
+    END IF;
+    INSERT INTO tide.push_session AS s (user_id, source_id, source_bundle_id, planned_row_count, initialization_id, expires_at)
+    VALUES (v_user, v_source, source_bundle_id, planned_row_count, initialization_id, clock_timestamp() + v_setting.push_session_ttl)
+    RETURNING s.push_id INTO push_id;
+    status := 'staging';
+END;
+$$;
+COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid) IS
+'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.add_push_chunk(user_id text, source_id text, push_id uuid, start_row_ordinal bigint, rows json)
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_session tide.push_session := tide.assert_push_session(user_id, source_id, push_id);
+    v_last    tide.push_chunk;
+    v_next    bigint;
+    v_count   bigint;
+BEGIN
+    PERFORM tide.assert_source(user_id, source_id);
+    PERFORM tide.assert_initialization(user_id, source_id, v_session.initialization_id);
+    IF start_row_ordinal IS NULL OR start_row_ordinal < 0 THEN
+        RAISE EXCEPTION 'start_row_ordinal is not valid' USING ERRCODE = 'TD102', HINT = 'Rows count from 0.';
+    END IF;
+    SELECT c.* INTO v_last FROM tide.push_chunk AS c WHERE c.push_id = v_session.push_id ORDER BY c.start_row_ordinal DESC LIMIT 1;
+    v_next := coalesce(v_last.start_row_ordinal + v_last.row_count, 0);
+    -- The answer to the newest chunk was lost, perhaps.
+    IF start_row_ordinal = v_last.start_row_ordinal AND v_last.rows::text = rows::text THEN
+        RETURN v_next;
+    END IF;
+    IF start_row_ordinal <> v_next THEN
+        RAISE EXCEPTION 'this chunk is out of order'
+            USING ERRCODE = 'TD104', DETAIL = format('It begins at row %s, the next one is %s.', start_row_ordinal, v_next), HINT = 'Go on from there.';
+    END IF;
+    v_count := cardinality(tide.parse_push(rows, start_row_ordinal));
+    IF v_count > v_setting.max_rows_per_chunk THEN
+        RAISE EXCEPTION 'a chunk of % rows is too large', v_count
+            USING ERRCODE = 'TD102', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_chunk), HINT = 'Send smaller ones.';
+    ELSIF v_next + v_count > v_session.planned_row_count THEN
+        RAISE EXCEPTION 'the push was planned with % rows', v_session.planned_row_count
+            USING ERRCODE = 'TD102', DETAIL = format('With this chunk it has %s.', v_next + v_count), HINT = 'Plan another push.';
+    ELSIF octet_length(rows::text) + (SELECT coalesce(sum(octet_length(c.rows::text)), 0) FROM tide.push_chunk AS c WHERE c.push_id = v_session.push_id) > v_setting.max_bytes_per_push THEN
+        RAISE EXCEPTION 'the push is too large'
+            USING ERRCODE = 'TD127', DETAIL = format('At most %s bytes are allowed.', v_setting.max_bytes_per_push), HINT = 'Push in several bundles.';
+    END IF;
+    INSERT INTO tide.push_chunk (push_id, start_row_ordinal, row_count, rows) VALUES (v_session.push_id, v_next, v_count, rows);
+    RETURN v_next + v_count;
+END;
+$$;
+COMMENT ON FUNCTION tide.add_push_chunk(text, text, uuid, bigint, json) IS
+'Adds rows to a push session, and returns the ordinal of the next one. The newest chunk may be sent again. Raises TD102, TD104 to TD107, TD110, TD111, TD114, TD127.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.staged_push(user_id text, source_id text, push_id uuid, OUT session tide.push_session, OUT rows tide.pushed_row[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    session := tide.assert_push_session(user_id, source_id, staged_push.push_id);
+    -- It was committed already: its number is answered, whatever has become of its rows.
+    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = (session).user_id AND p.source_id = (session).source_id AND p.source_bundle_id = (session).source_bundle_id) THEN
+        RETURN;
+    END IF;
+    PERFORM tide.assert_source(user_id, source_id);
+    IF (SELECT coalesce(sum(c.row_count), 0) FROM tide.push_chunk AS c WHERE c.push_id = (session).push_id) <> (session).planned_row_count THEN
+        RAISE EXCEPTION 'the push is not complete'
+            USING ERRCODE = 'TD103',
+                  DETAIL  = format('It was planned with %s rows and has %s.', (session).planned_row_count, (SELECT coalesce(sum(c.row_count), 0) FROM tide.push_chunk AS c WHERE c.push_id = (session).push_id)),
+                  HINT    = 'Send the missing chunks.';
+    END IF;
+    SELECT array_agg(r ORDER BY r.ordinal) INTO rows
+      FROM tide.push_chunk AS c CROSS JOIN LATERAL unnest(tide.parse_push(c.rows, c.start_row_ordinal)) AS r
+     WHERE c.push_id = (session).push_id;
+    IF EXISTS (SELECT FROM unnest(rows) AS r GROUP BY r.table_id, r.row_key COLLATE "C" HAVING count(*) > 1) THEN
+        RAISE EXCEPTION 'the push has a key twice' USING ERRCODE = 'TD103', HINT = 'Send one row for each key.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with all its rows; without rows when it was committed already. Raises TD102, TD103, TD105 to TD107, TD114. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.forget_push_chunks(user_id text, source_id text, push_id uuid)
+    RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM tide.push_chunk AS c
+     USING tide.push_session AS s
+     WHERE s.push_id = forget_push_chunks.push_id AND s.user_id = forget_push_chunks.user_id AND s.source_id = forget_push_chunks.source_id
+       AND c.push_id = s.push_id;
+$$;
+COMMENT ON FUNCTION tide.forget_push_chunks(text, text, uuid) IS 'Drops the rows of a session that was committed; the session answers retries until it expires. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.commit_push_session(
+    user_id text, source_id text, push_id uuid, claims json DEFAULT NULL,
+    OUT status text, OUT source_bundle_id bigint, OUT conflicts json, OUT rejected json, OUT unsealed boolean
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_staged record;
+BEGIN
+    PERFORM tide.begin_push(user_id, claims);
+    SELECT s.session, s.rows INTO v_staged FROM tide.staged_push(user_id, source_id, push_id) AS s;
+    source_bundle_id := (v_staged.session).source_bundle_id;
+    unsealed := false;
+    IF v_staged.rows IS NULL THEN
+        status := 'already_committed';
+        RETURN;
+    END IF;
+    BEGIN
+        SELECT a.status, a.conflicts, a.rejected, a.unsealed
+          INTO status, conflicts, rejected, unsealed
+          FROM tide.apply_push(user_id, source_id, source_bundle_id, v_staged.rows, (v_staged.session).initialization_id) AS a;
+    EXCEPTION
+        -- It was the next number when the session was created.
+        WHEN SQLSTATE 'TD112' THEN
+            RAISE EXCEPTION 'the source has pushed something else meanwhile'
+                USING ERRCODE = 'TD113', HINT = 'Rebuild from a snapshot, as a new source.';
+    END;
+    IF status = 'applied' THEN
+        PERFORM tide.forget_push_chunks(user_id, source_id, push_id);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.commit_push_session(text, text, uuid, json) IS
+'Applies the push of a session like tide.push. Called again after success it says already_committed. Raises what tide.push does, and TD103, TD105 to TD107, TD113.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.delete_push_session(user_id text, source_id text, push_id uuid)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.assert_push_session(user_id, source_id, push_id);
+    DELETE FROM tide.push_session AS s WHERE s.push_id = delete_push_session.push_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.delete_push_session(text, text, uuid) IS 'Ends a push session. Raises TD105 to TD107.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One query for one table and bucket: rows in the order of their key. The rule itself decides which;
+-- for an owner the column is compared as well, so that its index finds them.
+CREATE OR REPLACE FUNCTION tide.snapshot_source(table_id integer, bucket_id text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = snapshot_source.table_id);
+    v_owner  text := substr(bucket_id, 1 + length(v_table.bucket_prefix));
+    v_column record;
+    v_filter text;
+    n        record;
+BEGIN
+    IF v_table.bucket <> bucket_id THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.owner_column IS NOT NULL THEN
+        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
+          INTO v_column
+          FROM tide.synced_columns(table_id) AS c
+          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
+          LEFT JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
+          LEFT JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+          LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
+          LEFT JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
+         WHERE c.column_name = v_table.owner_column;
+        IF starts_with(bucket_id, v_table.bucket_prefix) AND v_column.equality IS NOT NULL THEN
+            BEGIN
+                -- A name that no owner can have: the bucket has none of these rows.
+                EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
+                v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);
+            EXCEPTION
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    v_filter := 'false';
+            END;
+        ELSIF v_column.equality IS NOT NULL THEN
+            v_filter := 'false';
+        END IF;
+        IF v_table.null_owner_bucket = bucket_id THEN
+            v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
+        END IF;
+    END IF;
+    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload FROM %s AS tide_n WHERE %s',
+        table_id, n.row_key, n.payload, v_table.relation, concat_ws(' AND ', v_filter, format('%L = ANY (%s)', bucket_id, n.buckets)))
+        || format(' ORDER BY %s', (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_source(integer, text) IS 'Query for the rows that one table has in one bucket, NULL when it can have none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.create_snapshot_session(
+    user_id text, source_id text, snapshot_bundle_seq bigint,
+    OUT snapshot_id uuid, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_user    text COLLATE "C" := user_id;
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_table   record;
+    v_query   text;
+    v_rows    bigint;
+    v_bytes   bigint;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
+            USING ERRCODE = 'TD128',
+                  DETAIL  = 'All tables must be read as they were when the position was sealed.',
+                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
+    END IF;
+    PERFORM tide.assert_scope(v_user);
+    IF (SELECT count(*) FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_snapshot_sessions THEN
+        RAISE EXCEPTION 'this user has too many open snapshots'
+            USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_snapshot_sessions), HINT = 'Delete one, or wait.';
+    END IF;
+    snapshot_id := gen_random_uuid();
+    row_count := 0;
+    byte_count := 0;
+    expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
+    FOR v_table IN SELECT s.table_id FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+        v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
+        CONTINUE WHEN v_query IS NULL;
+        EXECUTE format($sql$
+            WITH written AS (
+                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload)
+                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, q.payload FROM (%s LIMIT $3) AS q
+                RETURNING octet_length(payload::text) AS bytes
+            )
+            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, v_query)
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1;
+        row_count := row_count + v_rows;
+        byte_count := byte_count + v_bytes;
+        IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN
+            RAISE EXCEPTION 'the snapshot is too large for a session'
+                USING ERRCODE = 'TD124', DETAIL = format('At most %s rows and %s bytes are allowed.', v_setting.max_rows_per_snapshot, v_setting.max_bytes_per_snapshot), HINT = 'Take it as a stream.';
+        END IF;
+    END LOOP;
+    IF row_count > 0 AND coalesce(snapshot_bundle_seq, 0) = 0 THEN
+        RAISE EXCEPTION 'a table waits to be read, and the home bucket has no position yet'
+            USING ERRCODE = 'TD126', HINT = 'Try again after the next seal; SELECT * FROM tide.check() says more.';
+    END IF;
+    INSERT INTO tide.snapshot_session (snapshot_id, user_id, snapshot_bundle_seq, row_count, byte_count, expires_at)
+    VALUES (snapshot_id, v_user, snapshot_bundle_seq, row_count, byte_count, expires_at);
+END;
+$$;
+COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
+'Copies the rows of a user''s home bucket, to be fetched in chunks: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_session tide.snapshot_session := (SELECT s FROM tide.snapshot_session AS s WHERE s.snapshot_id = snapshot_session.snapshot_id);
+BEGIN
+    IF v_session.snapshot_id IS NULL THEN
+        RAISE EXCEPTION 'there is no such snapshot' USING ERRCODE = 'TD119', HINT = 'Create another one.';
+    END IF;
+    IF v_session.user_id <> user_id THEN
+        RAISE EXCEPTION 'this snapshot belongs to another user' USING ERRCODE = 'TD120', HINT = 'Create one of your own.';
+    END IF;
+    IF v_session.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
+    END IF;
+    snapshot_bundle_seq := v_session.snapshot_bundle_seq;
+    row_count := v_session.row_count;
+    byte_count := v_session.byte_count;
+    expires_at := v_session.expires_at;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot. Raises TD119 to TD121.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
+    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM tide.snapshot_session(user_id, snapshot_rows.snapshot_id);
+    IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
+        RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
+    END IF;
+    RETURN QUERY
+    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload
+      FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
+     WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
+     ORDER BY r.row_ordinal;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. Raises TD119 to TD122.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.delete_snapshot_session(user_id text, snapshot_id uuid)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.snapshot_session(user_id, snapshot_id);
+    DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
+    DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.delete_snapshot_session(text, uuid) IS 'Ends a snapshot. Raises TD119 to TD121.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A cursor, so that the first row leaves before the last is read. What it computes is computed while it
+-- is fetched, outside of this function: hence settings of the transaction.
+CREATE OR REPLACE FUNCTION tide.open_snapshot(user_id text, cursor_name text DEFAULT 'tide_snapshot')
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_cursor refcursor := cursor_name;
+    v_query  text;
+BEGIN
+    PERFORM tide.assert_scope(user_id);
+    PERFORM set_config(s.name, s.value, true)
+       FROM (VALUES ('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'),
+                    ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('cursor_tuple_fraction', '0.01')) AS s (name, value);
+    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, q.payload FROM (%s) AS q', t.table_schema, t.table_name, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
+      INTO v_query
+      FROM (SELECT s.*, tide.snapshot_source(s.table_id, tide.home_bucket(open_snapshot.user_id)) AS query
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+     WHERE t.query IS NOT NULL;
+    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json WHERE false');
+END;
+$$;
+COMMENT ON FUNCTION tide.open_snapshot(text, text) IS
+'Opens a cursor over the rows of a user''s home bucket (schema, table, key, payload), parents first, each table in the order of its key; for a REPEATABLE READ transaction whose snapshot was sealed. Raises TD108, TD109.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Each session by itself, and none that somebody is at work with.
+CREATE OR REPLACE FUNCTION tide.clean_sessions()
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_pushes    bigint;
+    v_snapshots bigint;
+BEGIN
+    DELETE FROM tide.push_session AS s
+     WHERE s.push_id IN (SELECT e.push_id FROM tide.push_session AS e WHERE e.expires_at <= clock_timestamp() LIMIT 1000 FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_pushes = ROW_COUNT;
+    WITH ended AS (
+        DELETE FROM tide.snapshot_session AS s
+         WHERE s.snapshot_id IN (SELECT e.snapshot_id FROM tide.snapshot_session AS e WHERE e.expires_at <= clock_timestamp() LIMIT 100 FOR UPDATE SKIP LOCKED)
+        RETURNING s.snapshot_id
+    ), rows AS (
+        DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id
+    )
+    SELECT count(*) INTO v_snapshots FROM ended;
+    DELETE FROM tide.scope_lease AS l
+     WHERE l.user_id IN (SELECT e.user_id FROM tide.scope_lease AS e WHERE e.expires_at <= clock_timestamp() - interval '1 day' LIMIT 1000 FOR UPDATE SKIP LOCKED);
+    RETURN v_pushes + v_snapshots;
+END;
+$$;
+COMMENT ON FUNCTION tide.clean_sessions() IS 'Ends push and snapshot sessions that have expired, and says how many. Called by the sealing duty.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Attaching beside a DEFAULT partition makes PostgreSQL look through that partition under an
 -- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. And a
 -- statement that began before the attaching still routes by the old partitions: a row of the new
@@ -2275,6 +4209,9 @@ BEGIN
         BEGIN
             IF tide.write_capture_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
+            END IF;
+            IF tide.write_push_functions(v_table.table_id) THEN
+                RETURN NEXT format('wrote the push functions of %s anew, after it was altered', v_table.relation);
             END IF;
         EXCEPTION
             WHEN SQLSTATE 'TD012' THEN
@@ -2424,20 +4361,65 @@ GRANT EXECUTE ON FUNCTION
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
     tide.bundle_rows(text, bigint, bigint, integer),
+    tide.scope_state(text),
+    tide.assert_scope(text),
+    tide.connect(text, text, boolean),
+    tide.replacement_of(text, text),
+    tide.replace_source(text, text, text, text),
+    tide.exchange_limits(),
+    tide.push(text, text, bigint, json, json, uuid),
+    tide.push_result(text, text, bigint),
+    tide.create_push_session(text, text, bigint, bigint, uuid),
+    tide.add_push_chunk(text, text, uuid, bigint, json),
+    tide.commit_push_session(text, text, uuid, json),
+    tide.delete_push_session(text, text, uuid),
+    tide.create_snapshot_session(text, text, bigint),
+    tide.snapshot_session(text, uuid),
+    tide.snapshot_rows(text, uuid, bigint, integer),
+    tide.delete_snapshot_session(text, uuid),
+    tide.open_snapshot(text, text),
+    tide.clean_sessions(),
+    -- A push runs as its caller, who may become the client, and so do the steps of it.
+    tide.begin_push(text, json),
+    tide.parse_push(json, bigint),
+    tide.apply_push(text, text, bigint, tide.pushed_row[], uuid),
+    tide.staged_push(text, text, uuid),
+    tide.forget_push_chunks(text, text, uuid),
+    tide.claim_push(text, text, bigint, bigint, uuid),
+    tide.unknown_columns(tide.pushed_row[]),
+    tide.find_conflicts(tide.pushed_row[], text),
+    tide.lock_pushed(tide.pushed_row[], text),
+    tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]),
+    tide.home_version(text, xid8),
+    tide.conflict_bodies(text, tide.pushed_row[], json, json[]),
+    tide.push_groups(tide.pushed_row[], boolean),
+    tide.client_role(text),
+    tide.run_push_step(integer, text, text, tide.pushed_row[], text),
+    tide.write_pushed(tide.pushed_row[], text),
+    tide.write_pushed_singly(tide.pushed_row[], text),
+    tide.renew_push_functions(tide.pushed_row[]),
+    tide.rejection_body(tide.pushed_row, text, text, text, text),
+    tide.rows_elsewhere(tide.pushed_row[], text),
+    tide.is_retryable(text),
+    tide.op_name("char"),
+    tide.home_bucket(text),
     -- A view calls functions as its caller.
     tide.sealable_ranges(pg_snapshot),
     tide.describe_rule(tide.synced_table)
     TO tide_runtime;
 GRANT SELECT ON tide.status, tide.lag, tide.tables, tide.buckets, tide.bundles TO tide_runtime;
 
+-- Its lock is taken before the snapshot of a snapshot: nothing can be written to a table without columns by whom it is not granted to insert.
+GRANT UPDATE ON tide.seal_lock TO tide_runtime;
+
 -- tide_client: what a request is. Nothing yet: it reads and writes through functions that know the caller.
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- An upgrade writes the capture functions anew, which locks no table.
+-- An upgrade writes the functions of every table anew, which locks no table.
 DO $$
 BEGIN
-    PERFORM tide.write_capture_functions(s.table_id)
+    PERFORM tide.write_capture_functions(s.table_id), tide.write_push_functions(s.table_id)
        FROM tide.synced_table AS s
        JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
       WHERE s.unregistered_at IS NULL;

@@ -1,0 +1,127 @@
+-- What devices and the server agree upon: sources, numbered pushes, and the sessions in which large
+-- ones travel. Pushes are only ever inserted; sessions come and go, bounded per user.
+
+-- +goose Up
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL ROLE tide_owner;
+
+CREATE TYPE tide.pushed_row AS (
+    ordinal    bigint,
+    table_id   integer,
+    op         "char",
+    base       bigint,
+    key_hash   bigint,
+    row_key    text,
+    key        json,
+    payload    json,
+    columns    text[]
+);
+COMMENT ON TYPE tide.pushed_row IS 'One row of a push: op I, U or D; base is the version it was made upon, columns are those its payload has.';
+
+CREATE TABLE tide.scope (
+    user_id        text COLLATE "C" NOT NULL,
+    initialized_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT scope_pkey PRIMARY KEY (user_id)
+);
+COMMENT ON TABLE tide.scope IS 'Users whose home bucket a device has begun; one that holds rows or bundles counts as begun without being listed.';
+
+CREATE TABLE tide.scope_lease (
+    user_id           text COLLATE "C" NOT NULL,
+    source_id         text        NOT NULL,
+    initialization_id uuid        NOT NULL,
+    expires_at        timestamptz NOT NULL,
+
+    CONSTRAINT scope_lease_pkey PRIMARY KEY (user_id)
+);
+COMMENT ON TABLE tide.scope_lease IS 'The device that may fill an empty home bucket with what it holds, until the lease expires.';
+
+CREATE TABLE tide.source (
+    user_id       text COLLATE "C" NOT NULL,
+    source_id     text COLLATE "C" NOT NULL,
+    first_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT source_pkey PRIMARY KEY (user_id, source_id)
+);
+COMMENT ON TABLE tide.source IS 'Devices, as they name themselves; each belongs to one user.';
+
+CREATE TABLE tide.source_replacement (
+    user_id       text COLLATE "C" NOT NULL,
+    source_id     text COLLATE "C" NOT NULL,
+    new_source_id text COLLATE "C" NOT NULL,
+    reason        text        NOT NULL,
+    replaced_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT source_replacement_pkey PRIMARY KEY (user_id, source_id),
+    CONSTRAINT source_replacement_user_id_new_source_id_key UNIQUE (user_id, new_source_id),
+    CONSTRAINT source_replacement_reason_known CHECK (
+        reason IN ('history_pruned', 'source_sequence_out_of_order', 'source_sequence_changed', 'source_retired'))
+);
+COMMENT ON TABLE tide.source_replacement IS 'Sources that ended, and the one under which the device went on.';
+
+CREATE TABLE tide.push_log (
+    user_id          text COLLATE "C" NOT NULL,
+    source_id        text COLLATE "C" NOT NULL,
+    source_bundle_id bigint      NOT NULL,
+    xid              xid8        NOT NULL DEFAULT pg_current_xact_id(),
+    row_count        bigint      NOT NULL,
+    pushed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT push_log_pkey PRIMARY KEY (user_id, source_id, source_bundle_id)
+);
+COMMENT ON TABLE tide.push_log IS 'Every accepted push, under the number its source gave it: a retry finds it here and changes nothing.';
+COMMENT ON COLUMN tide.push_log.xid IS 'The transaction of the push; its bundle is the one of that transaction.';
+
+CREATE TABLE tide.push_session (
+    push_id           uuid        NOT NULL DEFAULT gen_random_uuid(),
+    user_id           text COLLATE "C" NOT NULL,
+    source_id         text COLLATE "C" NOT NULL,
+    source_bundle_id  bigint      NOT NULL,
+    planned_row_count bigint      NOT NULL,
+    initialization_id uuid,
+    expires_at        timestamptz NOT NULL,
+
+    CONSTRAINT push_session_pkey PRIMARY KEY (push_id)
+);
+COMMENT ON TABLE tide.push_session IS 'Pushes that arrive in chunks.';
+CREATE INDEX push_session_user_id_source_id_idx ON tide.push_session (user_id, source_id);
+CREATE INDEX push_session_expires_at_idx ON tide.push_session (expires_at);
+
+CREATE TABLE tide.push_chunk (
+    push_id           uuid    NOT NULL,
+    start_row_ordinal bigint  NOT NULL,
+    row_count         bigint  NOT NULL,
+    rows              json    NOT NULL,
+
+    CONSTRAINT push_chunk_pkey PRIMARY KEY (push_id, start_row_ordinal),
+    CONSTRAINT push_chunk_push_id_fkey FOREIGN KEY (push_id) REFERENCES tide.push_session ON DELETE CASCADE
+);
+COMMENT ON TABLE tide.push_chunk IS 'Rows of a push session, as they were sent.';
+
+-- A crash empties these, and a device begins its snapshot again: that is cheaper than writing each twice.
+CREATE UNLOGGED TABLE tide.snapshot_session (
+    snapshot_id         uuid        NOT NULL DEFAULT gen_random_uuid(),
+    user_id             text COLLATE "C" NOT NULL,
+    snapshot_bundle_seq bigint      NOT NULL,
+    row_count           bigint      NOT NULL,
+    byte_count          bigint      NOT NULL,
+    expires_at          timestamptz NOT NULL,
+
+    CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id)
+);
+COMMENT ON TABLE tide.snapshot_session IS 'Snapshots that are fetched in chunks.';
+CREATE INDEX snapshot_session_user_id_idx ON tide.snapshot_session (user_id);
+CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);
+
+CREATE UNLOGGED TABLE tide.snapshot_row (
+    snapshot_id uuid    NOT NULL,
+    row_ordinal bigint  NOT NULL,
+    table_id    integer NOT NULL,
+    row_key     json    NOT NULL,
+    payload     json    NOT NULL,
+
+    CONSTRAINT snapshot_row_pkey PRIMARY KEY (snapshot_id, row_ordinal)
+);
+COMMENT ON TABLE tide.snapshot_row IS 'Rows of a snapshot session, counted from 1: tables with parents first, each in the order of its key.';
+RESET ROLE;
+SET LOCAL search_path TO DEFAULT;

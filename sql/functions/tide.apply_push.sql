@@ -1,0 +1,63 @@
+-- A refused push leaves nothing, not even its number: it runs in a subtransaction that ends with it.
+CREATE OR REPLACE FUNCTION tide.apply_push(
+    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid,
+    OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_state text;
+BEGIN
+    unsealed := false;
+    BEGIN
+        IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+            status := 'already_committed';
+            RETURN;
+        END IF;
+        rejected := tide.unknown_columns(rows);
+        IF rejected IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The rows say why.';
+        END IF;
+        SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+        IF conflicts IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts say why.';
+        END IF;
+        BEGIN
+            SET CONSTRAINTS ALL DEFERRED;
+            PERFORM tide.write_pushed(rows, user_id);
+            status := 'applied';
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF tide.is_retryable(sqlstate) THEN
+                    RAISE;
+                END IF;
+                v_state := sqlstate;
+        END;
+        IF status IS NULL THEN
+            -- The table was altered since its functions were written, perhaps.
+            IF v_state LIKE '42%' THEN
+                PERFORM tide.renew_push_functions(rows);
+            END IF;
+            -- The key of an insert may have appeared meanwhile.
+            SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+            IF conflicts IS NULL THEN
+                rejected := tide.write_pushed_singly(rows, user_id);
+            END IF;
+        END IF;
+        IF conflicts IS NULL AND rejected IS NULL THEN
+            rejected := tide.rows_elsewhere(rows, user_id);
+        END IF;
+        IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
+            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
+        END IF;
+        status := 'applied';
+    EXCEPTION
+        WHEN SQLSTATE 'TD100' THEN
+            status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+    END;
+    unsealed := coalesce(unsealed, false);
+END;
+$$;
+COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';

@@ -1,0 +1,39 @@
+-- The first write of a push is its number: a second one with the same number waits here until the
+-- first has ended, and then finds it, or takes its place.
+CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
+        RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
+    END IF;
+    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id) THEN
+        RETURN false;
+    END IF;
+    PERFORM tide.assert_source(user_id, source_id);
+    PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- Judged after the number was claimed: no other push of this source can come between.
+    IF source_bundle_id > 1 AND NOT EXISTS (
+           SELECT FROM tide.push_log AS p
+            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id - 1)
+       OR EXISTS (
+           SELECT FROM tide.push_log AS p
+            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id > claim_push.source_bundle_id) THEN
+        DELETE FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id;
+        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
+    END IF;
+    INSERT INTO tide.source AS s (user_id, source_id) VALUES (user_id, source_id) ON CONFLICT DO NOTHING;
+    INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+    PERFORM tide.set_origin(source_id, source_bundle_id);
+    RETURN true;
+END;
+$$;
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114. Internal.';

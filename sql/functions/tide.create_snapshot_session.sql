@@ -1,0 +1,61 @@
+CREATE OR REPLACE FUNCTION tide.create_snapshot_session(
+    user_id text, source_id text, snapshot_bundle_seq bigint,
+    OUT snapshot_id uuid, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_user    text COLLATE "C" := user_id;
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_table   record;
+    v_query   text;
+    v_rows    bigint;
+    v_bytes   bigint;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
+            USING ERRCODE = 'TD128',
+                  DETAIL  = 'All tables must be read as they were when the position was sealed.',
+                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
+    END IF;
+    PERFORM tide.assert_scope(v_user);
+    IF (SELECT count(*) FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_snapshot_sessions THEN
+        RAISE EXCEPTION 'this user has too many open snapshots'
+            USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_snapshot_sessions), HINT = 'Delete one, or wait.';
+    END IF;
+    snapshot_id := gen_random_uuid();
+    row_count := 0;
+    byte_count := 0;
+    expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
+    FOR v_table IN SELECT s.table_id FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+        v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
+        CONTINUE WHEN v_query IS NULL;
+        EXECUTE format($sql$
+            WITH written AS (
+                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload)
+                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, q.payload FROM (%s LIMIT $3) AS q
+                RETURNING octet_length(payload::text) AS bytes
+            )
+            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, v_query)
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1;
+        row_count := row_count + v_rows;
+        byte_count := byte_count + v_bytes;
+        IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN
+            RAISE EXCEPTION 'the snapshot is too large for a session'
+                USING ERRCODE = 'TD124', DETAIL = format('At most %s rows and %s bytes are allowed.', v_setting.max_rows_per_snapshot, v_setting.max_bytes_per_snapshot), HINT = 'Take it as a stream.';
+        END IF;
+    END LOOP;
+    IF row_count > 0 AND coalesce(snapshot_bundle_seq, 0) = 0 THEN
+        RAISE EXCEPTION 'a table waits to be read, and the home bucket has no position yet'
+            USING ERRCODE = 'TD126', HINT = 'Try again after the next seal; SELECT * FROM tide.check() says more.';
+    END IF;
+    INSERT INTO tide.snapshot_session (snapshot_id, user_id, snapshot_bundle_seq, row_count, byte_count, expires_at)
+    VALUES (snapshot_id, v_user, snapshot_bundle_seq, row_count, byte_count, expires_at);
+END;
+$$;
+COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
+'Copies the rows of a user''s home bucket, to be fetched in chunks: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';

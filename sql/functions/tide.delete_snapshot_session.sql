@@ -1,0 +1,12 @@
+CREATE OR REPLACE FUNCTION tide.delete_snapshot_session(user_id text, snapshot_id uuid)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.snapshot_session(user_id, snapshot_id);
+    DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
+    DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.delete_snapshot_session(text, uuid) IS 'Ends a snapshot. Raises TD119 to TD121.';

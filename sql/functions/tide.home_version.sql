@@ -1,0 +1,21 @@
+CREATE OR REPLACE FUNCTION tide.home_version(user_id text, changed_by xid8)
+    RETURNS bigint
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    v_bundle_id bigint;
+BEGIN
+    IF changed_by IS NULL THEN
+        RETURN (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p);
+    END IF;
+    v_bundle_id := tide.position_of(changed_by);
+    RETURN CASE WHEN v_bundle_id IS NOT NULL THEN
+               coalesce((SELECT l.bundle_seq FROM tide.bundle_log AS l
+                          WHERE l.bucket_id = tide.home_bucket(home_version.user_id) COLLATE "C" AND l.bundle_id <= v_bundle_id
+                          ORDER BY l.bundle_id DESC LIMIT 1), 0)
+           END;
+END;
+$$;
+COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. Internal.';

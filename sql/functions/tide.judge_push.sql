@@ -1,0 +1,74 @@
+-- A row is in conflict when it is there and should not be, when it is not and should, or when the
+-- log holds a later change of it than the version the device made its own upon. Changes of one key
+-- by several transactions are drawn in the order in which these committed, so the newest counts.
+-- A version is a position of the home bucket, and stands for all that was sealed up to its bundle.
+CREATE OR REPLACE FUNCTION tide.judge_push(
+    user_id text, rows tide.pushed_row[], live bigint[], dead boolean[],
+    OUT ordinal bigint, OUT row_exists boolean, OUT deleted boolean, OUT changed_by xid8, OUT pruned boolean
+)
+    RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_home  text COLLATE "C" := tide.home_bucket(user_id);
+    v_floor bigint;
+    v_head  bigint;
+    v_own   xid8 := pg_current_xact_id();
+BEGIN
+    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL)
+       OR EXISTS (SELECT FROM tide.change_log AS c
+                   WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
+                     AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1))) THEN
+        RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
+            USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
+    END IF;
+    SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    RETURN QUERY
+    WITH base AS MATERIALIZED (
+        SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
+               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid) AS last_change_id
+          FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
+          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
+          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
+          JOIN tide.seal_log AS s ON s.seal_id = coalesce(b.seal_id, f.seal_id)
+          LEFT JOIN tide.seal_log AS before ON before.seal_id = s.seal_id - 1
+    ), judged AS (
+        SELECT r.ordinal, r.op, r.base, l.ordinal IS NOT NULL AND NOT l.dead AS live, l.dead, c.xid, c.op AS last_op,
+               c.xid IS NOT NULL AND CASE
+                   WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
+                   WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
+                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid) > b.last_change_id
+               END AS later
+          FROM unnest(rows) AS r
+          LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
+          LEFT JOIN base AS b ON b.base = r.base
+          LEFT JOIN LATERAL (
+                    SELECT c.xid, c.op
+                      FROM tide.change_log AS c
+                     WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
+                       AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
+                       -- What happened to a row of somebody else is not told.
+                       AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
+                       -- Came and went in one transaction: nobody ever saw it.
+                       AND NOT (c.op = 'D' AND EXISTS (
+                                SELECT FROM (SELECT o.op FROM tide.change_log AS o
+                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid
+                                              ORDER BY coalesce(o.order_id, o.change_id), o.change_id LIMIT 1) AS first
+                                 WHERE first.op = 'I'))
+                     ORDER BY c.change_id DESC
+                     LIMIT 1) AS c ON true
+    )
+    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), j.xid,
+           j.op <> 'I' AND j.base > 0 AND j.base < v_floor OR j.base > v_head
+      FROM judged AS j
+     WHERE j.live = (j.op = 'I')
+        OR j.later
+        OR j.op <> 'I' AND (j.base < v_floor OR j.base = 0)
+        OR j.base > v_head;
+END;
+$$;
+COMMENT ON FUNCTION tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]) IS 'Rows of a push that are in conflict, given those that are there (locked before, in a statement of its own). pruned: the log cannot tell. Raises TD126. Internal.';

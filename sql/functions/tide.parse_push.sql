@@ -1,0 +1,89 @@
+-- From the rows of the wire to rows with a table, an operation and a canonical key. Everything that
+-- can be said against a row without looking at the table is said here, all at once.
+CREATE OR REPLACE FUNCTION tide.parse_push(rows json, first_ordinal bigint DEFAULT 0)
+    RETURNS tide.pushed_row[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+DECLARE
+    v_rows     tide.pushed_row[];
+    v_keyed    tide.pushed_row[] := '{}';
+    v_table    record;
+    v_row      tide.pushed_row;
+    v_problems text[];
+BEGIN
+    IF json_typeof(rows) IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
+    END IF;
+    IF json_array_length(rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
+        RAISE EXCEPTION 'the push is too large'
+            USING ERRCODE = 'TD127', DETAIL = format('At most %s rows are allowed.', (SELECT s.max_rows_per_push FROM tide.setting AS s)), HINT = 'Push in several bundles.';
+    END IF;
+    IF json_array_length(rows) = 0 THEN
+        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
+    END IF;
+    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row ORDER BY p.nth),
+           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
+      INTO v_rows, v_problems
+      FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
+                   CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                   CASE
+                       WHEN json_typeof(e.element) <> 'object' THEN 'not an object'
+                       WHEN f."table" IS NULL THEN 'no table is named'
+                       WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
+                       WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                       WHEN f.op IS NULL OR upper(btrim(f.op)) NOT IN ('INSERT', 'UPDATE', 'DELETE') THEN 'op is not INSERT, UPDATE or DELETE'
+                       WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                       WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
+                       WHEN upper(btrim(f.op)) = 'DELETE' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
+                       WHEN upper(btrim(f.op)) <> 'DELETE' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
+                       WHEN EXISTS (SELECT FROM unnest(s.key_columns) AS k WHERE k = ANY (c.names) AND f.payload ->> k IS DISTINCT FROM f.key ->> k)
+                           THEN 'payload holds another key than key does'
+                   END AS problem
+              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
+              LEFT JOIN LATERAL json_to_record(CASE WHEN json_typeof(e.element) = 'object' THEN e.element END)
+                        AS f (schema text, "table" text, key json, op text, base_row_version text, payload json) ON true
+              LEFT JOIN LATERAL (
+                        SELECT t.table_id, t.table_schema, t.table_name, t.push_policy, t.key_columns
+                          FROM tide.synced_table AS t
+                         WHERE t.unregistered_at IS NULL
+                           AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
+                                                                  (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
+                         ORDER BY t.table_name = btrim(f."table") DESC
+                         LIMIT 1) AS s ON true
+              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(f.payload)) AS names WHERE json_typeof(f.payload) = 'object') AS c ON true) AS p;
+    IF v_problems IS NULL THEN
+        -- Keys are typed, so each table has a function of its own for them.
+        FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
+            BEGIN
+                v_keyed := v_keyed || tide.key_pushed(v_table.table_id, v_table.rows);
+            EXCEPTION
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    -- Which rows it is shows one by one.
+                    FOREACH v_row IN ARRAY v_table.rows LOOP
+                        BEGIN
+                            PERFORM tide.key_pushed(v_table.table_id, ARRAY[v_row]);
+                        EXCEPTION
+                            WHEN data_exception OR integrity_constraint_violation THEN
+                                v_problems := v_problems || format('row %s: key: %s', v_row.ordinal, sqlerrm);
+                        END;
+                    END LOOP;
+            END;
+        END LOOP;
+        SELECT v_problems || array_agg(format('row %s: %s', r.ordinal, r.problem) ORDER BY r.ordinal)
+          INTO v_problems
+          FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
+                 UNION ALL
+                SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
+    END IF;
+    IF cardinality(v_problems) > 0 THEN
+        RAISE EXCEPTION 'rows cannot be read'
+            USING ERRCODE = 'TD102',
+                  DETAIL  = array_to_string(v_problems[:10], '; ') || CASE WHEN cardinality(v_problems) > 10 THEN format('; and %s more', cardinality(v_problems) - 10) ELSE '' END || '.',
+                  HINT    = 'Nothing of them was taken. Mend these rows and send them again.';
+    END IF;
+    RETURN v_keyed;
+END;
+$$;
+COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.pushed_row[]. Raises TD102 naming every row that cannot be read. Internal.';

@@ -1,0 +1,16 @@
+CREATE OR REPLACE FUNCTION tide.push(
+    user_id text, source_id text, INOUT source_bundle_id bigint, rows json, claims json DEFAULT NULL, initialization_id uuid DEFAULT NULL,
+    OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
+)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.begin_push(user_id, claims);
+    SELECT a.status, a.conflicts, a.rejected, a.unsealed
+      INTO status, conflicts, rejected, unsealed
+      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id) AS a;
+END;
+$$;
+COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid) IS
+'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD128.';

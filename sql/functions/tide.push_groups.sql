@@ -1,0 +1,10 @@
+CREATE OR REPLACE FUNCTION tide.push_groups(rows tide.pushed_row[], by_op boolean)
+    RETURNS TABLE (table_id integer, op "char", policy text, fk_depth integer, rows tide.pushed_row[])
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
+      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest($1) AS r GROUP BY 1, 2) AS g
+      JOIN tide.synced_table AS s ON s.table_id = g.table_id;
+$$;
+COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows by table, and by operation if wanted. Internal.';

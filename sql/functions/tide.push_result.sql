@@ -1,0 +1,34 @@
+CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_home text COLLATE "C" := tide.home_bucket(user_id);
+    v_push tide.push_log := (SELECT p FROM tide.push_log AS p
+                              WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id);
+BEGIN
+    IF v_push.xid IS NULL THEN
+        RETURN;
+    END IF;
+    -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
+    RETURN QUERY
+    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
+      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
+             WHERE b.bucket_id = v_home AND b.bundle_id <= tide.head() ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+     WHERE l.xid = v_push.xid;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    bundle_id := tide.position_of(v_push.xid);
+    SELECT b.bundle_seq, cardinality(b.changes) INTO bundle_seq, row_count
+      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
+    bundle_seq := coalesce(bundle_seq, 0);
+    row_count := coalesce(row_count, v_push.row_count);
+    RETURN NEXT;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
+'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user.';

@@ -1,0 +1,76 @@
+-- What is written here: for one table, each step of a push as static, set-based SQL over its rows
+-- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
+-- caller; under rls it runs as who calls it, and the policies do that.
+--   keys      the key in its canonical text, NULL where it was given otherwise
+--   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
+--   image     rows as the caller may see them
+--   insert, update, delete    return how many rows they wrote; what may not be written is left out
+CREATE OR REPLACE FUNCTION tide.push_source(table_id integer, part text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_target record;
+    v_key    record;
+    v_image  record;
+BEGIN
+    SELECT * INTO v_target FROM tide.push_target(table_id);
+    CASE part
+        WHEN 'keys' THEN
+            SELECT string_agg(format('%s AS %I', c.key_value, c.current_name), ', ') AS columns,
+                   '{' || string_agg(replace(to_json(c.column_name)::text, '%', '%%') || ':%s', ',' ORDER BY array_position(s.key_columns, c.column_name)) || '}' AS shape,
+                   string_agg(format('to_json(tide_r.key ->> %L)::text', c.column_name), ', ' ORDER BY array_position(s.key_columns, c.column_name)) AS given
+              INTO v_key
+              FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
+             WHERE s.table_id = push_source.table_id AND c.in_key;
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
+            RETURN format($body$
+BEGIN
+    RETURN QUERY
+    SELECT tide_r.ordinal, CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END
+      FROM unnest($1) AS tide_r
+     CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
+END;
+$body$, v_key.shape, v_key.given, v_image.row_key, v_key.columns);
+        WHEN 'lock' THEN
+            RETURN format($body$
+BEGIN
+    -- A row that goes must not be referred to meanwhile.
+    IF $3 THEN
+        RETURN QUERY SELECT tide_r.ordinal, %1$s FROM unnest($1) AS tide_r JOIN %2$s AS tide_t ON %3$s WHERE %4$s ORDER BY %5$s FOR UPDATE OF tide_t;
+    ELSE
+        RETURN QUERY SELECT tide_r.ordinal, %1$s FROM unnest($1) AS tide_r JOIN %2$s AS tide_t ON %3$s WHERE %4$s ORDER BY %5$s FOR NO KEY UPDATE OF tide_t;
+    END IF;
+END;
+$body$, v_target.dead, v_target.name, v_target.key, v_target.mine, v_target.key_order);
+        WHEN 'image' THEN
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t');
+            RETURN format($body$
+BEGIN
+    RETURN QUERY SELECT tide_r.ordinal, %s, %s FROM unnest($1) AS tide_r JOIN %s AS tide_t ON %s WHERE %s;
+END;
+$body$, v_target.dead, v_image.payload, v_target.name, v_target.key, v_target.mine);
+        WHEN 'delete' THEN
+            RETURN format($body$
+DECLARE
+    tide_written bigint;
+BEGIN
+    %s unnest($1) AS tide_r WHERE %s AND %s;
+    GET DIAGNOSTICS tide_written = ROW_COUNT;
+    RETURN tide_written;
+END;
+$body$,
+                CASE WHEN v_target.deleted_at IS NULL THEN format('DELETE FROM %s AS tide_t USING', v_target.name)
+                     ELSE format('UPDATE %s AS tide_t SET %I = %s FROM', v_target.name, v_target.deleted_at, CASE WHEN v_target.deleted_is_bool THEN 'true' ELSE 'now()' END) END,
+                v_target.key, v_target.mine);
+        WHEN 'insert' THEN
+            RETURN tide.push_insert_source(table_id);
+        WHEN 'update' THEN
+            RETURN tide.push_update_source(table_id);
+        ELSE
+            RAISE EXCEPTION 'a push has no part %', part USING ERRCODE = 'invalid_parameter_value';
+    END CASE;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_source(integer, text) IS 'Body of a function that does one step of a push for one table. Internal.';

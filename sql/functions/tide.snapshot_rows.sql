@@ -1,0 +1,20 @@
+CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
+    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM tide.snapshot_session(user_id, snapshot_rows.snapshot_id);
+    IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
+        RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
+    END IF;
+    RETURN QUERY
+    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload
+      FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
+     WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
+     ORDER BY r.row_ordinal;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. Raises TD119 to TD122.';

@@ -1,0 +1,23 @@
+CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_session tide.snapshot_session := (SELECT s FROM tide.snapshot_session AS s WHERE s.snapshot_id = snapshot_session.snapshot_id);
+BEGIN
+    IF v_session.snapshot_id IS NULL THEN
+        RAISE EXCEPTION 'there is no such snapshot' USING ERRCODE = 'TD119', HINT = 'Create another one.';
+    END IF;
+    IF v_session.user_id <> user_id THEN
+        RAISE EXCEPTION 'this snapshot belongs to another user' USING ERRCODE = 'TD120', HINT = 'Create one of your own.';
+    END IF;
+    IF v_session.expires_at <= clock_timestamp() THEN
+        RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
+    END IF;
+    snapshot_bundle_seq := v_session.snapshot_bundle_seq;
+    row_count := v_session.row_count;
+    byte_count := v_session.byte_count;
+    expires_at := v_session.expires_at;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot. Raises TD119 to TD121.';

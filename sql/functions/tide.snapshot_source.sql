@@ -1,0 +1,50 @@
+-- One query for one table and bucket: rows in the order of their key. The rule itself decides which;
+-- for an owner the column is compared as well, so that its index finds them.
+CREATE OR REPLACE FUNCTION tide.snapshot_source(table_id integer, bucket_id text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = snapshot_source.table_id);
+    v_owner  text := substr(bucket_id, 1 + length(v_table.bucket_prefix));
+    v_column record;
+    v_filter text;
+    n        record;
+BEGIN
+    IF v_table.bucket <> bucket_id THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.owner_column IS NOT NULL THEN
+        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
+          INTO v_column
+          FROM tide.synced_columns(table_id) AS c
+          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
+          LEFT JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
+          LEFT JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+          LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
+          LEFT JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
+         WHERE c.column_name = v_table.owner_column;
+        IF starts_with(bucket_id, v_table.bucket_prefix) AND v_column.equality IS NOT NULL THEN
+            BEGIN
+                -- A name that no owner can have: the bucket has none of these rows.
+                EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
+                v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);
+            EXCEPTION
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    v_filter := 'false';
+            END;
+        ELSIF v_column.equality IS NOT NULL THEN
+            v_filter := 'false';
+        END IF;
+        IF v_table.null_owner_bucket = bucket_id THEN
+            v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
+        END IF;
+    END IF;
+    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload FROM %s AS tide_n WHERE %s',
+        table_id, n.row_key, n.payload, v_table.relation, concat_ws(' AND ', v_filter, format('%L = ANY (%s)', bucket_id, n.buckets)))
+        || format(' ORDER BY %s', (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_source(integer, text) IS 'Query for the rows that one table has in one bucket, NULL when it can have none. Internal.';
