@@ -25,7 +25,7 @@ test-race: server ## the same with the race detector
 
 .PHONY: bench
 bench: ## measure it: CASE=1,2 for some cases, SIZE=small|default|large, SAVE=1 to make it the baseline
-	@$(GO) run ./bench -case "$(CASE)" -size "$(or $(SIZE),default)" $(if $(SAVE),-save)
+	@$(GO) run ./bench -case "$(CASE)" -size "$(or $(SIZE),default)" $(if $(SAVE),-save) $(ARGS)
 
 .PHONY: generate
 generate: $(SQLC) ## write what is made from sql/ and queries/

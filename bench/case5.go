@@ -48,6 +48,9 @@ func pulling(ctx context.Context, b *Bench) error {
 		if err := h.write(ctx, int64(i+1), b.Size.Rows, perBundle, b.Size.OtherRows/len(sizes)); err != nil {
 			return err
 		}
+		if err := h.keepCopy(ctx, i+1, b.Size.Rows); err != nil {
+			return err
+		}
 	}
 	if err := d.Settle(ctx); err != nil {
 		return err
@@ -115,14 +118,12 @@ $do$`, h.nextID+1, transactions, synced, perBundle, fmt.Sprintf(noteRow, "g", st
 		return fmt.Errorf("write history: %w", err)
 	}
 	h.nextID += int64(rows + others)
-	if _, err := sealer.Seal(ctx, h.Pool); err != nil {
-		return err
-	}
-	return h.keepCopy(ctx, owner, rows)
+	_, err := sealer.Seal(ctx, h.Pool)
+	return err
 }
 
 // keepCopy keeps what a pull returns in a table.
-func (h *history) keepCopy(ctx context.Context, owner int64, rows int) error {
+func (h *history) keepCopy(ctx context.Context, owner, rows int) error {
 	table := fmt.Sprintf("bench.copy_%d", owner)
 	bucket := fmt.Sprintf("user:%d", owner)
 	// The largest page there is.

@@ -54,7 +54,7 @@ func newBench(ctx context.Context, size Size, server string, log func(format str
 	return &Bench{Size: size, Server: server, observer: observer, log: log}, nil
 }
 
-func startServer(ctx context.Context) (*pgtest.Cluster, error) {
+func startServer(ctx context.Context, settings map[string]string) (*pgtest.Cluster, error) {
 	cluster, err := pgtest.NewCluster(ctx, pgtest.ClusterConfig{Settings: settings})
 	if err != nil {
 		return nil, fmt.Errorf("start PostgreSQL: %w; install its server (Debian: apt-get install postgresql), or name the directory of its programs in %s", err, pgtest.EnvBinDir)
@@ -149,7 +149,7 @@ type Machine struct {
 	Settings map[string]string `json:"settings"`
 }
 
-func (b *Bench) machine(ctx context.Context) (Machine, error) {
+func (b *Bench) machine(ctx context.Context, settings map[string]string) (Machine, error) {
 	m := Machine{
 		CPU:      valueIn("/proc/cpuinfo", "model name"),
 		Cores:    runtime.NumCPU(),
