@@ -65,9 +65,12 @@ func Private(t testing.TB, config ClusterConfig) *Cluster {
 	return cluster
 }
 
-// WithInstallLock runs f while no other test installs pgtide anywhere on the server.
+// WithInstallLock runs f while no other test installs pgtide anywhere on the server. f may call New
+// and Empty.
 func WithInstallLock(t testing.TB, f func()) {
 	t.Helper()
+	// New within f would wait for the lock to make it.
+	template(t, sharedURL(t))
 	withLock(t, sharedURL(t), func(*pgx.Conn) { f() })
 }
 
@@ -104,15 +107,22 @@ func sharedURL(t testing.TB) string {
 
 func withLock(t testing.TB, server string, f func(*pgx.Conn)) {
 	t.Helper()
+	withConn(t, server, func(conn *pgx.Conn) {
+		if _, err := conn.Exec(context.Background(), "SELECT pg_advisory_lock($1)", installLock); err != nil {
+			t.Fatalf("pgtest: lock: %v", err)
+		}
+		f(conn)
+	})
+}
+
+func withConn(t testing.TB, server string, f func(*pgx.Conn)) {
+	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
 		t.Fatalf("pgtest: connect: %v", err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", installLock); err != nil {
-		t.Fatalf("pgtest: lock: %v", err)
-	}
 	f(conn)
 }
 
@@ -120,13 +130,15 @@ func withLock(t testing.TB, server string, f func(*pgx.Conn)) {
 func template(t testing.TB, server string) string {
 	t.Helper()
 	name := templateName(t)
+	var exists bool
+	// Without the lock first: who holds it may ask for a database.
+	withConn(t, server, func(conn *pgx.Conn) { exists = hasDatabase(t, conn, name) })
+	if exists {
+		return name
+	}
 	withLock(t, server, func(conn *pgx.Conn) {
 		ctx := context.Background()
-		var exists bool
-		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
-			t.Fatalf("pgtest: look for the template: %v", err)
-		}
-		if exists {
+		if hasDatabase(t, conn, name) {
 			return
 		}
 		half := name + "_half"
@@ -144,6 +156,15 @@ func template(t testing.TB, server string) string {
 		}
 	})
 	return name
+}
+
+func hasDatabase(t testing.TB, conn *pgx.Conn, name string) bool {
+	t.Helper()
+	var exists bool
+	if err := conn.QueryRow(context.Background(), "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
+		t.Fatalf("pgtest: look for database %s: %v", name, err)
+	}
+	return exists
 }
 
 func templateName(t testing.TB) string {

@@ -3,6 +3,7 @@ package pgtest_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -53,6 +54,26 @@ func TestManyTestsBeginAtOnceOnAFreshServer(t *testing.T) {
 	err = conn.QueryRow(t.Context(), `SELECT count(*) FILTER (WHERE datname ~ '^tide_template'), count(*) FILTER (WHERE datname ~ '^tide_test') FROM pg_database`).Scan(&templates, &left)
 	if err != nil || templates != 1 || left != 0 {
 		t.Errorf("%d templates, want 1; %d databases of tests are left, want 0: %v", templates, left, err)
+	}
+}
+
+func TestADatabaseIsToBeHadWhileNobodyInstalls(t *testing.T) {
+	pgtest.WithInstallLock(t, func() {
+		db := pgtest.New(t)
+		if _, err := db.Exec(t.Context(), "SELECT tide.seal()"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// On such a server the template is not made yet. The test above runs there, in a process of its own.
+func TestTheFirstDatabaseOfAServerIsToBeHadWhileNobodyInstalls(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Private(t, pgtest.ClusterConfig{})
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestADatabaseIsToBeHadWhileNobodyInstalls$", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), pgtest.EnvURL+"="+cluster.URL("postgres"))
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, output)
 	}
 }
 
