@@ -902,6 +902,7 @@ AS $$
 DECLARE
     v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = push_target.table_id);
 BEGIN
+    -- IS TRUE keeps an index on the owner out of it: rows are found by their key.
     name := v_table.relation::text;
     policy := v_table.push_policy;
     SELECT string_agg(format('tide_t.%I OPERATOR(%s) %s', e.column_name, e.equality, c.key_value), ' AND '),
@@ -912,7 +913,7 @@ BEGIN
       INTO owner, owner_type
       FROM pg_attribute AS a
      WHERE a.attrelid = v_table.relation AND a.attname = (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
-    mine := CASE WHEN policy = 'owner_only' THEN format('tide_t.%I::text = $2', owner) ELSE 'true' END;
+    mine := CASE WHEN policy = 'owner_only' THEN format('(tide_t.%I::text = $2) IS TRUE', owner) ELSE 'true' END;
     SELECT c.current_name, c.base_type = 'bool'::regtype
       INTO deleted_at, deleted_is_bool
       FROM tide.synced_columns(v_table.table_id) AS c
@@ -1087,7 +1088,7 @@ COMMENT ON FUNCTION tide.push_update_source(integer) IS 'Body of the function th
 -- What is written here: for one table, each step of a push as static, set-based SQL over its rows
 -- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
 -- caller; under rls it runs as who calls it, and the policies do that.
---   keys      the key in its canonical text, NULL where it was given otherwise
+--   keys      the rows with their key in canonical text, NULL where it was given otherwise
 --   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
 --   image     rows as the caller may see them
 --   insert, update, delete    return how many rows they wrote; what may not be written is left out
@@ -1114,7 +1115,8 @@ BEGIN
             RETURN format($body$
 BEGIN
     RETURN QUERY
-    SELECT tide_r.ordinal, CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END
+    SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
+           CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
       FROM unnest($1) AS tide_r
      CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
 END;
@@ -1217,7 +1219,7 @@ BEGIN
     SELECT coalesce(string_agg(quote_ident(p) || ', ', ''), '') || 'pg_temp' INTO v_path FROM unnest(tide.push_schemas(v_table.push_search_path)) AS p;
     FOR v_part IN
         SELECT *
-          FROM (VALUES ('keys',   '',                          'TABLE (ordinal bigint, row_key text)'),
+          FROM (VALUES ('keys',   '',                          'SETOF tide.pushed_row'),
                        ('lock',   ', text, boolean',           'TABLE (ordinal bigint, dead boolean)'),
                        ('image',  ', text',                    'TABLE (ordinal bigint, dead boolean, payload json)'),
                        ('insert', ', text',                    'bigint'),
@@ -2979,8 +2981,7 @@ CREATE OR REPLACE FUNCTION tide.key_pushed(table_id integer, rows tide.pushed_ro
 AS $$
 BEGIN
     EXECUTE format($sql$
-        SELECT array_agg(ROW(r.ordinal, r.table_id, r.op, r.base, hashtextextended(k.row_key, r.table_id), k.row_key, r.key, r.payload, r.columns)::tide.pushed_row)
-          FROM unnest($1) AS r LEFT JOIN tide.push_%s_keys($1) AS k ON k.ordinal = r.ordinal$sql$, table_id)
+        SELECT array_agg(k) FROM tide.push_%s_keys($1) AS k$sql$, table_id)
        INTO rows USING rows;
     RETURN rows;
 END;
@@ -3014,8 +3015,8 @@ BEGIN
     IF json_array_length(rows) = 0 THEN
         RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
     END IF;
-    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row ORDER BY p.nth),
-           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
+    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
+           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
       INTO v_rows, v_problems
       FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
                    CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
@@ -3043,7 +3044,7 @@ BEGIN
                                                                   (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
                          ORDER BY t.table_name = btrim(f."table") DESC
                          LIMIT 1) AS s ON true
-              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(f.payload)) AS names WHERE json_typeof(f.payload) = 'object') AS c ON true) AS p;
+              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c ON true) AS p;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
         FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
@@ -3401,14 +3402,17 @@ CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_agg(tide.rejection_body(u.pushed, '42703', format('column %s of table %s.%s does not exist, or is not synced', to_json(u.name), s.table_schema, s.table_name), NULL, u.name)
-                    ORDER BY (u.pushed).ordinal)
-      FROM (SELECT r AS pushed, (r).table_id,
-                   (SELECT c FROM unnest((r).columns) AS c
-                     WHERE c NOT IN (SELECT n FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.sync_columns) AS n WHERE s.table_id = (r).table_id) LIMIT 1) AS name
-              FROM unnest(rows) AS r) AS u
-      JOIN tide.synced_table AS s ON s.table_id = u.table_id
-     WHERE u.name IS NOT NULL;
+    -- Most rows of a push have the same columns.
+    WITH unknown AS (
+        SELECT d.table_id, d.columns, min(c.name) AS name
+          FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
+          JOIN tide.synced_table AS s ON s.table_id = d.table_id
+         CROSS JOIN LATERAL unnest(d.columns) AS c (name)
+         WHERE c.name <> ALL (s.sync_columns)
+         GROUP BY d.table_id, d.columns
+    )
+    SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
+      FROM unnest(rows) AS r JOIN unknown AS u ON u.table_id = r.table_id AND u.columns = r.columns;
 $$;
 COMMENT ON FUNCTION tide.unknown_columns(tide.pushed_row[]) IS 'Pushed rows with a column that the table does not have by exactly that name, as the wire has them; NULL for none. Internal.';
 -- +goose StatementEnd
@@ -3438,9 +3442,9 @@ COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Deletes come first, children before parents, and free what inserts may need; a row that comes back
--- after it was deleted softly is written over.
-CREATE OR REPLACE FUNCTION tide.write_pushed(rows tide.pushed_row[], user_id text)
+-- Deletes come first and free what inserts may need, or last, when they would cascade to rows that
+-- move away; children go before parents and come after them.
+CREATE OR REPLACE FUNCTION tide.write_pushed(rows tide.pushed_row[], user_id text, deletes_first boolean DEFAULT true)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -3451,7 +3455,7 @@ DECLARE
 BEGIN
     FOR v_group IN
         SELECT * FROM tide.push_groups(rows, true) AS g
-         ORDER BY CASE g.op WHEN 'D' THEN 1 WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
+         ORDER BY CASE g.op WHEN 'D' THEN CASE WHEN deletes_first THEN 1 ELSE 4 END WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
     LOOP
         v_written := tide.run_push_step(v_group.table_id, v_group.policy, CASE v_group.op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END, v_group.rows, user_id);
         IF v_written <> cardinality(v_group.rows) THEN
@@ -3462,27 +3466,40 @@ BEGIN
     SET CONSTRAINTS ALL IMMEDIATE;
 END;
 $$;
-COMMENT ON FUNCTION tide.write_pushed(tide.pushed_row[], text) IS 'Writes the rows of a push, all or none. Internal.';
+COMMENT ON FUNCTION tide.write_pushed(tide.pushed_row[], text, boolean) IS 'Writes the rows of a push, all or none. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- After all rows at once have failed: in the order of the device, each for itself; what fails is tried
--- again as long as others succeed, as it may need them. What remains, in the end, is refused.
-CREATE OR REPLACE FUNCTION tide.write_pushed_singly(rows tide.pushed_row[], user_id text)
+-- After all rows at once have failed: with deletes last; then in the order of the device, each for
+-- itself, and what fails again as long as others succeed, as it may need them; then what remains at
+-- once, under keys that can wait. What fails even so is refused.
+CREATE OR REPLACE FUNCTION tide.write_pushed_otherwise(rows tide.pushed_row[], user_id text)
     RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_waiting  tide.pushed_row[] := ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r.ordinal);
-    v_failed   tide.pushed_row[];
-    v_rejected json[];
-    v_row      tide.pushed_row;
-    v_state    text;
-    v_message  text;
+    v_waiting    tide.pushed_row[] := ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r.ordinal);
+    v_failed     tide.pushed_row[];
+    v_rejected   json[];
+    v_row        tide.pushed_row;
+    v_state      text;
+    v_message    text;
     v_constraint text;
-    v_column   text;
+    v_column     text;
 BEGIN
+    IF 'D' = ANY (ARRAY(SELECT r.op FROM unnest(rows) AS r)) THEN
+        BEGIN
+            SET CONSTRAINTS ALL DEFERRED;
+            PERFORM tide.write_pushed(rows, user_id, false);
+            RETURN NULL;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF tide.is_retryable(sqlstate) THEN
+                    RAISE;
+                END IF;
+        END;
+    END IF;
     LOOP
         v_failed := '{}';
         v_rejected := '{}';
@@ -3506,7 +3523,6 @@ BEGIN
         EXIT WHEN cardinality(v_failed) = cardinality(v_waiting);
         v_waiting := v_failed;
     END LOOP;
-    -- Rows that need each other, under keys that can wait.
     BEGIN
         SET CONSTRAINTS ALL DEFERRED;
         PERFORM tide.write_pushed(v_failed, user_id);
@@ -3520,7 +3536,7 @@ BEGIN
     RETURN array_to_json(v_rejected);
 END;
 $$;
-COMMENT ON FUNCTION tide.write_pushed_singly(tide.pushed_row[], text) IS 'Writes the rows of a push one by one; NULL when all succeeded, else those the database refuses, as the wire has them. Internal.';
+COMMENT ON FUNCTION tide.write_pushed_otherwise(tide.pushed_row[], text) IS 'Writes the rows of a push in every other order; NULL when one succeeded, else the rows the database refuses, as the wire has them. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3582,7 +3598,7 @@ BEGIN
             -- The key of an insert may have appeared meanwhile.
             SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
             IF conflicts IS NULL THEN
-                rejected := tide.write_pushed_singly(rows, user_id);
+                rejected := tide.write_pushed_otherwise(rows, user_id);
             END IF;
         END IF;
         IF conflicts IS NULL AND rejected IS NULL THEN
@@ -4395,8 +4411,8 @@ GRANT EXECUTE ON FUNCTION
     tide.push_groups(tide.pushed_row[], boolean),
     tide.client_role(text),
     tide.run_push_step(integer, text, text, tide.pushed_row[], text),
-    tide.write_pushed(tide.pushed_row[], text),
-    tide.write_pushed_singly(tide.pushed_row[], text),
+    tide.write_pushed(tide.pushed_row[], text, boolean),
+    tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),
     tide.rejection_body(tide.pushed_row, text, text, text, text),
     tide.rows_elsewhere(tide.pushed_row[], text),

@@ -120,7 +120,7 @@
 \ir functions/tide.unknown_columns.sql
 \ir functions/tide.rows_elsewhere.sql
 \ir functions/tide.write_pushed.sql
-\ir functions/tide.write_pushed_singly.sql
+\ir functions/tide.write_pushed_otherwise.sql
 \ir functions/tide.renew_push_functions.sql
 \ir functions/tide.apply_push.sql
 \ir functions/tide.begin_push.sql

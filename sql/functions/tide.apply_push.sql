@@ -43,7 +43,7 @@ BEGIN
             -- The key of an insert may have appeared meanwhile.
             SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
             IF conflicts IS NULL THEN
-                rejected := tide.write_pushed_singly(rows, user_id);
+                rejected := tide.write_pushed_otherwise(rows, user_id);
             END IF;
         END IF;
         IF conflicts IS NULL AND rejected IS NULL THEN

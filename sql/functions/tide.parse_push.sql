@@ -23,8 +23,8 @@ BEGIN
     IF json_array_length(rows) = 0 THEN
         RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
     END IF;
-    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row ORDER BY p.nth),
-           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
+    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
+           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
       INTO v_rows, v_problems
       FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
                    CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
@@ -52,7 +52,7 @@ BEGIN
                                                                   (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
                          ORDER BY t.table_name = btrim(f."table") DESC
                          LIMIT 1) AS s ON true
-              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(f.payload)) AS names WHERE json_typeof(f.payload) = 'object') AS c ON true) AS p;
+              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c ON true) AS p;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
         FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP

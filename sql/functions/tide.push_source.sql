@@ -1,7 +1,7 @@
 -- What is written here: for one table, each step of a push as static, set-based SQL over its rows
 -- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
 -- caller; under rls it runs as who calls it, and the policies do that.
---   keys      the key in its canonical text, NULL where it was given otherwise
+--   keys      the rows with their key in canonical text, NULL where it was given otherwise
 --   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
 --   image     rows as the caller may see them
 --   insert, update, delete    return how many rows they wrote; what may not be written is left out
@@ -28,7 +28,8 @@ BEGIN
             RETURN format($body$
 BEGIN
     RETURN QUERY
-    SELECT tide_r.ordinal, CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END
+    SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
+           CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
       FROM unnest($1) AS tide_r
      CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
 END;

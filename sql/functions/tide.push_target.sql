@@ -9,6 +9,7 @@ AS $$
 DECLARE
     v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = push_target.table_id);
 BEGIN
+    -- IS TRUE keeps an index on the owner out of it: rows are found by their key.
     name := v_table.relation::text;
     policy := v_table.push_policy;
     SELECT string_agg(format('tide_t.%I OPERATOR(%s) %s', e.column_name, e.equality, c.key_value), ' AND '),
@@ -19,7 +20,7 @@ BEGIN
       INTO owner, owner_type
       FROM pg_attribute AS a
      WHERE a.attrelid = v_table.relation AND a.attname = (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
-    mine := CASE WHEN policy = 'owner_only' THEN format('tide_t.%I::text = $2', owner) ELSE 'true' END;
+    mine := CASE WHEN policy = 'owner_only' THEN format('(tide_t.%I::text = $2) IS TRUE', owner) ELSE 'true' END;
     SELECT c.current_name, c.base_type = 'bool'::regtype
       INTO deleted_at, deleted_is_bool
       FROM tide.synced_columns(v_table.table_id) AS c

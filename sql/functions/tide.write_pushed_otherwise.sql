@@ -1,20 +1,33 @@
--- After all rows at once have failed: in the order of the device, each for itself; what fails is tried
--- again as long as others succeed, as it may need them. What remains, in the end, is refused.
-CREATE OR REPLACE FUNCTION tide.write_pushed_singly(rows tide.pushed_row[], user_id text)
+-- After all rows at once have failed: with deletes last; then in the order of the device, each for
+-- itself, and what fails again as long as others succeed, as it may need them; then what remains at
+-- once, under keys that can wait. What fails even so is refused.
+CREATE OR REPLACE FUNCTION tide.write_pushed_otherwise(rows tide.pushed_row[], user_id text)
     RETURNS json
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_waiting  tide.pushed_row[] := ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r.ordinal);
-    v_failed   tide.pushed_row[];
-    v_rejected json[];
-    v_row      tide.pushed_row;
-    v_state    text;
-    v_message  text;
+    v_waiting    tide.pushed_row[] := ARRAY(SELECT r FROM unnest(rows) AS r ORDER BY r.ordinal);
+    v_failed     tide.pushed_row[];
+    v_rejected   json[];
+    v_row        tide.pushed_row;
+    v_state      text;
+    v_message    text;
     v_constraint text;
-    v_column   text;
+    v_column     text;
 BEGIN
+    IF 'D' = ANY (ARRAY(SELECT r.op FROM unnest(rows) AS r)) THEN
+        BEGIN
+            SET CONSTRAINTS ALL DEFERRED;
+            PERFORM tide.write_pushed(rows, user_id, false);
+            RETURN NULL;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF tide.is_retryable(sqlstate) THEN
+                    RAISE;
+                END IF;
+        END;
+    END IF;
     LOOP
         v_failed := '{}';
         v_rejected := '{}';
@@ -38,7 +51,6 @@ BEGIN
         EXIT WHEN cardinality(v_failed) = cardinality(v_waiting);
         v_waiting := v_failed;
     END LOOP;
-    -- Rows that need each other, under keys that can wait.
     BEGIN
         SET CONSTRAINTS ALL DEFERRED;
         PERFORM tide.write_pushed(v_failed, user_id);
@@ -52,4 +64,4 @@ BEGIN
     RETURN array_to_json(v_rejected);
 END;
 $$;
-COMMENT ON FUNCTION tide.write_pushed_singly(tide.pushed_row[], text) IS 'Writes the rows of a push one by one; NULL when all succeeded, else those the database refuses, as the wire has them. Internal.';
+COMMENT ON FUNCTION tide.write_pushed_otherwise(tide.pushed_row[], text) IS 'Writes the rows of a push in every other order; NULL when one succeeded, else the rows the database refuses, as the wire has them. Internal.';
