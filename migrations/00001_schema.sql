@@ -130,7 +130,8 @@ BEGIN
                     v_problem := sqlerrm;
             END;
         END IF;
-        IF v_problem IS NOT NULL THEN
+        -- Of a role made here the lines below say so.
+        IF v_problem IS NOT NULL AND shobj_description(to_regrole(quote_ident(v_membership.role_name)), 'pg_authid') IS DISTINCT FROM 'made by pgtide' THEN
             RAISE NOTICE 'membership of % in % stays: %; to end it: REVOKE % FROM %',
                 v_membership.member_name, v_membership.role_name, v_problem,
                 quote_ident(v_membership.role_name), quote_ident(v_membership.member_name);

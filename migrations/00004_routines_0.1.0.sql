@@ -2099,6 +2099,18 @@ COMMENT ON FUNCTION tide.seal_step(tide.seal_log, tide.seal_log, bigint) IS 'Tra
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Nearly always none: the planner must not prepare for millions. Its SET keeps it from being inlined.
+CREATE OR REPLACE FUNCTION tide.noted_patterns(notes json[])
+    RETURNS SETOF text
+    LANGUAGE sql IMMUTABLE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.pattern FROM unnest(notes) AS n (note) CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern);
+$$;
+COMMENT ON FUNCTION tide.noted_patterns(json[]) IS 'Bucket patterns of marks (=name, or ^prefix) whose devices must fetch a snapshot. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- One statement does the sealing, so that what it takes, reads and records is one snapshot, also
 -- under READ COMMITTED. The stages of it, in order:
 --   fresh      changes whose transaction the previous seal did not see, and this statement does
@@ -2238,8 +2250,7 @@ BEGIN
          UNION
         SELECT b.bucket_id
           FROM mark AS m
-         CROSS JOIN LATERAL unnest(m.notes) AS n (note)
-         CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
+         CROSS JOIN LATERAL tide.noted_patterns(m.notes) AS p (pattern)
           JOIN tide.bucket_floor AS b
             ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
          WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
@@ -2445,7 +2456,8 @@ COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the
 
 -- +goose StatementBegin
 -- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
--- no change is read that is not returned. Change by change the join is by the key of change_log.
+-- no change is read that is not returned. Changes are looked up one by one, by their key (OFFSET 0
+-- keeps it so): statistics of many small transactions suggest something worse for a large one.
 CREATE OR REPLACE FUNCTION tide.pull(
     bucket_id         text,
     after_bundle_seq  bigint  DEFAULT 0,
@@ -2492,8 +2504,10 @@ BEGIN
                      LIMIT max_bundles) AS p
              WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
      CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
-      JOIN tide.change_log AS c
-        ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+     CROSS JOIN LATERAL (
+               SELECT l.* FROM tide.change_log AS l
+                WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
+               OFFSET 0) AS c
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY b.bundle_seq, e.nth;
 END;
@@ -2579,7 +2593,8 @@ BEGIN
            CASE WHEN e.after THEN c.payload END,
            coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
       FROM entry AS e
-      JOIN tide.change_log AS c ON c.xid = e.xid AND c.change_id = e.change_id
+     -- One by one, by the key: statistics of many small transactions suggest worse.
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.bundle_id, e.change_id;
 END;
@@ -2628,7 +2643,7 @@ BEGIN
            CASE WHEN e.op <> 'D' THEN c.payload END,
            coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
       FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
-      JOIN tide.change_log AS c ON c.xid = v_bundle.xid AND c.change_id = e.change_id
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = v_bundle.xid AND l.change_id = e.change_id OFFSET 0) AS c
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.nth;
 END;
@@ -2697,8 +2712,10 @@ SELECT b.bundle_id, b.bundle_seq, b.bucket_id, e.nth - 1 AS row_ordinal, s.table
        c.change_id, b.xid
   FROM tide.bundle_log AS b
  CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
-  JOIN tide.change_log AS c
-    ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+ CROSS JOIN LATERAL (
+           SELECT l.* FROM tide.change_log AS l
+            WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
+           OFFSET 0) AS c
   JOIN tide.synced_table AS s ON s.table_id = c.table_id
  WHERE b.bundle_id <= tide.head();
 COMMENT ON VIEW tide.changes IS 'What devices get: one row per bundle, bucket and surviving change.';
@@ -3269,11 +3286,11 @@ BEGIN
                        -- What happened to a row of somebody else is not told.
                        AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
                        -- Came and went in one transaction: nobody ever saw it.
-                       AND NOT (c.op = 'D' AND EXISTS (
-                                SELECT FROM (SELECT o.op FROM tide.change_log AS o
-                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid
-                                              ORDER BY coalesce(o.order_id, o.change_id), o.change_id LIMIT 1) AS first
-                                 WHERE first.op = 'I'))
+                       AND (l.ordinal IS NOT NULL OR NOT EXISTS (
+                                SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
+                                               FROM tide.change_log AS o
+                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid) AS net
+                                 WHERE net.ops[1] = 'I' AND net.ops[cardinality(net.ops)] = 'D'))
                      ORDER BY c.change_id DESC
                      LIMIT 1) AS c ON true
     )

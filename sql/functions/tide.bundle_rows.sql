@@ -37,7 +37,7 @@ BEGIN
            CASE WHEN e.op <> 'D' THEN c.payload END,
            coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
       FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
-      JOIN tide.change_log AS c ON c.xid = v_bundle.xid AND c.change_id = e.change_id
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = v_bundle.xid AND l.change_id = e.change_id OFFSET 0) AS c
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.nth;
 END;

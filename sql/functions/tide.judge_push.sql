@@ -54,11 +54,11 @@ BEGIN
                        -- What happened to a row of somebody else is not told.
                        AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
                        -- Came and went in one transaction: nobody ever saw it.
-                       AND NOT (c.op = 'D' AND EXISTS (
-                                SELECT FROM (SELECT o.op FROM tide.change_log AS o
-                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid
-                                              ORDER BY coalesce(o.order_id, o.change_id), o.change_id LIMIT 1) AS first
-                                 WHERE first.op = 'I'))
+                       AND (l.ordinal IS NOT NULL OR NOT EXISTS (
+                                SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
+                                               FROM tide.change_log AS o
+                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid) AS net
+                                 WHERE net.ops[1] = 'I' AND net.ops[cardinality(net.ops)] = 'D'))
                      ORDER BY c.change_id DESC
                      LIMIT 1) AS c ON true
     )

@@ -74,7 +74,8 @@ BEGIN
            CASE WHEN e.after THEN c.payload END,
            coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
       FROM entry AS e
-      JOIN tide.change_log AS c ON c.xid = e.xid AND c.change_id = e.change_id
+     -- One by one, by the key: statistics of many small transactions suggest worse.
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.bundle_id, e.change_id;
 END;

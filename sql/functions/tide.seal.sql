@@ -137,8 +137,7 @@ BEGIN
          UNION
         SELECT b.bucket_id
           FROM mark AS m
-         CROSS JOIN LATERAL unnest(m.notes) AS n (note)
-         CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
+         CROSS JOIN LATERAL tide.noted_patterns(m.notes) AS p (pattern)
           JOIN tide.bucket_floor AS b
             ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
          WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)

@@ -6,8 +6,10 @@ SELECT b.bundle_id, b.bundle_seq, b.bucket_id, e.nth - 1 AS row_ordinal, s.table
        c.change_id, b.xid
   FROM tide.bundle_log AS b
  CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
-  JOIN tide.change_log AS c
-    ON c.xid = b.xid AND c.change_id = e.change_id AND c.change_id BETWEEN b.min_change_id AND b.max_change_id
+ CROSS JOIN LATERAL (
+           SELECT l.* FROM tide.change_log AS l
+            WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
+           OFFSET 0) AS c
   JOIN tide.synced_table AS s ON s.table_id = c.table_id
  WHERE b.bundle_id <= tide.head();
 COMMENT ON VIEW tide.changes IS 'What devices get: one row per bundle, bucket and surviving change.';

@@ -1,0 +1,98 @@
+package pushtest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
+)
+
+// The same push, many times at once and again much later: one effect, the same answer.
+func TestRetriesAtOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	d := connected(t, db, "ann")
+	for round := range int64(5) {
+		rows := fmt.Sprintf(`[{"schema":"app","table":"note","key":{"id":"%d"},"op":"INSERT","base_row_version":0,"payload":{"n":%[1]d}}]`, round)
+		var group sync.WaitGroup
+		answers := make(chan answer, 12)
+		for range cap(answers) {
+			group.Go(func() { answers <- d.pushText(t.Context(), round+1, rows) })
+		}
+		group.Wait()
+		close(answers)
+		count := map[string]int{}
+		for a := range answers {
+			count[a.Status+a.Code]++
+		}
+		if count["applied"] != 1 || count["already_committed"] != cap(answers)-1 {
+			t.Fatalf("round %d: %v", round, count)
+		}
+		exec(t, db, `SELECT tide.seal()`)
+	}
+	for round := range int64(5) {
+		if a := d.pushText(t.Context(), round+1, `[{"schema":"app","table":"note","key":{"id":"1"},"op":"DELETE","base_row_version":9}]`); a.Status != "already_committed" {
+			t.Errorf("much later: %+v", a)
+		}
+		if seq := value[int64](t, db, `SELECT bundle_seq FROM tide.push_result('ann', 'phone', $1)`, round+1); seq != round+1 {
+			t.Errorf("push %d is bundle %d", round+1, seq)
+		}
+	}
+	for number, want := range map[int64]string{7: "TD112", 0: "TD101", -1: "TD101", 99: "TD112"} {
+		if a := d.pushText(t.Context(), number, `[{"schema":"app","table":"note","key":{"id":"70"},"op":"INSERT","payload":{}}]`); a.Code != want {
+			t.Errorf("number %d: %+v, want %s", number, a, want)
+		}
+	}
+}
+
+// Two devices and a psql writer change the same rows upon what they last saw, hundreds of times: every
+// accepted change counts once, every loser is told, and nothing waits for ever.
+func TestTwoWriters(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	exec(t, db, `INSERT INTO app.note SELECT g, 'ann' FROM generate_series(1, 5) AS g`)
+	connected(t, db, "ann")
+	exec(t, db, `SELECT tide.seal()`)
+	const rounds = 120
+	var group sync.WaitGroup
+	accepted := make([]int64, 3)
+	for i := range 2 {
+		group.Go(func() {
+			d := &device{db: db, user: "ann", source: fmt.Sprintf("device %d", i)}
+			for round := range rounds {
+				// Read what is there, and its version, then push upon it: in between others may win.
+				head := value[int64](t, db, `SELECT head_seq FROM tide.bucket_position('user:ann')`)
+				first, second := 1+round%5, 1+(round*3+i)%5
+				var rows []row
+				for _, id := range []int{first, second}[:1+min(1, max(first-second, second-first))] {
+					n := value[int64](t, db, `SELECT n FROM app.note WHERE id = $1`, id)
+					rows = append(rows, update("note", id, head, fmt.Sprintf(`{"n":%d}`, n+1)))
+				}
+				switch a := d.push(t.Context(), rows...); a.Status {
+				case "applied":
+					accepted[i] += int64(len(rows))
+				case "conflict":
+				default:
+					if a.Code != "40P01" {
+						t.Errorf("%+v", a)
+					}
+				}
+				exec(t, db, `SELECT tide.seal()`)
+			}
+		})
+	}
+	group.Go(func() {
+		for round := range rounds {
+			exec(t, db, fmt.Sprintf(`UPDATE app.note SET n = n + 1 WHERE id = %d`, 1+round%5))
+			accepted[2]++
+		}
+	})
+	group.Wait()
+	if sum := value[int64](t, db, `SELECT sum(n)::bigint FROM app.note`); sum != accepted[0]+accepted[1]+accepted[2] || accepted[0] == 0 || accepted[1] == 0 {
+		t.Errorf("the rows count %d changes, accepted were %v", sum, accepted)
+	}
+	t.Logf("accepted: %v of %d pushes each", accepted, rounds)
+}
