@@ -9,7 +9,7 @@ import (
 	"context"
 )
 
-const check = `-- name: Check :many
+const Check = `-- name: Check :many
 SELECT c.severity::text AS severity, coalesce(c.table_name, '')::text AS table_name, c.finding::text AS finding,
        coalesce(c.detail, '')::text AS detail, coalesce(c.remedy, '')::text AS remedy
   FROM tide.check() AS c
@@ -24,7 +24,7 @@ type CheckRow struct {
 }
 
 func (q *Queries) Check(ctx context.Context) ([]CheckRow, error) {
-	rows, err := q.db.Query(ctx, check)
+	rows, err := q.db.Query(ctx, Check)
 	if err != nil {
 		return nil, err
 	}

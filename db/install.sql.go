@@ -9,7 +9,7 @@ import (
 	"context"
 )
 
-const registeredTables = `-- name: RegisteredTables :many
+const RegisteredTables = `-- name: RegisteredTables :many
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)::text AS name
   FROM tide.synced_table AS s
   JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
@@ -19,7 +19,7 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)::text AS name
 `
 
 func (q *Queries) RegisteredTables(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Query(ctx, registeredTables)
+	rows, err := q.db.Query(ctx, RegisteredTables)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func (q *Queries) RegisteredTables(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
-const tryLockInstall = `-- name: TryLockInstall :one
+const TryLockInstall = `-- name: TryLockInstall :one
 SELECT pg_catalog.pg_try_advisory_xact_lock($1::bigint)::boolean AS locked
 `
 
 func (q *Queries) TryLockInstall(ctx context.Context, lockID int64) (bool, error) {
-	row := q.db.QueryRow(ctx, tryLockInstall, lockID)
+	row := q.db.QueryRow(ctx, TryLockInstall, lockID)
 	var locked bool
 	err := row.Scan(&locked)
 	return locked, err

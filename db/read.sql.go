@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const bundlesAfter = `-- name: BundlesAfter :many
+const BundlesAfter = `-- name: BundlesAfter :many
 SELECT b.bundle_id::bigint AS bundle_id, b.bucket_id::text AS bucket_id, b.bundle_seq::bigint AS bundle_seq,
        b.change_count::bigint AS change_count, b.source_id::text AS source_id, b.source_bundle_id::bigint AS source_bundle_id,
        coalesce(b.label, '')::text AS label, b.sealed_at::timestamptz AS sealed_at
@@ -43,7 +43,7 @@ type BundlesAfterRow struct {
 
 // One row for each bucket of a bundle, in the order of the log.
 func (q *Queries) BundlesAfter(ctx context.Context, arg BundlesAfterParams) ([]BundlesAfterRow, error) {
-	rows, err := q.db.Query(ctx, bundlesAfter,
+	rows, err := q.db.Query(ctx, BundlesAfter,
 		arg.AfterBundleID,
 		arg.AfterBucketID,
 		arg.Buckets,
@@ -76,7 +76,7 @@ func (q *Queries) BundlesAfter(ctx context.Context, arg BundlesAfterParams) ([]B
 	return items, nil
 }
 
-const changesBetween = `-- name: ChangesBetween :many
+const ChangesBetween = `-- name: ChangesBetween :many
 SELECT c.bundle_id::bigint AS bundle_id, c.bucket_id::text AS bucket_id, c.row_ordinal::bigint AS row_ordinal,
        c.table_schema::text AS table_schema, c.table_name::text AS table_name, c.key::json AS key, c.op::text AS op,
        coalesce(c.payload, 'null')::json AS payload
@@ -115,7 +115,7 @@ type ChangesBetweenRow struct {
 // Changes of the bundles between two places of that order. Of a bundle too large for one answer, the
 // ordinals say which part.
 func (q *Queries) ChangesBetween(ctx context.Context, arg ChangesBetweenParams) ([]ChangesBetweenRow, error) {
-	rows, err := q.db.Query(ctx, changesBetween,
+	rows, err := q.db.Query(ctx, ChangesBetween,
 		arg.AfterBundleID,
 		arg.LastBundleID,
 		arg.AfterBucketID,
@@ -151,12 +151,12 @@ func (q *Queries) ChangesBetween(ctx context.Context, arg ChangesBetweenParams) 
 	return items, nil
 }
 
-const head = `-- name: Head :one
+const Head = `-- name: Head :one
 SELECT tide.head()::bigint AS bundle_id
 `
 
 func (q *Queries) Head(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, head)
+	row := q.db.QueryRow(ctx, Head)
 	var bundle_id int64
 	err := row.Scan(&bundle_id)
 	return bundle_id, err

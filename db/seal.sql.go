@@ -9,12 +9,12 @@ import (
 	"context"
 )
 
-const maintain = `-- name: Maintain :many
+const Maintain = `-- name: Maintain :many
 SELECT m.done::text AS done FROM tide.maintain() AS m (done)
 `
 
 func (q *Queries) Maintain(ctx context.Context) ([]string, error) {
-	rows, err := q.db.Query(ctx, maintain)
+	rows, err := q.db.Query(ctx, Maintain)
 	if err != nil {
 		return nil, err
 	}
@@ -33,23 +33,23 @@ func (q *Queries) Maintain(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
-const seal = `-- name: Seal :one
+const Seal = `-- name: Seal :one
 SELECT tide.seal()::bigint AS last_bundle_id
 `
 
 func (q *Queries) Seal(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, seal)
+	row := q.db.QueryRow(ctx, Seal)
 	var last_bundle_id int64
 	err := row.Scan(&last_bundle_id)
 	return last_bundle_id, err
 }
 
-const sealInProgress = `-- name: SealInProgress :one
+const SealInProgress = `-- name: SealInProgress :one
 SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l
 `
 
 func (q *Queries) SealInProgress(ctx context.Context) (bool, error) {
-	row := q.db.QueryRow(ctx, sealInProgress)
+	row := q.db.QueryRow(ctx, SealInProgress)
 	var in_progress bool
 	err := row.Scan(&in_progress)
 	return in_progress, err

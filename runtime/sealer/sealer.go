@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -22,6 +23,8 @@ type Config struct {
 	Interval time.Duration
 	// IdleInterval is what the interval grows to while nothing is written. Defaults to ten times Interval.
 	IdleInterval time.Duration
+	// CleanInterval is how often expired sessions of devices are ended. Defaults to 10 seconds.
+	CleanInterval time.Duration
 	// MaintainInterval is how often partitions and capture functions are looked after. Defaults to 1 minute.
 	MaintainInterval time.Duration
 	// Logger gets what went wrong and what maintenance did. Defaults to discarding it.
@@ -35,6 +38,9 @@ func (c Config) withDefaults() Config {
 	if c.IdleInterval < c.Interval {
 		c.IdleInterval = 10 * c.Interval
 	}
+	if c.CleanInterval <= 0 {
+		c.CleanInterval = 10 * time.Second
+	}
 	if c.MaintainInterval <= 0 {
 		c.MaintainInterval = time.Minute
 	}
@@ -46,15 +52,14 @@ func (c Config) withDefaults() Config {
 
 // Seal seals all that is committed now, in as many steps as that takes, and returns the last bundle_id.
 func Seal(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
-	queries := db.New(pool)
 	for {
-		last, err := queries.Seal(ctx)
-		if err != nil {
+		var last int64
+		var inProgress bool
+		var batch pgx.Batch
+		batch.Queue(db.Seal).QueryRow(func(row pgx.Row) error { return row.Scan(&last) })
+		batch.Queue(db.SealInProgress).QueryRow(func(row pgx.Row) error { return row.Scan(&inProgress) })
+		if err := pool.SendBatch(ctx, &batch).Close(); err != nil {
 			return 0, fmt.Errorf("seal: %w", err)
-		}
-		inProgress, err := queries.SealInProgress(ctx)
-		if err != nil {
-			return 0, fmt.Errorf("look at the newest seal: %w", err)
 		}
 		if !inProgress {
 			return last, nil
@@ -65,16 +70,22 @@ func Seal(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
 // Run seals until ctx ends, and returns nil then. It rides out lost connections and restarts of the
 // server; an error is returned only when trying again cannot help.
 func Run(ctx context.Context, pool *pgxpool.Pool, config Config) error {
+	return NewGroup(pool).Run(ctx, config)
+}
+
+// Run is the same for a process in which others wait for seals: they share those of the duty.
+func (g *Group) Run(ctx context.Context, config Config) error {
 	config = config.withDefaults()
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	wait := config.Interval
 	var last int64
-	var maintainedAt time.Time
+	duties := []*duty{{every: config.CleanInterval, do: clean}, {every: config.MaintainInterval, do: maintain}}
 	for {
-		now, err := Seal(ctx, pool)
-		if err == nil && time.Since(maintainedAt) >= config.MaintainInterval {
-			err = maintain(ctx, pool, config.Logger)
-			maintainedAt = time.Now()
+		now, err := g.Seal(ctx)
+		for _, d := range duties {
+			if err == nil {
+				err = d.run(ctx, g.pool, config.Logger)
+			}
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -98,6 +109,32 @@ func Run(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// duty is what the sealing process does beside sealing.
+type duty struct {
+	every time.Duration
+	do    func(context.Context, *pgxpool.Pool, *slog.Logger) error
+	last  time.Time
+}
+
+func (d *duty) run(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
+	if time.Since(d.last) < d.every {
+		return nil
+	}
+	d.last = time.Now()
+	return d.do(ctx, pool, logger)
+}
+
+func clean(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
+	ended, err := db.New(pool).CleanSessions(ctx)
+	if err != nil {
+		return fmt.Errorf("clean sessions: %w", err)
+	}
+	if ended > 0 {
+		logger.InfoContext(ctx, "ended expired sessions", slog.Int64("sessions", ended))
+	}
+	return nil
 }
 
 func maintain(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {

@@ -1,0 +1,102 @@
+-- name: Connect :one
+SELECT c.resolution::text AS resolution, c.initialization_id::uuid AS initialization_id,
+       c.lease_expires_at::timestamptz AS lease_expires_at, coalesce(c.retry_after_seconds, 0)::integer AS retry_after_seconds
+  FROM tide.connect(@user_id::text, @source_id::text, @has_local_pending_rows::boolean) AS c;
+
+-- name: AssertScope :exec
+SELECT tide.assert_scope(@user_id::text);
+
+-- name: CreatePushSession :one
+SELECT c.status::text AS status, c.push_id::uuid AS push_id
+  FROM tide.create_push_session(@user_id::text, @source_id::text, @source_bundle_id::bigint, @planned_row_count::bigint,
+                                sqlc.narg(initialization_id)::uuid) AS c;
+
+-- name: AddPushChunk :one
+SELECT tide.add_push_chunk(@user_id::text, @source_id::text, @push_id::uuid, @start_row_ordinal::bigint, sqlc.arg(wire_rows)::text::json)::bigint AS next_row_ordinal;
+
+-- name: CommitPushSession :one
+SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id, (p.conflicts -> 0)::json AS conflict,
+       p.conflicts::json AS conflicts, p.rejected::json AS rejected, p.unsealed::boolean AS unsealed
+  FROM tide.commit_push_session(@user_id::text, @source_id::text, @push_id::uuid, sqlc.narg(claims)::text::json) AS p;
+
+-- name: DeletePushSession :exec
+SELECT tide.delete_push_session(@user_id::text, @source_id::text, @push_id::uuid);
+
+-- name: Push :one
+SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id, (p.conflicts -> 0)::json AS conflict,
+       p.conflicts::json AS conflicts, p.rejected::json AS rejected, p.unsealed::boolean AS unsealed
+  FROM tide.push(@user_id::text, @source_id::text, @source_bundle_id::bigint, sqlc.arg(wire_rows)::text::json, sqlc.narg(claims)::text::json,
+                 sqlc.narg(initialization_id)::uuid) AS p;
+
+-- name: PushResult :many
+SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count
+  FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r;
+
+-- name: ReplaceSource :exec
+SELECT tide.replace_source(@user_id::text, @previous_source_id::text, @new_source_id::text, @reason::text);
+
+-- name: ReplacementOf :one
+SELECT coalesce(tide.replacement_of(@user_id::text, @source_id::text), '')::text AS new_source_id;
+
+-- name: HomePosition :one
+SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
+  FROM tide.bucket_position(tide.home_bucket(@user_id::text)) AS p;
+
+-- name: PullHome :many
+SELECT p.bundle_seq::text AS bundle_seq, p.source_id::text AS source_id, p.source_bundle_id::text AS source_bundle_id,
+       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload
+  FROM tide.pull(tide.home_bucket(@user_id::text), @after_bundle_seq::bigint, @max_bundles::integer, @max_bytes::bigint,
+                 nullif(@target_bundle_seq::bigint, 0)) AS p;
+
+-- name: HomeBundleRows :many
+SELECT b.bundle_id::text AS bundle_id, b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
+       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
+  FROM tide.bundle_rows(tide.home_bucket(@user_id::text), @bundle_seq::bigint, @after_row_ordinal::bigint, @max_rows::integer) AS b;
+
+-- name: CreateSnapshotSession :one
+SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.byte_count::bigint AS byte_count, s.expires_at::timestamptz AS expires_at
+  FROM tide.create_snapshot_session(@user_id::text, @source_id::text, @snapshot_bundle_seq::bigint) AS s;
+
+-- name: SnapshotSession :one
+SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count
+  FROM tide.snapshot_session(@user_id::text, @snapshot_id::uuid) AS s;
+
+-- name: SnapshotRows :many
+SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload
+  FROM tide.snapshot_rows(@user_id::text, @snapshot_id::uuid, @after_row_ordinal::bigint, @max_rows::integer) AS r;
+
+-- name: DeleteSnapshotSession :exec
+SELECT tide.delete_snapshot_session(@user_id::text, @snapshot_id::uuid);
+
+-- name: OpenSnapshot :exec
+SELECT tide.open_snapshot(@user_id::text, @cursor_name::text);
+
+-- name: ExportSnapshot :one
+SELECT pg_catalog.pg_export_snapshot()::text AS snapshot;
+
+-- name: Capabilities :many
+SELECT t.table_schema::text AS table_schema, t.table_name::text AS table_name, t.key_columns::text[] AS key_columns
+  FROM tide.tables AS t
+ ORDER BY t.table_schema COLLATE "C", t.table_name COLLATE "C";
+
+-- name: ExchangeLimits :one
+SELECT l.max_rows_per_push::bigint AS max_rows_per_push, l.max_bytes_per_push::bigint AS max_bytes_per_push, l.max_rows_per_chunk::bigint AS max_rows_per_chunk,
+       extract(epoch FROM l.push_session_ttl)::bigint AS push_session_ttl_seconds,
+       extract(epoch FROM l.snapshot_session_ttl)::bigint AS snapshot_session_ttl_seconds,
+       l.max_rows_per_snapshot::bigint AS max_rows_per_snapshot, l.max_bytes_per_snapshot::bigint AS max_bytes_per_snapshot,
+       extract(epoch FROM l.initialization_lease_ttl)::bigint AS initialization_lease_ttl_seconds
+  FROM tide.exchange_limits() AS l;
+
+-- name: Version :one
+SELECT tide.version()::text AS version;
+
+-- name: CleanSessions :one
+SELECT tide.clean_sessions()::bigint AS ended;
+
+-- Bounds for what a request may take, and what it need not wait for: the seal after a push commits
+-- synchronously, and lies behind it in the WAL.
+-- name: BoundTransaction :exec
+SELECT pg_catalog.set_config('statement_timeout', sqlc.arg(statement_timeout_ms)::text, true),
+       pg_catalog.set_config('lock_timeout', sqlc.arg(lock_timeout_ms)::text, true),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', sqlc.arg(idle_timeout_ms)::text, true),
+       pg_catalog.set_config('synchronous_commit', sqlc.arg(synchronous_commit)::text, true);

@@ -1,0 +1,164 @@
+package server
+
+import (
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/db"
+	"github.com/pgtide/pgtide/runtime/wire"
+)
+
+// bundleID tells bundles apart also when a history was begun anew.
+type bundleID struct {
+	userID                  string
+	seq                     int64
+	bundleID, sealedAtMicro string
+}
+
+// bundle is what is known of a bundle beside its rows.
+type bundle struct {
+	id                       bundleID
+	sourceID, sourceBundleID string
+	rowCount                 int64
+	hash                     string
+}
+
+const (
+	standardPage = 1000
+	largestPage  = 5000
+	// beyondRows is an ordinal that no row has and that can still be added to.
+	beyondRows = 1 << 30
+)
+
+// readPage reads a page of a bundle of the home bucket, and tells whose it is.
+func (c *call) readPage(seq, after, maxRows int64, into *bundle, f func(wire.Row) error) (n int64, err error) {
+	into.id.userID, into.id.seq = c.user.UserID, seq
+	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
+		done(batch.Queue(db.AssertScope, c.user.UserID))
+		each(batch.Queue(db.HomeBundleRows, c.user.UserID, seq, min(after, beyondRows), int32(maxRows)), func(v [][]byte) error {
+			if n == 0 {
+				into.id.bundleID, into.id.sealedAtMicro = string(v[0]), string(v[1])
+				into.sourceID, into.sourceBundleID = string(v[2]), string(v[3])
+			}
+			n++
+			return f(wire.Row{Schema: v[4], Table: v[5], Key: v[6], Op: v[7], Payload: v[8]})
+		})
+	})
+	return n, err
+}
+
+// describe returns the hash of a bundle, remembered or computed.
+func (c *call) describe(seq int64) (bundle, error) {
+	var found bundle
+	if _, err := c.readPage(seq, -1, 1, &found, func(wire.Row) error { return nil }); err != nil {
+		return found, err
+	}
+	if known, ok := c.hashes.Get(found.id); ok {
+		return known, nil
+	}
+	return c.readWhole(seq, nil)
+}
+
+// readWhole hashes a bundle, and writes its rows into an answer if there is one. It reads page after
+// page, so that its size does not matter.
+func (c *call) readWhole(seq int64, answer *body) (bundle, error) {
+	var found bundle
+	hash := wire.NewBundleHash()
+	version := strconv.AppendInt(nil, seq, 10)
+	for {
+		n, err := c.readPage(seq, hash.Rows()-1, largestPage, &found, func(row wire.Row) error {
+			if answer != nil {
+				if hash.Rows() > 0 {
+					answer.raw(",")
+				}
+				answer.row(row, version)
+				if err := answer.check(); err != nil {
+					return err
+				}
+			}
+			return hash.Add(row, seq)
+		})
+		if err != nil {
+			return found, err
+		}
+		if n < largestPage {
+			break
+		}
+	}
+	var size int64
+	found.rowCount = hash.Rows()
+	found.hash, size = hash.Finish()
+	c.counts.committedBytes.Add(size)
+	c.hashes.Add(found.id, found)
+	return found, nil
+}
+
+// bundleRows is a page of a committed bundle.
+func (c *call) bundleRows() error {
+	const code = wire.BundleChunkInvalid
+	seq, err := strconv.ParseInt(c.parameter, 10, 64)
+	if err != nil || seq < 1 {
+		return wire.Refuse(code, "bundle_seq must be a whole number from 1 on.")
+	}
+	after, err := c.number("after_row_ordinal", -1, -1, code)
+	if err != nil {
+		return err
+	}
+	maxRows, err := c.number("max_rows", standardPage, 1, code)
+	if err != nil {
+		return err
+	}
+	err = c.writeBundleRows(seq, after, min(maxRows, largestPage))
+	if err != nil && wire.FromError(err, c.route.failed).Code == wire.HistoryPruned {
+		return c.missingBundle(seq, err)
+	}
+	return err
+}
+
+func (c *call) writeBundleRows(seq, after, maxRows int64) error {
+	found, err := c.describe(seq)
+	if err != nil {
+		return err
+	}
+	answer := c.body("application/json")
+	defer answer.close()
+	answer.raw(`{"bundle_seq":`)
+	answer.int(seq)
+	answer.string(`,"source_id":`, found.sourceID)
+	answer.raw(`,"source_bundle_id":` + found.sourceBundleID + `,"row_count":`)
+	answer.int(found.rowCount)
+	answer.string(`,"bundle_hash":`, found.hash)
+	answer.raw(`,"rows":[`)
+	version := strconv.AppendInt(nil, seq, 10)
+	first := true
+	n, err := c.readPage(seq, after, maxRows, &bundle{}, func(row wire.Row) error {
+		if !first {
+			answer.raw(",")
+		}
+		first = false
+		answer.row(row, version)
+		return answer.check()
+	})
+	if err != nil {
+		return err
+	}
+	answer.raw(`],"next_row_ordinal":`)
+	answer.int(after + n)
+	answer.raw(`,"has_more":`)
+	answer.b = strconv.AppendBool(answer.b, after+n+1 < found.rowCount)
+	answer.raw(`}`)
+	return answer.finish()
+}
+
+// missingBundle tells a bundle that is no longer kept from one that never was.
+func (c *call) missingBundle(seq int64, pruned error) error {
+	position, err := db.New(c.reading()).HomePosition(c.r.Context(), c.user.UserID)
+	if err != nil {
+		return err
+	}
+	if seq > position.HeadSeq {
+		return wire.Refuse(wire.BundleNotFound, "there is no such bundle.")
+	}
+	return pruned
+}

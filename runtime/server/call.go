@@ -1,0 +1,183 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/pgtide/pgtide/runtime/auth"
+	"github.com/pgtide/pgtide/runtime/wire"
+)
+
+// call is one request on its way.
+type call struct {
+	*Server
+	w         *response
+	r         *http.Request
+	route     *route
+	requestID string
+	parameter string // what the braces of the route matched
+	user      auth.Identity
+	source    string
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	s.counts.inflight.Add(1)
+	defer s.counts.inflight.Add(-1)
+	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, requestID: requestID(r)}
+	w.Header().Set("X-Request-Id", c.requestID)
+	c.w.allow(s.config.RequestTimeout)
+	err := c.answer()
+	var refused *wire.Error
+	if err != nil {
+		refused = wire.FromError(err, c.failed())
+		if !c.w.started {
+			c.explain(refused)
+			refused.Write(c.w, c.requestID)
+		}
+	}
+	c.log(started, refused)
+	if refused != nil && c.w.cut {
+		// What was sent is not all: who reads it must notice.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// answer finds out what is asked and by whom, and has it answered.
+func (c *call) answer() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.w.cut = c.w.started
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	var refused *wire.Error
+	if c.route, c.parameter, refused = c.routes.find(c.r.Method, c.r.URL.Path); refused != nil {
+		return refused
+	}
+	if refused := c.admit(); refused != nil {
+		return refused
+	}
+	limit := c.config.RequestTimeout
+	if c.route.long {
+		limit = c.config.StreamTimeout
+	}
+	ctx, cancel := context.WithTimeout(c.r.Context(), limit)
+	defer cancel()
+	c.r = c.r.WithContext(ctx)
+	c.r.Body = http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.config.MaxBodyBytes)
+	err = c.route.handle(c)
+	if err != nil {
+		c.w.cut = c.w.started
+	}
+	return err
+}
+
+// admit lets in who may use the route.
+func (c *call) admit() *wire.Error {
+	switch c.route.caller {
+	case anyone:
+		return nil
+	case operator:
+		token, _ := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
+		if c.config.OperatorToken == "" || subtle.ConstantTimeCompare([]byte(token), []byte(c.config.OperatorToken)) != 1 {
+			return wire.Refuse(wire.AuthenticationFailed, "this route is for operators. Send Authorization: Bearer with the operator token of the server.")
+		}
+		return nil
+	}
+	if c.draining.Load() {
+		return wire.Unavailable("the server is shutting down. Try again.", nil)
+	}
+	var ok bool
+	if c.user, ok = auth.FromContext(c.r.Context()); !ok {
+		return wire.Refuse(wire.AuthenticationFailed, auth.Refusal(c.r.Context()))
+	}
+	c.source = strings.TrimSpace(c.r.Header.Get("Oversync-Source-ID"))
+	if c.source == "" {
+		c.source = strings.TrimSpace(c.r.Header.Get("Tide-Source-ID"))
+	}
+	if c.source == "" {
+		return wire.Refuse(wire.InvalidRequest, "the request names no source. Send the header Oversync-Source-ID, or Tide-Source-ID.")
+	}
+	return nil
+}
+
+func (c *call) failed() wire.Code {
+	if c.route == nil {
+		return wire.ServiceUnavailable
+	}
+	return c.route.failed
+}
+
+// explain adds to an error what only the request or another question knows.
+func (c *call) explain(refused *wire.Error) {
+	switch refused.Code {
+	case wire.MethodNotAllowed:
+		var allowed []string
+		for _, r := range c.routes {
+			if _, ok := match(r.path, c.r.URL.Path); ok {
+				allowed = append(allowed, r.method)
+			}
+		}
+		c.w.Header().Set("Allow", strings.Join(allowed, ", "))
+	case wire.SourceRetired:
+		refused.With("source_id", c.source)
+		if replacement := c.replacement(); replacement != "" {
+			refused.With("replaced_by_source_id", replacement)
+		}
+	}
+}
+
+func (c *call) log(started time.Time, refused *wire.Error) {
+	path := c.r.URL.Path
+	if c.route != nil {
+		path = c.route.path
+	}
+	attributes := []slog.Attr{
+		slog.String("request_id", c.requestID), slog.String("method", c.r.Method), slog.String("route", path),
+		slog.Int("status", c.w.status), slog.Int64("bytes", c.w.bytes), slog.Duration("took", time.Since(started)),
+	}
+	if c.user.UserID != "" {
+		attributes = append(attributes, slog.String("user_id", c.user.UserID), slog.String("source_id", c.source))
+	}
+	level, message := slog.LevelInfo, "answered"
+	if refused != nil {
+		attributes = append(attributes, slog.String("code", string(refused.Code)))
+		switch {
+		case c.r.Context().Err() != nil && errors.Is(c.r.Context().Err(), context.Canceled):
+			message = "the client went away"
+		case refused.Code.Status() >= http.StatusInternalServerError:
+			level, message = slog.LevelError, "failed"
+			if refused.Retryable {
+				level, message = slog.LevelWarn, "not now"
+			}
+			if refused.Cause != nil {
+				attributes = append(attributes, slog.String("error", refused.Cause.Error()))
+			}
+		default:
+			message = "refused"
+		}
+		c.counts.refused(refused.Code)
+	}
+	c.config.Logger.LogAttrs(c.r.Context(), level, message, attributes...)
+}
+
+// requestID is the one the client or a proxy gave, if it can stand in a log, or a new one.
+func requestID(r *http.Request) string {
+	given := r.Header.Get("X-Request-Id")
+	if given != "" && len(given) <= 128 && strings.IndexFunc(given, func(c rune) bool { return c <= ' ' || c > '~' }) < 0 {
+		return given
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	return hex.EncodeToString(random[:])
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/pgtide/pgtide/runtime/sealer"
+)
+
+// Config bounds what a request may take. The zero value works.
+type Config struct {
+	// AppName is told to clients. Defaults to nothing.
+	AppName string
+	// SchemaVersion is the version of the application's tables, told to clients. Defaults to 1.
+	SchemaVersion int
+	// OperatorToken opens /syncx/status to whoever sends it as a bearer token. Defaults to nobody.
+	OperatorToken string
+
+	// MaxBodyBytes is the longest request body. Defaults to 32 MiB.
+	MaxBodyBytes int64
+	// MaxPullBytes is how much payload a page of a pull has, unless its first bundle alone is larger.
+	// Defaults to 1 MiB.
+	MaxPullBytes int64
+	// BufferBytes of an answer are held in memory, so that a slow client holds no connection of the
+	// pool; a longer answer is streamed. Defaults to 4 MiB.
+	BufferBytes int
+	// MaxStreams is how many answers may be streamed at a time. Defaults to a quarter of the pool.
+	MaxStreams int
+
+	// RequestTimeout is how long a request may take, the stream of a snapshot excepted. Defaults to
+	// 30 seconds.
+	RequestTimeout time.Duration
+	// LockTimeout is how long a push waits for a row that somebody else changes. Defaults to 5 seconds.
+	LockTimeout time.Duration
+	// StreamTimeout is how long a snapshot may take to build or to stream. Defaults to 10 minutes.
+	StreamTimeout time.Duration
+	// WriteTimeout is how long a client may take to accept a piece of an answer. Defaults to 30 seconds.
+	WriteTimeout time.Duration
+
+	// CachedHashes is how many bundle hashes are remembered. Defaults to 4096.
+	CachedHashes int
+	// Sealing says how often Run seals.
+	Sealing sealer.Config
+	// Logger gets a line for each request. Defaults to discarding it.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults(poolSize int32) Config {
+	set(&c.SchemaVersion, 1)
+	set(&c.MaxBodyBytes, 32<<20)
+	set(&c.MaxPullBytes, 1<<20)
+	set(&c.BufferBytes, 4<<20)
+	set(&c.MaxStreams, max(1, int(poolSize)/4))
+	set(&c.RequestTimeout, 30*time.Second)
+	set(&c.LockTimeout, 5*time.Second)
+	set(&c.StreamTimeout, 10*time.Minute)
+	set(&c.WriteTimeout, 30*time.Second)
+	set(&c.CachedHashes, 4096)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Sealing.Logger == nil {
+		c.Sealing.Logger = c.Logger
+	}
+	return c
+}
+
+func set[T int | int64 | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/db"
+	"github.com/pgtide/pgtide/runtime/wire"
+)
+
+// push is a session in one request: it applies the rows, seals, and answers with the bundle they became.
+func (c *call) push() error {
+	asked := struct {
+		SourceBundleID   int64    `json:"source_bundle_id"`
+		Rows             wireRows `json:"rows"`
+		InitializationID string   `json:"initialization_id"`
+	}{Rows: "null"}
+	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
+		return err
+	}
+	_, err := c.apply(func() (db.PushRow, error) {
+		return db.New(c.writing()).Push(c.r.Context(), db.PushParams{
+			UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, WireRows: string(asked.Rows), Claims: c.claims(),
+			InitializationID: initialization(asked.InitializationID),
+		})
+	})
+	if err != nil {
+		return err
+	}
+	place, err := c.place(asked.SourceBundleID)
+	if err != nil {
+		return err
+	}
+	answer := c.body("application/json")
+	defer answer.close()
+	answer.raw(`{"rows":[`)
+	pushed, err := c.pushedBundle(asked.SourceBundleID, place, answer)
+	if err != nil {
+		return err
+	}
+	answer.raw(`],`)
+	answer.b = pushed.appendTo(answer.b)
+	answer.raw(`}`)
+	return answer.finish()
+}
+
+// apply runs a push. A conflict with a change that is not sealed yet is judged once more after a seal,
+// so that the answer has the version of that change.
+func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
+	got, err := push()
+	if err == nil && got.Status == "conflict" && got.Unsealed {
+		if _, err = c.seals.Seal(c.r.Context()); err == nil {
+			got, err = push()
+		}
+	}
+	if err != nil {
+		return got, err
+	}
+	switch got.Status {
+	case "applied":
+		c.counts.applied.Add(1)
+		_, err = c.seals.Seal(c.r.Context())
+		return got, err
+	case "already_committed":
+		c.counts.replays.Add(1)
+		return got, nil
+	case "conflict":
+		return got, &wire.Error{Code: wire.PushConflict, Extra: []wire.Field{{Name: "conflict", Value: got.Conflict}, {Name: "conflicts", Value: got.Conflicts}},
+			Message: "rows of the push were changed by somebody else since the device saw them: nothing was applied. Pull, resolve, and push again."}
+	case "rejected":
+		return got, &wire.Error{Code: wire.PushRejected, Extra: []wire.Field{{Name: "rejected", Value: got.Rejected}},
+			Message: "rows of the push were refused: nothing was applied. Mend them and push again."}
+	}
+	return got, fmt.Errorf("tide.push answered with status %q", got.Status)
+}
+
+// place is where a committed push stands in the log. What a retry asks for is sealed, as a rule.
+func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
+	for try := 0; ; try++ {
+		var place db.PushResultRow
+		found := false
+		err := c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
+			batch.Queue(db.PushResult, c.user.UserID, c.source, sourceBundleID).Query(func(rows pgx.Rows) error {
+				for rows.Next() {
+					found = true
+					if err := rows.Scan(&place.BundleID, &place.BundleSeq, &place.RowCount); err != nil {
+						return err
+					}
+				}
+				return rows.Err()
+			})
+		})
+		switch {
+		case err != nil:
+			return place, err
+		case !found:
+			// A crash of the database can take a push that was not sealed.
+			return place, wire.Unavailable("the database lost this push in a crash. Push it again.", nil)
+		case place.BundleID > 0:
+			return place, nil
+		case try > 0:
+			return place, wire.Unavailable("the push is committed and not sealed yet. Ask again.", nil)
+		}
+		if _, err := c.seals.Seal(c.r.Context()); err != nil {
+			return place, err
+		}
+	}
+}
+
+// pushed is what protocol v1 says of a committed push.
+type pushed struct {
+	place          db.PushResultRow
+	sourceID       string
+	sourceBundleID int64
+	hash           string
+}
+
+// committed describes a push of this source.
+func (c *call) committed(sourceBundleID int64) (pushed, error) {
+	place, err := c.place(sourceBundleID)
+	if err != nil {
+		return pushed{}, err
+	}
+	return c.pushedBundle(sourceBundleID, place, nil)
+}
+
+// pushedBundle reads the bundle of a push, into an answer if there is one. A push without rows in the
+// home bucket has none there.
+func (c *call) pushedBundle(sourceBundleID int64, place db.PushResultRow, answer *body) (pushed, error) {
+	p := pushed{place: place, sourceID: c.source, sourceBundleID: sourceBundleID}
+	if place.BundleSeq == 0 {
+		return p, nil
+	}
+	var found bundle
+	var err error
+	if answer == nil {
+		found, err = c.describe(place.BundleSeq)
+	} else {
+		found, err = c.readWhole(place.BundleSeq, answer)
+	}
+	p.hash = found.hash
+	return p, err
+}
+
+func (p pushed) appendTo(b []byte) []byte {
+	b = strconv.AppendInt(append(b, `"bundle_seq":`...), p.place.BundleSeq, 10)
+	b = strconv.AppendInt(append(b, `,"bundle_id":`...), p.place.BundleID, 10)
+	b = wire.AppendString(append(b, `,"source_id":`...), p.sourceID)
+	b = strconv.AppendInt(append(b, `,"source_bundle_id":`...), p.sourceBundleID, 10)
+	b = strconv.AppendInt(append(b, `,"row_count":`...), p.place.RowCount, 10)
+	return wire.AppendString(append(b, `,"bundle_hash":`...), p.hash)
+}

@@ -1,0 +1,65 @@
+// Package server is the HTTP front of pgtide: a handler that speaks bundle protocol v1 and what
+// pgtide adds to it (docs/protocol.md). Rules about data are in the database; this package carries
+// requests there and answers back.
+package server
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgtide/pgtide/runtime/sealer"
+)
+
+// Server is an http.Handler. Who asks is taken from the context of a request (package auth), which a
+// middleware around the server fills.
+type Server struct {
+	pool   *pgxpool.Pool
+	config Config
+	routes router
+	seals  *sealer.Group
+
+	hashes    *lru.Cache[bundleID, bundle]
+	streams   chan struct{} // one for each answer that is streamed
+	exporting chan struct{} // one for each two connections held at a time
+	counts    counters
+	health    healthCheck
+	draining  atomic.Bool
+}
+
+// New returns a server on the pool, which needs at least two connections and is closed by whoever
+// made it.
+func New(pool *pgxpool.Pool, config Config) *Server {
+	size := pool.Config().MaxConns
+	config = config.withDefaults(size)
+	hashes, err := lru.New[bundleID, bundle](config.CachedHashes)
+	if err != nil {
+		panic(err) // it refuses sizes that are not positive, and this one is
+	}
+	return &Server{
+		pool:   pool,
+		config: config,
+		routes: routes(),
+		seals:  sealer.NewGroup(pool),
+		hashes: hashes,
+		// A stream holds one connection for long: others must find one.
+		streams:   make(chan struct{}, config.MaxStreams),
+		exporting: make(chan struct{}, 1),
+	}
+}
+
+// Run seals until ctx ends, and returns nil then. Pushes are sealed without it as well; what others
+// write to the database is sealed only while somebody does this duty. It returns an error when trying
+// again cannot help.
+func (s *Server) Run(ctx context.Context) error {
+	return s.seals.Run(ctx, s.config.Sealing)
+}
+
+// Drain makes the server refuse new requests with 503, before it is shut down.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r) }

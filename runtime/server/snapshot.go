@@ -1,0 +1,117 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgtide/pgtide/db"
+)
+
+// What begins the two transactions of a snapshot. LOCK TABLE takes no snapshot, so the one that is
+// imported afterwards can still become that of the transaction.
+const (
+	beginSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"
+	beginSealing  = beginSnapshot + "; SET LOCAL lock_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s; SET LOCAL statement_timeout = %s; " +
+		"LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE"
+	importSnapshot = "SET TRANSACTION SNAPSHOT '%s'"
+)
+
+// atPosition runs use in a transaction that sees exactly the state at the position it is told: one
+// connection exports its snapshot, another one seals at that very snapshot, and the first reads. The
+// lock of sealing is taken first, so nobody seals between. It commits when use returns nil.
+func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq int64) error) error {
+	ctx := c.r.Context()
+	release, err := c.enter(ctx)
+	if err != nil {
+		return err
+	}
+	reader, seq, err := c.position(ctx)
+	release()
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	defer undo(reader.Conn())
+	if err := use(ctx, reader.Conn(), seq); err != nil {
+		return err
+	}
+	_, err = reader.Exec(ctx, commit)
+	return err
+}
+
+// enter waits until no other request holds two connections: several that each waited for their second
+// one would wait for ever.
+func (c *call) enter(ctx context.Context) (release func(), err error) {
+	select {
+	case c.exporting <- struct{}{}:
+		return func() { <-c.exporting }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for other snapshots: %w", ctx.Err())
+	}
+}
+
+func (c *call) position(ctx context.Context) (reader *pgxpool.Conn, seq int64, err error) {
+	sealing, err := c.pool.Acquire(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("get a connection: %w", err)
+	}
+	defer sealing.Release()
+	defer undo(sealing.Conn())
+	limit := milliseconds(c.config.RequestTimeout)
+	begin := fmt.Sprintf(beginSealing, milliseconds(c.config.LockTimeout), limit, limit)
+	if err := execute(ctx, sealing.Conn().PgConn(), begin); err != nil {
+		return nil, 0, fmt.Errorf("take the lock of sealing: %w", err)
+	}
+	if reader, err = c.pool.Acquire(ctx); err != nil {
+		return nil, 0, fmt.Errorf("get a second connection: %w", err)
+	}
+	seq, err = c.sealAt(ctx, sealing.Conn(), reader.Conn())
+	if err != nil {
+		undo(reader.Conn())
+		reader.Release()
+		return nil, 0, err
+	}
+	return reader, seq, nil
+}
+
+// sealAt seals at the snapshot of the reader, and returns the position of the home bucket there.
+func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (seq int64, err error) {
+	var snapshot string
+	var batch pgx.Batch
+	done(batch.Queue(beginSnapshot))
+	done(queueBounds(&batch, c.bounds(c.config.StreamTimeout, "off")))
+	batch.Queue(db.ExportSnapshot).QueryRow(func(row pgx.Row) error { return row.Scan(&snapshot) })
+	if err := reader.SendBatch(ctx, &batch).Close(); err != nil {
+		return 0, fmt.Errorf("export a snapshot: %w", err)
+	}
+	if err := execute(ctx, sealing.PgConn(), fmt.Sprintf(importSnapshot, snapshot)); err != nil {
+		return 0, fmt.Errorf("import the snapshot: %w", err)
+	}
+	for inProgress := true; inProgress; {
+		var seal pgx.Batch
+		done(seal.Queue(db.Seal))
+		seal.Queue(db.SealInProgress).QueryRow(func(row pgx.Row) error { return row.Scan(&inProgress) })
+		if err := sealing.SendBatch(ctx, &seal).Close(); err != nil {
+			return 0, fmt.Errorf("seal: %w", err)
+		}
+	}
+	var last pgx.Batch
+	last.Queue(db.HomePosition, c.user.UserID).QueryRow(func(row pgx.Row) error {
+		var floor int64
+		return row.Scan(&floor, &seq)
+	})
+	done(last.Queue(commit))
+	if err := sealing.SendBatch(ctx, &last).Close(); err != nil {
+		return 0, fmt.Errorf("find the position: %w", err)
+	}
+	return seq, nil
+}
+
+// execute runs statements that take no parameters, several in one round trip.
+func execute(ctx context.Context, conn *pgconn.PgConn, sql string) error {
+	return conn.Exec(ctx, sql).Close()
+}
