@@ -872,7 +872,7 @@ AS $$
                WHEN c.base_type = 'bytea'::regtype THEN format('decode(tide_r.key ->> %L, ''base64'')::%s', c.column_name, t.name)
                ELSE format('(tide_r.key ->> %L)::%s', c.column_name, t.name)
            END,
-           coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(y.typdefaultbin, 0), 'NULL::' || t.name),
+           coalesce('(' || coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(y.typdefaultbin, 0)) || ')', 'NULL') || '::' || t.name,
            c.in_key,
            a.attgenerated = '' AND (c.in_key OR c.column_name <> ALL (s.server_columns) AND a.attidentity = ''),
            c.column_name = ANY (s.protected_columns),
@@ -3357,7 +3357,7 @@ COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) 
 -- +goose StatementBegin
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean)
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3376,6 +3376,7 @@ BEGIN
       INTO v_judged, unsealed
       FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
     IF v_judged IS NULL THEN
+        SELECT array_agg(l.ordinal) INTO revived FROM unnest(v_live, v_dead) AS l (ordinal, dead) WHERE l.dead;
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM json_to_recordset(v_judged) AS j (pruned boolean) WHERE j.pruned) THEN
@@ -3394,7 +3395,7 @@ BEGIN
     conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3423,9 +3424,8 @@ AS $$
     WITH unknown AS (
         SELECT d.table_id, d.columns, min(c.name) AS name
           FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
-          JOIN tide.synced_table AS s ON s.table_id = d.table_id
          CROSS JOIN LATERAL unnest(d.columns) AS c (name)
-         WHERE c.name <> ALL (s.sync_columns)
+         WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload)
          GROUP BY d.table_id, d.columns
     )
     SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
@@ -3570,6 +3570,19 @@ COMMENT ON FUNCTION tide.renew_push_functions(tide.pushed_row[]) IS 'Writes the 
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.revive_rows(rows tide.pushed_row[], revived bigint[])
+    RETURNS tide.pushed_row[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN revived IS NULL THEN rows ELSE ARRAY(
+               SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns)::tide.pushed_row
+                 FROM unnest(rows) AS r) END;
+$$;
+COMMENT ON FUNCTION tide.revive_rows(tide.pushed_row[], bigint[]) IS 'Makes updates of inserts whose row is there, deleted softly. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- A refused push leaves nothing, not even its number: it runs in a subtransaction that ends with it.
 CREATE OR REPLACE FUNCTION tide.apply_push(
     user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid,
@@ -3580,55 +3593,59 @@ CREATE OR REPLACE FUNCTION tide.apply_push(
 AS $$
 #variable_conflict use_variable
 DECLARE
-    v_state text;
+    v_revived bigint[];
 BEGIN
-    unsealed := false;
-    BEGIN
-        IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
-            status := 'already_committed';
-            RETURN;
-        END IF;
-        rejected := tide.unknown_columns(rows);
-        IF rejected IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The rows say why.';
-        END IF;
-        SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-        IF conflicts IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts say why.';
-        END IF;
+    FOR v_try IN 1 .. 2 LOOP
         BEGIN
-            SET CONSTRAINTS ALL DEFERRED;
-            PERFORM tide.write_pushed(rows, user_id);
+            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+                status := 'already_committed';
+                EXIT;
+            END IF;
+            rejected := tide.unknown_columns(rows);
+            IF rejected IS NULL THEN
+                SELECT f.conflicts, f.unsealed, f.revived INTO conflicts, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+            END IF;
+            IF rejected IS NULL AND conflicts IS NULL THEN
+                rows := tide.revive_rows(rows, v_revived);
+                BEGIN
+                    SET CONSTRAINTS ALL DEFERRED;
+                    PERFORM tide.write_pushed(rows, user_id);
+                    status := 'applied';
+                EXCEPTION
+                    WHEN OTHERS THEN
+                        IF tide.is_retryable(sqlstate) THEN
+                            RAISE;
+                        END IF;
+                END;
+                IF status IS NULL THEN
+                    PERFORM tide.renew_push_functions(rows);
+                    -- The key of an insert may have appeared meanwhile.
+                    SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    IF conflicts IS NULL THEN
+                        rejected := tide.write_pushed_otherwise(rows, user_id);
+                    END IF;
+                END IF;
+                IF conflicts IS NULL AND rejected IS NULL THEN
+                    rejected := tide.rows_elsewhere(rows, user_id);
+                END IF;
+            END IF;
+            IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
+                RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
+            END IF;
             status := 'applied';
+            EXIT;
         EXCEPTION
-            WHEN OTHERS THEN
-                IF tide.is_retryable(sqlstate) THEN
+            WHEN SQLSTATE 'TD100' THEN
+                status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+                EXIT;
+            WHEN syntax_error_or_access_rule_violation THEN
+                -- The table was altered since its functions were written, perhaps.
+                IF v_try = 2 THEN
                     RAISE;
                 END IF;
-                v_state := sqlstate;
-        END;
-        IF status IS NULL THEN
-            -- The table was altered since its functions were written, perhaps.
-            IF v_state LIKE '42%' THEN
                 PERFORM tide.renew_push_functions(rows);
-            END IF;
-            -- The key of an insert may have appeared meanwhile.
-            SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-            IF conflicts IS NULL THEN
-                rejected := tide.write_pushed_otherwise(rows, user_id);
-            END IF;
-        END IF;
-        IF conflicts IS NULL AND rejected IS NULL THEN
-            rejected := tide.rows_elsewhere(rows, user_id);
-        END IF;
-        IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
-        END IF;
-        status := 'applied';
-    EXCEPTION
-        WHEN SQLSTATE 'TD100' THEN
-            status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
-    END;
+        END;
+    END LOOP;
     unsealed := coalesce(unsealed, false);
 END;
 $$;
@@ -4431,6 +4448,7 @@ GRANT EXECUTE ON FUNCTION
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),
+    tide.revive_rows(tide.pushed_row[], bigint[]),
     tide.rejection_body(tide.pushed_row, text, text, text, text),
     tide.rows_elsewhere(tide.pushed_row[], text),
     tide.is_retryable(text),

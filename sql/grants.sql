@@ -53,6 +53,7 @@ GRANT EXECUTE ON FUNCTION
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),
+    tide.revive_rows(tide.pushed_row[], bigint[]),
     tide.rejection_body(tide.pushed_row, text, text, text, text),
     tide.rows_elsewhere(tide.pushed_row[], text),
     tide.is_retryable(text),

@@ -123,6 +123,7 @@
 \ir functions/tide.write_pushed.sql
 \ir functions/tide.write_pushed_otherwise.sql
 \ir functions/tide.renew_push_functions.sql
+\ir functions/tide.revive_rows.sql
 \ir functions/tide.apply_push.sql
 \ir functions/tide.begin_push.sql
 \ir functions/tide.push.sql

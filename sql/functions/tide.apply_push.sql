@@ -8,55 +8,59 @@ CREATE OR REPLACE FUNCTION tide.apply_push(
 AS $$
 #variable_conflict use_variable
 DECLARE
-    v_state text;
+    v_revived bigint[];
 BEGIN
-    unsealed := false;
-    BEGIN
-        IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
-            status := 'already_committed';
-            RETURN;
-        END IF;
-        rejected := tide.unknown_columns(rows);
-        IF rejected IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The rows say why.';
-        END IF;
-        SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-        IF conflicts IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts say why.';
-        END IF;
+    FOR v_try IN 1 .. 2 LOOP
         BEGIN
-            SET CONSTRAINTS ALL DEFERRED;
-            PERFORM tide.write_pushed(rows, user_id);
+            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+                status := 'already_committed';
+                EXIT;
+            END IF;
+            rejected := tide.unknown_columns(rows);
+            IF rejected IS NULL THEN
+                SELECT f.conflicts, f.unsealed, f.revived INTO conflicts, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+            END IF;
+            IF rejected IS NULL AND conflicts IS NULL THEN
+                rows := tide.revive_rows(rows, v_revived);
+                BEGIN
+                    SET CONSTRAINTS ALL DEFERRED;
+                    PERFORM tide.write_pushed(rows, user_id);
+                    status := 'applied';
+                EXCEPTION
+                    WHEN OTHERS THEN
+                        IF tide.is_retryable(sqlstate) THEN
+                            RAISE;
+                        END IF;
+                END;
+                IF status IS NULL THEN
+                    PERFORM tide.renew_push_functions(rows);
+                    -- The key of an insert may have appeared meanwhile.
+                    SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    IF conflicts IS NULL THEN
+                        rejected := tide.write_pushed_otherwise(rows, user_id);
+                    END IF;
+                END IF;
+                IF conflicts IS NULL AND rejected IS NULL THEN
+                    rejected := tide.rows_elsewhere(rows, user_id);
+                END IF;
+            END IF;
+            IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
+                RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
+            END IF;
             status := 'applied';
+            EXIT;
         EXCEPTION
-            WHEN OTHERS THEN
-                IF tide.is_retryable(sqlstate) THEN
+            WHEN SQLSTATE 'TD100' THEN
+                status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+                EXIT;
+            WHEN syntax_error_or_access_rule_violation THEN
+                -- The table was altered since its functions were written, perhaps.
+                IF v_try = 2 THEN
                     RAISE;
                 END IF;
-                v_state := sqlstate;
-        END;
-        IF status IS NULL THEN
-            -- The table was altered since its functions were written, perhaps.
-            IF v_state LIKE '42%' THEN
                 PERFORM tide.renew_push_functions(rows);
-            END IF;
-            -- The key of an insert may have appeared meanwhile.
-            SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-            IF conflicts IS NULL THEN
-                rejected := tide.write_pushed_otherwise(rows, user_id);
-            END IF;
-        END IF;
-        IF conflicts IS NULL AND rejected IS NULL THEN
-            rejected := tide.rows_elsewhere(rows, user_id);
-        END IF;
-        IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
-            RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
-        END IF;
-        status := 'applied';
-    EXCEPTION
-        WHEN SQLSTATE 'TD100' THEN
-            status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
-    END;
+        END;
+    END LOOP;
     unsealed := coalesce(unsealed, false);
 END;
 $$;

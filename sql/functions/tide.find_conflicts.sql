@@ -1,6 +1,6 @@
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean)
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -19,6 +19,7 @@ BEGIN
       INTO v_judged, unsealed
       FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
     IF v_judged IS NULL THEN
+        SELECT array_agg(l.ordinal) INTO revived FROM unnest(v_live, v_dead) AS l (ordinal, dead) WHERE l.dead;
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM json_to_recordset(v_judged) AS j (pruned boolean) WHERE j.pruned) THEN
@@ -37,4 +38,4 @@ BEGIN
     conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';

@@ -26,7 +26,7 @@ AS $$
                WHEN c.base_type = 'bytea'::regtype THEN format('decode(tide_r.key ->> %L, ''base64'')::%s', c.column_name, t.name)
                ELSE format('(tide_r.key ->> %L)::%s', c.column_name, t.name)
            END,
-           coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(y.typdefaultbin, 0), 'NULL::' || t.name),
+           coalesce('(' || coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(y.typdefaultbin, 0)) || ')', 'NULL') || '::' || t.name,
            c.in_key,
            a.attgenerated = '' AND (c.in_key OR c.column_name <> ALL (s.server_columns) AND a.attidentity = ''),
            c.column_name = ANY (s.protected_columns),

@@ -7,9 +7,8 @@ AS $$
     WITH unknown AS (
         SELECT d.table_id, d.columns, min(c.name) AS name
           FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
-          JOIN tide.synced_table AS s ON s.table_id = d.table_id
          CROSS JOIN LATERAL unnest(d.columns) AS c (name)
-         WHERE c.name <> ALL (s.sync_columns)
+         WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload)
          GROUP BY d.table_id, d.columns
     )
     SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
