@@ -3357,7 +3357,7 @@ COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) 
 -- +goose StatementBegin
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean, OUT revived bigint[])
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3392,10 +3392,18 @@ BEGIN
         PERFORM set_config('role', v_role, true);
         v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);
     END LOOP;
+    -- Seen, but not locked: the policies let it be read, not written.
+    SELECT json_agg(tide.rejection_body(r, '42501', 'the row may be read, not written') ORDER BY r.ordinal)
+      INTO rejected
+      FROM unnest(v_found) AS r JOIN unnest(v_images) AS i ON (i ->> 'ordinal')::bigint = r.ordinal
+     WHERE r.ordinal <> ALL (coalesce(v_live, '{}'));
+    IF rejected IS NOT NULL THEN
+        RETURN;
+    END IF;
     conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3603,7 +3611,7 @@ BEGIN
             END IF;
             rejected := tide.unknown_columns(rows);
             IF rejected IS NULL THEN
-                SELECT f.conflicts, f.unsealed, f.revived INTO conflicts, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
                 rows := tide.revive_rows(rows, v_revived);
@@ -3620,8 +3628,8 @@ BEGIN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-                    IF conflicts IS NULL THEN
+                    SELECT f.conflicts, f.rejected, f.unsealed INTO conflicts, rejected, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    IF conflicts IS NULL AND rejected IS NULL THEN
                         rejected := tide.write_pushed_otherwise(rows, user_id);
                     END IF;
                 END IF;

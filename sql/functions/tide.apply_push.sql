@@ -18,7 +18,7 @@ BEGIN
             END IF;
             rejected := tide.unknown_columns(rows);
             IF rejected IS NULL THEN
-                SELECT f.conflicts, f.unsealed, f.revived INTO conflicts, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
                 rows := tide.revive_rows(rows, v_revived);
@@ -35,8 +35,8 @@ BEGIN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.unsealed INTO conflicts, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
-                    IF conflicts IS NULL THEN
+                    SELECT f.conflicts, f.rejected, f.unsealed INTO conflicts, rejected, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    IF conflicts IS NULL AND rejected IS NULL THEN
                         rejected := tide.write_pushed_otherwise(rows, user_id);
                     END IF;
                 END IF;

@@ -1,6 +1,6 @@
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT unsealed boolean, OUT revived bigint[])
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -35,7 +35,15 @@ BEGIN
         PERFORM set_config('role', v_role, true);
         v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);
     END LOOP;
+    -- Seen, but not locked: the policies let it be read, not written.
+    SELECT json_agg(tide.rejection_body(r, '42501', 'the row may be read, not written') ORDER BY r.ordinal)
+      INTO rejected
+      FROM unnest(v_found) AS r JOIN unnest(v_images) AS i ON (i ->> 'ordinal')::bigint = r.ordinal
+     WHERE r.ordinal <> ALL (coalesce(v_live, '{}'));
+    IF rejected IS NOT NULL THEN
+        RETURN;
+    END IF;
     conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
