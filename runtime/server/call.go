@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgtide/pgtide/db"
 	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/wire"
 )
@@ -22,6 +22,7 @@ type call struct {
 	*Server
 	w         *response
 	r         *http.Request
+	client    context.Context // ends when the client goes away, and not before
 	route     *route
 	requestID string
 	parameter string // what the braces of the route matched
@@ -33,7 +34,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	s.counts.inflight.Add(1)
 	defer s.counts.inflight.Add(-1)
-	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, requestID: requestID(r)}
+	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r)}
 	w.Header().Set("X-Request-Id", c.requestID)
 	c.w.allow(s.config.RequestTimeout)
 	err := c.answer()
@@ -71,7 +72,7 @@ func (c *call) answer() (err error) {
 	if c.route.long {
 		limit = c.config.StreamTimeout
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), limit)
+	ctx, cancel := context.WithTimeout(c.client, limit)
 	defer cancel()
 	c.r = c.r.WithContext(ctx)
 	c.r.Body = http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.config.MaxBodyBytes)
@@ -137,6 +138,17 @@ func (c *call) explain(refused *wire.Error) {
 	}
 }
 
+// replacement is the source that took over from the one of the request.
+func (c *call) replacement() string {
+	ctx, cancel := context.WithTimeout(c.client, healthTimeout)
+	defer cancel()
+	source, err := db.New(c.pool).ReplacementOf(ctx, db.ReplacementOfParams{UserID: c.user.UserID, SourceID: c.source})
+	if err != nil {
+		return "" // the error that is answered says enough
+	}
+	return source
+}
+
 func (c *call) log(started time.Time, refused *wire.Error) {
 	path := c.r.URL.Path
 	if c.route != nil {
@@ -153,7 +165,7 @@ func (c *call) log(started time.Time, refused *wire.Error) {
 	if refused != nil {
 		attributes = append(attributes, slog.String("code", string(refused.Code)))
 		switch {
-		case c.r.Context().Err() != nil && errors.Is(c.r.Context().Err(), context.Canceled):
+		case c.client.Err() != nil:
 			message = "the client went away"
 		case refused.Code.Status() >= http.StatusInternalServerError:
 			level, message = slog.LevelError, "failed"
@@ -168,7 +180,7 @@ func (c *call) log(started time.Time, refused *wire.Error) {
 		}
 		c.counts.refused(refused.Code)
 	}
-	c.config.Logger.LogAttrs(c.r.Context(), level, message, attributes...)
+	c.config.Logger.LogAttrs(c.client, level, message, attributes...)
 }
 
 // requestID is the one the client or a proxy gave, if it can stand in a log, or a new one.

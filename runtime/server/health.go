@@ -116,14 +116,3 @@ func (c *call) status() error {
 		seen.pruned, seen.replays, seen.rejected, seen.applied, seen.bytes,
 	})
 }
-
-// replacement is the source that took over from the one of the request.
-func (c *call) replacement() string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.r.Context()), healthTimeout)
-	defer cancel()
-	source, err := db.New(c.pool).ReplacementOf(ctx, db.ReplacementOfParams{UserID: c.user.UserID, SourceID: c.source})
-	if err != nil {
-		return "" // the error that is answered says enough
-	}
-	return source
-}
