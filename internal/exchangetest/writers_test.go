@@ -1,0 +1,171 @@
+package exchangetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtide/pgtide/internal/v1client"
+)
+
+const counters = 12
+
+// Devices and sessions of the application count up the same rows. Every change reads what it counts
+// on from, so the sum tells whether one was lost: it is what the application wrote and what the
+// devices pushed without being told of a conflict.
+func TestNoUpdateIsLostBetweenDevicesAndTheApplication(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ devices, pushes, sessions, writes int }{
+		"two devices, many edits": {2, 120, 2, 150},
+		"many devices at once":    {24, 8, 8, 40},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, fmt.Sprintf(`INSERT INTO app.doc SELECT 'd' || g, 'ann', NULL, 0 FROM generate_series(1, %d) AS g`, counters), `SELECT tide.seal()`)
+			devices := make([]*v1client.Device, c.devices)
+			for i := range devices {
+				devices[i] = s.attached(t, "ann")
+			}
+			var counted atomic.Int64
+			var group sync.WaitGroup
+			for _, d := range devices {
+				group.Go(func() {
+					for range c.pushes {
+						n, err := countUp(t.Context(), d)
+						counted.Add(n)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			for range c.sessions {
+				group.Go(func() {
+					for range c.writes {
+						n, err := s.write(t.Context())
+						counted.Add(n)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+			s.exec(t, `SELECT tide.seal()`)
+			told := 0
+			for _, d := range devices {
+				must(t, d.Sync(t.Context()))
+				s.same(t, "ann", d)
+				told += len(d.Conflicts())
+			}
+			if sum := value[int64](t, s, `SELECT sum(n)::bigint FROM app.doc`); sum != counted.Load() {
+				t.Errorf("the rows count to %d, accepted were %d", sum, counted.Load())
+			}
+			if told == 0 {
+				t.Error("no device was told of a conflict: the test did not test")
+			}
+		})
+	}
+}
+
+// countUp pushes one more for some rows and says for how many it was accepted.
+func countUp(ctx context.Context, d *v1client.Device) (int64, error) {
+	keys := rand.Perm(counters)[:1+rand.IntN(4)]
+	for _, k := range keys {
+		id := fmt.Sprintf("d%d", k+1)
+		var n int
+		row := d.Rows("doc")[id]
+		if _, err := fmt.Sscanf(row[nAt(row):], "%d", &n); err != nil {
+			return 0, fmt.Errorf("%s: %w", row, err)
+		}
+		if err := d.Update("doc", fmt.Sprintf(`{"id":%q,"owner_id":"ann","title":null,"n":%d}`, id, n+1)); err != nil {
+			return 0, err
+		}
+	}
+	told := len(d.Conflicts())
+	var err error
+	for range 5 {
+		err = d.Sync(ctx)
+		var refusal *v1client.APIError
+		if !errors.As(err, &refusal) || !refusal.Retryable {
+			break
+		}
+	}
+	return int64(len(keys) - (len(d.Conflicts()) - told)), err
+}
+
+func nAt(row string) int {
+	for i := range row {
+		if i+4 <= len(row) && row[i:i+4] == `"n":` {
+			return i + 4
+		}
+	}
+	return 0
+}
+
+// write is a transaction of the application on some rows, in any order; a deadlock is its to repeat.
+func (s *site) write(ctx context.Context) (int64, error) {
+	keys := rand.Perm(counters)[:1+rand.IntN(3)]
+	for {
+		err := pgx.BeginFunc(ctx, s.db.Pool, func(tx pgx.Tx) error {
+			for _, k := range keys {
+				if _, err := tx.Exec(ctx, `UPDATE app.doc SET n = n + 1 WHERE id = $1`, fmt.Sprintf("d%d", k+1)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		var pgErr *pgconn.PgError
+		if errors.As(err, &pgErr) && pgErr.Code == "40P01" {
+			continue
+		}
+		return int64(len(keys)), err
+	}
+}
+
+// All push upon the same base at the same moment: one is taken, and every other one is told.
+func TestOfManyEditsOnOneBaseOneIsTaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, `INSERT INTO app.doc VALUES ('a', 'ann', NULL, 0)`, `SELECT tide.seal()`)
+	const devices, rounds = 16, 6
+	all := make([]*v1client.Device, devices)
+	for i := range all {
+		all[i] = s.attached(t, "ann")
+	}
+	for round := range rounds {
+		var group sync.WaitGroup
+		for i, d := range all {
+			group.Go(func() {
+				n := round*100 + i + 1
+				if err := d.Update("doc", fmt.Sprintf(`{"id":"a","owner_id":"ann","title":null,"n":%d}`, n)); err != nil {
+					t.Error(err)
+				}
+				if err := d.Push(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		for _, d := range all {
+			must(t, d.Pull(t.Context()))
+			s.same(t, "ann", d)
+		}
+	}
+	pushed, told := int64(0), 0
+	for _, d := range all {
+		pushed += d.NextBundle() - 1
+		told += len(d.Conflicts())
+	}
+	if pushed != rounds || told != rounds*(devices-1) {
+		t.Errorf("of %d edits in %d rounds %d were taken and %d told", rounds*devices, rounds, pushed, told)
+	}
+}
