@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -70,3 +72,5 @@ func (b *logBuffer) String() string {
 	defer b.mutex.Unlock()
 	return b.text.String()
 }
+
+func jsonLog(into io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(into, nil)) }

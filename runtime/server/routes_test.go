@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -319,7 +318,7 @@ func TestPassingTrouble(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	var log logBuffer
-	f := newFront(t, Config{Logger: slog.New(slog.NewJSONHandler(&log, nil)), OperatorToken: "operator"})
+	f := newFront(t, Config{Logger: jsonLog(&log), OperatorToken: "operator"})
 	d := f.device("u1", "phone").connect(t)
 	f.exec(t, `DROP SCHEMA tide CASCADE`)
 	for _, r := range f.server.routes {

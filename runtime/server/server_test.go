@@ -79,6 +79,10 @@ type phone struct {
 func (f *front) device(user, source string) phone { return phone{f, user, source} }
 
 func (d phone) try(method, path, body string) (answer, error) {
+	return d.send(method, path, body, "test")
+}
+
+func (d phone) send(method, path, body, requestID string) (answer, error) {
 	request, err := http.NewRequest(method, d.f.url+path, strings.NewReader(body))
 	if err != nil {
 		return answer{}, err
@@ -89,7 +93,7 @@ func (d phone) try(method, path, body string) (answer, error) {
 	if d.source != "" {
 		request.Header.Set("Oversync-Source-ID", d.source)
 	}
-	request.Header.Set("X-Request-Id", "test")
+	request.Header.Set("X-Request-Id", requestID)
 	response, err := d.f.client.Do(request)
 	if err != nil {
 		return answer{}, err
