@@ -3,12 +3,21 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
+
+// A front is this program once more.
+func TestMain(m *testing.M) {
+	if status, isFront := asFront(); isFront {
+		os.Exit(status)
+	}
+	os.Exit(m.Run())
+}
 
 func TestEveryCaseRuns(t *testing.T) {
 	t.Parallel()

@@ -26,13 +26,16 @@ type options struct {
 }
 
 func main() {
+	if status, isFront := asFront(); isFront {
+		os.Exit(status)
+	}
 	o := options{settings: maps.Clone(settings)}
 	flag.StringVar(&o.cases, "case", "", "numbers of the cases to run, separated by commas (default all)")
 	flag.StringVar(&o.size, "size", "default", "small, default or large")
 	flag.StringVar(&o.out, "out", "bin/bench.json", "where the figures are written")
 	flag.StringVar(&o.baseline, "baseline", "bench/baseline.json", "figures to compare with, if the file is there")
 	flag.BoolVar(&o.save, "save", false, "make these figures the baseline")
-	flag.StringVar(&o.profile, "cpuprofile", "", "where a CPU profile of this program is written")
+	flag.StringVar(&o.profile, "cpuprofile", "", "where a CPU profile of this program is written; those of HTTP fronts, and what they allocated, beside it")
 	flag.Func("set", "a setting of the server, `name=value`; may be repeated", func(text string) error {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok {
@@ -74,6 +77,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	b.FrontProfile = o.profile
 	report := &Report{Commit: commit(), Size: size.Name, StartedAt: time.Now().UTC().Truncate(time.Second)}
 	if report.Machine, err = b.machine(ctx, o.settings); err != nil {
 		return err

@@ -12,11 +12,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// processes are this program and the backends that served clients when watching began. There are
-// none where the system has no /proc.
+// processes are this program, the HTTP front that is measured, and the backends that served clients when
+// watching began. There are none where the system has no /proc.
 type processes struct {
 	mu       sync.Mutex
 	program  *process
+	front    *process
 	backends []*process
 	buffer   [4096]byte
 }
@@ -35,7 +36,7 @@ type process struct {
 
 const samplingInterval = 50 * time.Millisecond
 
-func watchProcesses(ctx context.Context, observer *pgx.Conn) (*processes, error) {
+func watchProcesses(ctx context.Context, observer *pgx.Conn, front *front) (*processes, error) {
 	rows, err := observer.Query(ctx, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 	if err != nil {
 		return nil, fmt.Errorf("list the backends: %w", err)
@@ -46,6 +47,9 @@ func watchProcesses(ctx context.Context, observer *pgx.Conn) (*processes, error)
 	}
 	p := &processes{}
 	p.program = p.watch("self")
+	if front != nil {
+		p.front = p.watch(strconv.Itoa(front.cmd.Process.Pid))
+	}
 	for _, pid := range pids {
 		if process := p.watch(strconv.Itoa(pid)); process != nil {
 			p.backends = append(p.backends, process)
@@ -70,7 +74,7 @@ func (p *processes) watch(pid string) *process {
 }
 
 func (p *processes) close() {
-	for _, process := range append(p.backends, p.program) {
+	for _, process := range append(p.backends, p.program, p.front) {
 		if process != nil {
 			process.status.Close()
 		}
@@ -104,11 +108,14 @@ func (p *processes) sample() (stop func()) {
 func (p *processes) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, process := range p.backends {
+		p.see(process)
+	}
 	if p.program != nil {
 		p.see(p.program)
 	}
-	for _, process := range p.backends {
-		p.see(process)
+	if p.front != nil {
+		p.see(p.front)
 	}
 }
 
@@ -122,14 +129,20 @@ func (p *processes) see(process *process) {
 	process.private = max(process.private, now.private)
 }
 
-// ofProgram and ofBackends are peak and private memory; of the backends, the largest of those that
-// did anything: an idle one only holds what it used in another run.
-func (p *processes) ofProgram() (peak, private int64) {
-	if p.program == nil {
-		return 0, 0
+// ofProgram is the peak of this program, and ofFront that of the HTTP front.
+func (p *processes) ofProgram() int64 { return p.program.largest() }
+
+func (p *processes) ofFront() int64 { return p.front.largest() }
+
+func (p *process) largest() int64 {
+	if p == nil {
+		return 0
 	}
-	return p.program.peak, p.program.private
+	return p.peak
 }
+
+// ofBackends are peak and private memory of the largest of those that did anything: an idle one only
+// holds what it used in another run.
 
 func (p *processes) ofBackends() (peak, private int64) {
 	for _, process := range p.backends {

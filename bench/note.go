@@ -13,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgtide/pgtide/runtime/sealer"
 )
 
 // A table as applications have it: a primary key, an index on the owner, some 250 bytes as JSON. A
@@ -39,22 +41,36 @@ const (
 // owners of the rows that many users write.
 const owners = 1000
 
-// createNotes makes the table and the other one.
+// createNotes makes the table, registered, and the other one.
 func createNotes(ctx context.Context, d *Database) error {
+	if err := createNoteTables(ctx, d); err != nil {
+		return err
+	}
+	return registerNotes(ctx, d)
+}
+
+func createNoteTables(ctx context.Context, d *Database) error {
 	for _, statement := range []string{
 		"CREATE SCHEMA bench",
 		"CREATE TABLE " + synced + " " + noteColumns,
 		"CREATE INDEX ON " + synced + " (owner_id)",
 		"CREATE TABLE " + bare + " " + noteColumns,
 		"CREATE INDEX ON " + bare + " (owner_id)",
-		"SELECT tide.register_table('" + synced + "', owner_column => 'owner_id')",
-		"SELECT tide.seal()",
 	} {
 		if _, err := d.Exec(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}
 	return nil
+}
+
+// registerNotes lets owners push, and adopts the rows that are there.
+func registerNotes(ctx context.Context, d *Database) error {
+	if _, err := d.Exec(ctx, "SELECT tide.register_table('"+synced+"', owner_column => 'owner_id', push_policy => 'owner_only')"); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	_, err := sealer.Seal(ctx, d.Pool)
+	return err
 }
 
 // insertNotes is one statement that inserts rows first to last, spread over owners 1 to buckets.

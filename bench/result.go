@@ -48,6 +48,7 @@ type Side struct {
 	BackendPeakBytes    int64   `json:"backend_peak_bytes,omitempty"`
 	BackendPrivateBytes int64   `json:"backend_private_bytes,omitempty"`
 	ProgramPeakBytes    int64   `json:"program_peak_bytes,omitempty"`
+	FrontPeakBytes      int64   `json:"front_peak_bytes,omitempty"`
 }
 
 func (r Result) same(other Result) bool { return r.Case == other.Case && r.Variant == other.Variant }

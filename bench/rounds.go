@@ -105,8 +105,8 @@ func measured(m Metric, trials []*Trial) Side {
 		peak, private := t.processes.ofBackends()
 		s.BackendPeakBytes = max(s.BackendPeakBytes, peak)
 		s.BackendPrivateBytes = max(s.BackendPrivateBytes, private)
-		peak, _ = t.processes.ofProgram()
-		s.ProgramPeakBytes = max(s.ProgramPeakBytes, peak)
+		s.ProgramPeakBytes = max(s.ProgramPeakBytes, t.processes.ofProgram())
+		s.FrontPeakBytes = max(s.FrontPeakBytes, t.processes.ofFront())
 		s.Rows = t.Rows
 	}
 	s.Figure = summarize(figures)

@@ -37,6 +37,8 @@ type Bench struct {
 	Size Size
 	// Server is the URL of the superuser.
 	Server string
+	// FrontProfile is where the profiles of HTTP fronts are written; empty for nowhere.
+	FrontProfile string
 
 	observer  *pgx.Conn
 	current   Case
@@ -83,6 +85,8 @@ type Database struct {
 	*pgxpool.Pool
 	Name, URL string
 	sessions  []*pgx.Conn
+	fronts    []*front
+	profile   string
 }
 
 // Database makes one, dropped when the case ends.
@@ -90,6 +94,9 @@ func (b *Bench) Database(ctx context.Context) (*Database, error) {
 	b.databases++
 	d := &Database{Name: fmt.Sprintf("pgtide_bench_%d_%d", os.Getpid(), b.databases)}
 	d.URL = pgtest.WithDatabase(b.Server, d.Name)
+	if b.FrontProfile != "" {
+		d.profile = fmt.Sprintf("%s.front%d", b.FrontProfile, b.databases)
+	}
 	if _, err := b.observer.Exec(ctx, "CREATE DATABASE "+d.Name+" TEMPLATE template0"); err != nil {
 		return nil, fmt.Errorf("create a database: %w", err)
 	}
@@ -104,15 +111,18 @@ func (b *Bench) Database(ctx context.Context) (*Database, error) {
 	return d, nil
 }
 
-func (b *Bench) drop(ctx context.Context, d *Database) error {
+func (b *Bench) drop(ctx context.Context, d *Database) (err error) {
+	for _, front := range d.fronts {
+		err = errors.Join(err, front.close())
+	}
 	for _, session := range d.sessions {
 		_ = session.Close(ctx) // it ends with the database at the latest
 	}
 	if d.Pool != nil {
 		d.Close()
 	}
-	_, err := b.observer.Exec(ctx, "DROP DATABASE "+d.Name+" WITH (FORCE)")
-	return err
+	_, dropped := b.observer.Exec(ctx, "DROP DATABASE "+d.Name+" WITH (FORCE)")
+	return errors.Join(err, dropped)
 }
 
 // Session opens a connection of the case's own, closed with the database.

@@ -32,6 +32,7 @@ var columns = []column{
 	{"Go B/row", func(_ Result, s Side) string { return number(s.GoBytesPerRow) }},
 	{"backend MB", func(_ Result, s Side) string { return number(float64(s.BackendPeakBytes) / 1e6) }},
 	{"private MB", func(_ Result, s Side) string { return number(float64(s.BackendPrivateBytes) / 1e6) }},
+	{"front MB", func(_ Result, s Side) string { return number(float64(s.FrontPeakBytes) / 1e6) }},
 	{"program MB", func(_ Result, s Side) string { return number(float64(s.ProgramPeakBytes) / 1e6) }},
 }
 

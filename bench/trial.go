@@ -22,6 +22,9 @@ type Trial struct {
 	// Value is for a Metric that is neither a rate nor a latency.
 	Value float64
 
+	// Front is what is measured, if it is an HTTP front: then what this program allocates is the load's.
+	Front *front
+
 	observer   *pgx.Conn
 	processes  *processes
 	elapsed    time.Duration
@@ -43,8 +46,13 @@ func (t *Trial) Measure(ctx context.Context, f func() error) error {
 	if t.processes == nil {
 		// Garbage of the run before is neither collected in this one nor part of its peak.
 		debug.FreeOSMemory()
+		if t.Front != nil {
+			if _, err := t.Front.order(orderCollect); err != nil {
+				return err
+			}
+		}
 		var err error
-		if t.processes, err = watchProcesses(ctx, t.observer); err != nil {
+		if t.processes, err = watchProcesses(ctx, t.observer, t.Front); err != nil {
 			return err
 		}
 	}
@@ -52,13 +60,20 @@ func (t *Trial) Measure(ctx context.Context, f func() error) error {
 	if err != nil {
 		return err
 	}
+	allocBefore, err := t.allocated()
+	if err != nil {
+		return err
+	}
 	stop := t.processes.sample()
-	allocBefore := allocated()
 	began := time.Now()
 	err = f()
 	t.elapsed += time.Since(began)
-	t.alloc += int64(allocated() - allocBefore)
 	stop()
+	if err != nil {
+		return err
+	}
+	allocAfter, err := t.allocated()
+	t.alloc += allocAfter - allocBefore
 	if err != nil {
 		return err
 	}
@@ -74,6 +89,14 @@ func walPosition(ctx context.Context, conn *pgx.Conn) (position int64, err error
 		return 0, fmt.Errorf("read the WAL position: %w", err)
 	}
 	return position, nil
+}
+
+// allocated is what the front ever allocated, or this program where there is none, in bytes.
+func (t *Trial) allocated() (int64, error) {
+	if t.Front != nil {
+		return t.Front.order(orderAllocated)
+	}
+	return int64(allocated()), nil
 }
 
 // allocated is what this program ever allocated, in bytes.
