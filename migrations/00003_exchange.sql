@@ -102,6 +102,7 @@ COMMENT ON TABLE tide.push_chunk IS 'Rows of a push session, as they were sent.'
 CREATE UNLOGGED TABLE tide.snapshot_session (
     snapshot_id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     user_id             text COLLATE "C" NOT NULL,
+    source_id           text COLLATE "C" NOT NULL,
     snapshot_bundle_seq bigint      NOT NULL,
     row_count           bigint      NOT NULL,
     byte_count          bigint      NOT NULL,
@@ -110,7 +111,7 @@ CREATE UNLOGGED TABLE tide.snapshot_session (
     CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id)
 );
 COMMENT ON TABLE tide.snapshot_session IS 'Snapshots that are fetched in chunks.';
-CREATE INDEX snapshot_session_user_id_idx ON tide.snapshot_session (user_id);
+CREATE INDEX snapshot_session_user_id_source_id_idx ON tide.snapshot_session (user_id, source_id);
 CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);
 
 CREATE UNLOGGED TABLE tide.snapshot_row (

@@ -14,6 +14,10 @@ DECLARE
 BEGIN
     PERFORM tide.assert_source(v_user, v_source);
     INSERT INTO tide.source (user_id, source_id) VALUES (v_user, v_source) ON CONFLICT DO NOTHING;
+    IF tide.scope_state(v_user) <> 'initialized' THEN
+        -- Rows that are not sealed yet begin a home bucket as well.
+        PERFORM tide.seal();
+    END IF;
     IF tide.scope_state(v_user) = 'initialized' THEN
         resolution := 'remote_authoritative';
         RETURN;
@@ -46,4 +50,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
-'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Raises TD017, TD114.';
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114 and what tide.seal does.';

@@ -10,6 +10,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_user    text COLLATE "C" := user_id;
+    v_source  text COLLATE "C" := source_id;
     v_setting tide.setting := (SELECT s FROM tide.setting AS s);
     v_table   record;
     v_query   text;
@@ -23,6 +24,11 @@ BEGIN
                   HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
     END IF;
     PERFORM tide.assert_scope(v_user);
+    -- A device has one snapshot at a time: the answer to an earlier one was lost, perhaps.
+    WITH ended AS (
+        DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.source_id = v_source RETURNING s.snapshot_id
+    )
+    DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
     IF (SELECT count(*) FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_snapshot_sessions THEN
         RAISE EXCEPTION 'this user has too many open snapshots'
             USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_snapshot_sessions), HINT = 'Delete one, or wait.';
@@ -53,9 +59,9 @@ BEGIN
         RAISE EXCEPTION 'a table waits to be read, and the home bucket has no position yet'
             USING ERRCODE = 'TD126', HINT = 'Try again after the next seal; SELECT * FROM tide.check() says more.';
     END IF;
-    INSERT INTO tide.snapshot_session (snapshot_id, user_id, snapshot_bundle_seq, row_count, byte_count, expires_at)
-    VALUES (snapshot_id, v_user, snapshot_bundle_seq, row_count, byte_count, expires_at);
+    INSERT INTO tide.snapshot_session (snapshot_id, user_id, source_id, snapshot_bundle_seq, row_count, byte_count, expires_at)
+    VALUES (snapshot_id, v_user, v_source, snapshot_bundle_seq, row_count, byte_count, expires_at);
 END;
 $$;
 COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
-'Copies the rows of a user''s home bucket, to be fetched in chunks: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';
+'Copies the rows of a user''s home bucket, to be fetched in chunks, and ends an earlier copy of the same source: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';
