@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtide/pgtide/runtime/sealer"
 )
@@ -15,7 +16,7 @@ import (
 func init() {
 	register(Case{
 		Number: 5,
-		Title:  "pull of history in SQL: tide.pull page by page, every column of the wire as text",
+		Title:  "pull of history page by page, over HTTP, and in SQL: tide.pull, every column of the wire as text",
 		Limit:  "COPY (SELECT ...) TO STDOUT of a table that holds the same text",
 		Run:    pulling,
 	})
@@ -68,19 +69,23 @@ func pulling(ctx context.Context, b *Bench) error {
 		bucket := fmt.Sprintf("user:%d", i+1)
 		comparisons = append(comparisons, Comparison{
 			Variant:   fmt.Sprintf("bundles of %s among %d others", plural(perBundle, "row"), b.Size.OtherRows),
-			Subject:   h.expecting(b.Size.Rows, func(ctx context.Context, t *Trial) error { return h.pull(ctx, t, bucket) }),
-			Limit:     h.expecting(b.Size.Rows, h.copyOut(i+1)),
+			Subject:   expecting(b.Size.Rows, func(ctx context.Context, t *Trial) error { return h.pull(ctx, t, bucket) }),
+			Limit:     expecting(b.Size.Rows, h.copyOut(i+1)),
 			LimitName: "COPY of the same text",
 		})
 	}
 	last := len(sizes)
 	comparisons = append(comparisons, Comparison{
 		Variant:   fmt.Sprintf("a bundle of %d rows by tide.bundle_rows, 1000 at a time", b.Size.Rows),
-		Subject:   h.expecting(b.Size.Rows, func(ctx context.Context, t *Trial) error { return h.bundleRows(ctx, t, fmt.Sprintf("user:%d", last)) }),
-		Limit:     h.expecting(b.Size.Rows, h.copyOut(last)),
+		Subject:   expecting(b.Size.Rows, func(ctx context.Context, t *Trial) error { return h.bundleRows(ctx, t, fmt.Sprintf("user:%d", last)) }),
+		Limit:     expecting(b.Size.Rows, h.copyOut(last)),
 		LimitName: "COPY of the same text",
 	})
-	return b.Compare(ctx, comparisons...)
+	overHTTP, err := h.overHTTP(ctx, b, sizes)
+	if err != nil {
+		return err
+	}
+	return b.Compare(ctx, append(overHTTP, comparisons...)...)
 }
 
 type history struct {
@@ -135,11 +140,14 @@ func (h *history) keepCopy(ctx context.Context, owner, rows int) error {
 	if tag.RowsAffected() != int64(rows) {
 		return fmt.Errorf("the log holds %d rows of %s instead of %d", tag.RowsAffected(), bucket, rows)
 	}
+	if _, err := h.conn.Exec(ctx, "CREATE INDEX ON "+table+" (bundle_seq)"); err != nil {
+		return fmt.Errorf("index %s: %w", table, err)
+	}
 	return nil
 }
 
 // expecting makes sure that a contender read all rows.
-func (h *history) expecting(rows int, run Contender) Contender {
+func expecting(rows int, run Contender) Contender {
 	return func(ctx context.Context, t *Trial) error {
 		err := run(ctx, t)
 		if err == nil && t.Rows != int64(rows) {
@@ -215,14 +223,19 @@ func (h *history) page(ctx context.Context, t *Trial, statement string, args ...
 }
 
 func (h *history) copyOut(owner int) Contender {
-	statement := fmt.Sprintf("COPY (SELECT %s FROM bench.copy_%d) TO STDOUT", pulledColumns, owner)
-	return func(ctx context.Context, t *Trial) error {
-		return t.Measure(ctx, func() error {
-			tag, err := h.conn.PgConn().CopyTo(ctx, (*counter)(&t.Bytes), statement)
-			t.Rows += tag.RowsAffected()
-			return err
-		})
-	}
+	return together(nil, &copier{h.conn.PgConn(), fmt.Sprintf("COPY (SELECT %s FROM bench.copy_%d) TO STDOUT", pulledColumns, owner)})
+}
+
+// copier reads by COPY.
+type copier struct {
+	conn *pgconn.PgConn
+	sql  string
+}
+
+func (c *copier) read(ctx context.Context) (g got, err error) {
+	tag, err := c.conn.CopyTo(ctx, (*counter)(&g.bytes), c.sql)
+	g.rows = tag.RowsAffected()
+	return g, err
 }
 
 // counter counts what is written to it.

@@ -17,12 +17,14 @@ type Size struct {
 	Rows int
 	// OtherRows lie in the log besides those that are read.
 	OtherRows int
+	// SnapshotRows are what a snapshot has, one after the other.
+	SnapshotRows []int
 }
 
 var sizes = []Size{
-	{Name: "small", Warmups: 1, Rounds: 2, Duration: 200 * time.Millisecond, Rows: 5_000, OtherRows: 20_000},
-	{Name: "default", Warmups: 1, Rounds: 3, Duration: time.Second, Rows: 100_000, OtherRows: 400_000},
-	{Name: "large", Warmups: 1, Rounds: 5, Duration: 5 * time.Second, Rows: 100_000, OtherRows: 10_000_000},
+	{Name: "small", Warmups: 1, Rounds: 2, Duration: 200 * time.Millisecond, Rows: 5_000, OtherRows: 20_000, SnapshotRows: []int{5_000}},
+	{Name: "default", Warmups: 1, Rounds: 3, Duration: time.Second, Rows: 100_000, OtherRows: 400_000, SnapshotRows: []int{100_000}},
+	{Name: "large", Warmups: 1, Rounds: 5, Duration: 5 * time.Second, Rows: 100_000, OtherRows: 10_000_000, SnapshotRows: []int{100_000, 1_000_000}},
 }
 
 func sizeNamed(name string) (Size, error) {
