@@ -78,6 +78,8 @@ func TestAKilledServerLosesNothingThatWasCommitted(t *testing.T) {
 			t.Fatal(err)
 		}
 		db.Reset()
+		// Writers would wait for what a killed one had prepared.
+		finishPrepared(t, db)
 	}
 	finishItems(t, db, replicas)
 }

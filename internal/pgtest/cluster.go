@@ -69,17 +69,23 @@ func NewCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 		c.Remove()
 		return nil, err
 	}
+	if err := c.startSomewhere(ctx); err != nil {
+		c.Remove()
+		return nil, err
+	}
+	return c, nil
+}
+
+// startSomewhere starts the server on a port that it keeps from then on.
+func (c *Cluster) startSomewhere(ctx context.Context) error {
 	for try := 0; ; try++ {
+		var err error
 		if c.port, err = freePort(); err == nil {
 			err = c.start(ctx)
 		}
-		if err == nil {
-			return c, nil
-		}
-		// Somebody was faster; a cluster that has its port keeps it.
-		if try == 10 || !strings.Contains(err.Error(), "Address already in use") {
-			c.Remove()
-			return nil, err
+		// Else somebody was faster.
+		if err == nil || try == 10 || !strings.Contains(err.Error(), "Address already in use") {
+			return err
 		}
 	}
 }
@@ -134,8 +140,13 @@ func (c *Cluster) initialize(ctx context.Context, extra map[string]string) error
 	if err := c.run(ctx, "initdb", "-D", c.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"); err != nil {
 		return err
 	}
-	conf := fmt.Sprintf("listen_addresses = '127.0.0.1'\nunix_socket_directories = '%s'\n", c.dir)
-	for _, group := range []map[string]string{settings, extra} {
+	return c.configure(map[string]string{"listen_addresses": "127.0.0.1", "unix_socket_directories": c.dir}, settings, extra)
+}
+
+// configure adds to postgresql.conf, where the last line about a setting counts.
+func (c *Cluster) configure(groups ...map[string]string) error {
+	var conf string
+	for _, group := range groups {
 		for name, value := range group {
 			conf += fmt.Sprintf("%s = '%s'\n", name, value)
 		}
