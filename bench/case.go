@@ -94,6 +94,8 @@ type Comparison struct {
 	After func(ctx context.Context) error
 }
 
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
 func milliseconds(durations []time.Duration) []float64 {
 	values := make([]float64, len(durations))
 	for i, d := range durations {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -20,9 +21,9 @@ import (
 )
 
 type options struct {
-	cases, size, out, baseline, profile string
-	save                                bool
-	settings                            map[string]string
+	cases, only, size, out, baseline, profile string
+	save                                      bool
+	settings                                  map[string]string
 }
 
 func main() {
@@ -31,6 +32,7 @@ func main() {
 	}
 	o := options{settings: maps.Clone(settings)}
 	flag.StringVar(&o.cases, "case", "", "numbers of the cases to run, separated by commas (default all)")
+	flag.StringVar(&o.only, "only", "", "of these cases, the variants whose name matches this `regexp`")
 	flag.StringVar(&o.size, "size", "default", "small, default or large")
 	flag.StringVar(&o.out, "out", "bin/bench.json", "where the figures are written")
 	flag.StringVar(&o.baseline, "baseline", "bench/baseline.json", "figures to compare with, if the file is there")
@@ -63,6 +65,10 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
 	// Before the minutes of measuring, not after them.
 	before, err := loadReport(o.baseline)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +83,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b.FrontProfile = o.profile
+	b.FrontProfile, b.Only = o.profile, only
 	report := &Report{Commit: commit(), Size: size.Name, StartedAt: time.Now().UTC().Truncate(time.Second)}
 	if report.Machine, err = b.machine(ctx, o.settings); err != nil {
 		return err

@@ -19,12 +19,14 @@ type processes struct {
 	program  *process
 	front    *process
 	backends []*process
-	buffer   [4096]byte
+	// serverTime of the CPU was used by the backends, goTime by the front, or by this program where there is none.
+	serverTime, goTime time.Duration
+	buffer             [4096]byte
 }
 
 // process and its memory, in bytes.
 type process struct {
-	status *os.File
+	status, stat *os.File
 	// peak is VmHWM. Of a backend it includes the shared buffers it touched.
 	peak int64
 	// private is the largest RssAnon seen.
@@ -68,7 +70,12 @@ func (p *processes) watch(pid string) *process {
 	if err != nil {
 		return nil // it ended
 	}
-	process := &process{status: file}
+	stat, err := os.Open("/proc/" + pid + "/stat")
+	if err != nil {
+		file.Close()
+		return nil
+	}
+	process := &process{status: file, stat: stat}
 	process.switches = p.read(file).switches
 	return process
 }
@@ -77,6 +84,7 @@ func (p *processes) close() {
 	for _, process := range append(p.backends, p.program, p.front) {
 		if process != nil {
 			process.status.Close()
+			process.stat.Close()
 		}
 	}
 }
@@ -84,6 +92,7 @@ func (p *processes) close() {
 // sample follows the processes until the function it returns is called. It allocates next to
 // nothing, as allocation is what is measured at the same time.
 func (p *processes) sample() (stop func()) {
+	p.used(-1)
 	done := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -102,6 +111,7 @@ func (p *processes) sample() (stop func()) {
 		close(done)
 		group.Wait()
 		p.look()
+		p.used(1)
 	}
 }
 

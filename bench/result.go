@@ -35,20 +35,23 @@ type Result struct {
 
 // Side is what was measured of a subject or of a limit: medians of its runs, and the largest peaks.
 type Side struct {
-	Figure              Summary `json:"figure"`
-	Runs                int     `json:"runs"`
-	Rows                int64   `json:"rows"`
-	Seconds             float64 `json:"seconds"`
-	RowsPerSecond       float64 `json:"rows_per_second"`
-	BytesPerSecond      float64 `json:"bytes_per_second,omitempty"`
-	P50Milliseconds     float64 `json:"p50_ms,omitempty"`
-	P99Milliseconds     float64 `json:"p99_ms,omitempty"`
-	WALBytesPerRow      float64 `json:"wal_bytes_per_row"`
-	GoBytesPerRow       float64 `json:"go_bytes_per_row"`
-	BackendPeakBytes    int64   `json:"backend_peak_bytes,omitempty"`
-	BackendPrivateBytes int64   `json:"backend_private_bytes,omitempty"`
-	ProgramPeakBytes    int64   `json:"program_peak_bytes,omitempty"`
-	FrontPeakBytes      int64   `json:"front_peak_bytes,omitempty"`
+	Figure          Summary `json:"figure"`
+	Runs            int     `json:"runs"`
+	Rows            int64   `json:"rows"`
+	Seconds         float64 `json:"seconds"`
+	RowsPerSecond   float64 `json:"rows_per_second"`
+	BytesPerSecond  float64 `json:"bytes_per_second,omitempty"`
+	P50Milliseconds float64 `json:"p50_ms,omitempty"`
+	P99Milliseconds float64 `json:"p99_ms,omitempty"`
+	WALBytesPerRow  float64 `json:"wal_bytes_per_row"`
+	GoBytesPerRow   float64 `json:"go_bytes_per_row"`
+	// CPU time of PostgreSQL's backends, and of the HTTP front or the program.
+	ServerMicrosecondsPerRow float64 `json:"server_us_per_row"`
+	GoMicrosecondsPerRow     float64 `json:"go_us_per_row"`
+	BackendPeakBytes         int64   `json:"backend_peak_bytes,omitempty"`
+	BackendPrivateBytes      int64   `json:"backend_private_bytes,omitempty"`
+	ProgramPeakBytes         int64   `json:"program_peak_bytes,omitempty"`
+	FrontPeakBytes           int64   `json:"front_peak_bytes,omitempty"`
 }
 
 func (r Result) same(other Result) bool { return r.Case == other.Case && r.Variant == other.Variant }

@@ -3,11 +3,18 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Compare runs the comparisons round by round, so that what changes on the machine meanwhile meets
 // all of them, and keeps the results.
 func (b *Bench) Compare(ctx context.Context, comparisons ...Comparison) error {
+	if b.Only != nil {
+		comparisons = slices.DeleteFunc(comparisons, func(c Comparison) bool { return !b.Only.MatchString(c.Variant) })
+	}
+	if len(comparisons) == 0 {
+		return nil
+	}
 	// A checkpoint makes the first change of each page write the page into the WAL. That is the warm-up's to pay.
 	if _, err := b.observer.Exec(ctx, "CHECKPOINT"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
@@ -92,7 +99,7 @@ func (c Comparison) result(number int, r *runs) Result {
 
 func measured(m Metric, trials []*Trial) Side {
 	var s Side
-	var figures, rates, byteRates, seconds, wal, alloc, latencies []float64
+	var figures, rates, byteRates, seconds, wal, alloc, latencies, serverTime, goTime []float64
 	for _, t := range trials {
 		rows, took := float64(t.Rows), t.elapsed.Seconds()
 		figures = append(figures, m.Of(t))
@@ -101,6 +108,8 @@ func measured(m Metric, trials []*Trial) Side {
 		seconds = append(seconds, took)
 		wal = append(wal, per(float64(t.wal), rows))
 		alloc = append(alloc, per(float64(t.alloc), rows))
+		serverTime = append(serverTime, per(microseconds(t.processes.serverTime), rows))
+		goTime = append(goTime, per(microseconds(t.processes.goTime), rows))
 		latencies = append(latencies, milliseconds(t.Latencies)...)
 		peak, private := t.processes.ofBackends()
 		s.BackendPeakBytes = max(s.BackendPeakBytes, peak)
@@ -116,6 +125,8 @@ func measured(m Metric, trials []*Trial) Side {
 	s.BytesPerSecond = median(byteRates)
 	s.WALBytesPerRow = median(wal)
 	s.GoBytesPerRow = median(alloc)
+	s.ServerMicrosecondsPerRow = median(serverTime)
+	s.GoMicrosecondsPerRow = median(goTime)
 	s.P50Milliseconds = quantile(latencies, 0.5)
 	s.P99Milliseconds = quantile(latencies, 0.99)
 	return s

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -39,6 +40,8 @@ type Bench struct {
 	Server string
 	// FrontProfile is where the profiles of HTTP fronts are written; empty for nowhere.
 	FrontProfile string
+	// Only variants with such a name are compared; nil for all.
+	Only *regexp.Regexp
 
 	observer  *pgx.Conn
 	current   Case

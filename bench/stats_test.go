@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestMedianLiesBetweenTheTwoInTheMiddle(t *testing.T) {
@@ -63,6 +64,35 @@ func TestRatioIsOneAtTheLimit(t *testing.T) {
 	}
 	if got := RowsPerSecond.ratio(50, 0); got != 0 {
 		t.Errorf("without a limit the ratio is %v", got)
+	}
+}
+
+func TestCPUTimeOfAProcess(t *testing.T) {
+	t.Parallel()
+	text := "4242 (a ) b) S 1 4242 4242 0 -1 4194560 7 0 0 0 120 35 0 0 20 0 1 0 100 1000 10"
+	if got, want := parseCPUTime([]byte(text)), 1550*time.Millisecond; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	for _, text := range []string{"", "4242 (a) S 1"} {
+		if got := parseCPUTime([]byte(text)); got != 0 {
+			t.Errorf("of %q: %s", text, got)
+		}
+	}
+}
+
+func TestRowsAreCountedWhereverTheyAreCut(t *testing.T) {
+	t.Parallel()
+	const text = `{"row_version":1}` + "\n" + `{"row_version":22,"payload":{"row_versio":"row_version"}}{"row_version":3}`
+	for size := 1; size <= len(text); size++ {
+		var c rowCounter
+		for rest := text; rest != ""; rest = rest[min(size, len(rest)):] {
+			if _, err := c.Write([]byte(rest[:min(size, len(rest))])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.rows != 3 || c.bytes != int64(len(text)) {
+			t.Errorf("in pieces of %d: %d rows, %d bytes", size, c.rows, c.bytes)
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ var columns = []column{
 	{"MB/s", func(_ Result, s Side) string { return number(s.BytesPerSecond / 1e6) }},
 	{"WAL B/row", func(_ Result, s Side) string { return number(s.WALBytesPerRow) }},
 	{"Go B/row", func(_ Result, s Side) string { return number(s.GoBytesPerRow) }},
+	{"PG µs/row", func(_ Result, s Side) string { return number(s.ServerMicrosecondsPerRow) }},
+	{"Go µs/row", func(_ Result, s Side) string { return number(s.GoMicrosecondsPerRow) }},
 	{"backend MB", func(_ Result, s Side) string { return number(float64(s.BackendPeakBytes) / 1e6) }},
 	{"private MB", func(_ Result, s Side) string { return number(float64(s.BackendPrivateBytes) / 1e6) }},
 	{"front MB", func(_ Result, s Side) string { return number(float64(s.FrontPeakBytes) / 1e6) }},
