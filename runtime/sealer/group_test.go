@@ -127,7 +127,9 @@ func TestRunCleansSessions(t *testing.T) {
 		VALUES ('1', 'old', 1, 1, now() - interval '1 minute'), ('1', 'new', 1, 1, now() + interval '1 hour')`)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, db.Pool, Config{Interval: 5 * time.Millisecond, CleanInterval: 10 * time.Millisecond}) }()
+	go func() {
+		ended <- Run(ctx, db.Pool, Config{Interval: 5 * time.Millisecond, CleanInterval: 10 * time.Millisecond})
+	}()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		var sources string
 		if err := db.QueryRow(t.Context(), `SELECT string_agg(source_id, ',') FROM tide.push_session`).Scan(&sources); err != nil {

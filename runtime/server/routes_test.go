@@ -298,7 +298,7 @@ func TestPassingTrouble(t *testing.T) {
 	d.get(t, "/sync/pull").is(t, 503, "service_unavailable")
 	f.device("", "").get(t, "/syncx/health").is(t, 503, "").golden(t, "health_draining")
 	f.server.draining.Store(false)
-	f.db.Close()
+	f.server.pool.Close()
 	for _, r := range f.server.routes {
 		if r.caller == device {
 			path := strings.NewReplacer("{id}", taskA, "{seq}", "1").Replace(r.path)

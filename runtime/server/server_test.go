@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/auth"
 )
@@ -29,6 +31,12 @@ type front struct {
 // newFront serves two tables of users' rows, with the identity that the test's requests name.
 func newFront(t testing.TB, config Config) *front {
 	t.Helper()
+	return newFrontOf(t, config, 40)
+}
+
+// newFrontOf is the same with a pool of this size.
+func newFrontOf(t testing.TB, config Config, connections int32) *front {
+	t.Helper()
 	f := &front{db: pgtest.New(t)}
 	f.exec(t,
 		`CREATE SCHEMA app`,
@@ -37,7 +45,14 @@ func newFront(t testing.TB, config Config) *front {
 		`SELECT tide.register_table('app.task', owner_column => 'owner_id', push_policy => 'owner_only')`,
 		`SELECT tide.register_table('app.note', owner_column => 'owner_id', push_policy => 'owner_only')`,
 		`SELECT tide.seal()`)
-	f.server = New(f.db.Pool, config)
+	poolConfig := f.db.Config()
+	poolConfig.MaxConns = connections
+	pool, err := pgxpool.NewWithConfig(context.Background(), poolConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	f.server = New(pool, config)
 	web := httptest.NewServer(asHeaderSays(f.server))
 	t.Cleanup(web.Close)
 	f.url, f.client = web.URL, web.Client()
