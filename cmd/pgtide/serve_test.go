@@ -68,7 +68,7 @@ func (s served) ask(t *testing.T, user, method, path, body string) (int, string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)

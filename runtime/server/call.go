@@ -131,9 +131,9 @@ func (c *call) explain(refused *wire.Error) {
 		}
 		c.w.Header().Set("Allow", strings.Join(allowed, ", "))
 	case wire.SourceRetired:
-		refused.With("source_id", c.source)
+		refused.Add("source_id", c.source)
 		if replacement := c.replacement(); replacement != "" {
-			refused.With("replaced_by_source_id", replacement)
+			refused.Add("replaced_by_source_id", replacement)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func TestCutStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	lines := bufio.NewReader(response.Body)
 	if first, err := lines.ReadString('\n'); err != nil || !strings.Contains(first, `"snapshot_bundle_seq":1`) {
 		t.Fatalf("got %q (%v)", first, err)
@@ -104,7 +104,7 @@ func TestSlowClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	nothingOpen(t, f)
 	for deadline := time.Now().Add(time.Minute); len(f.server.streams) != 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

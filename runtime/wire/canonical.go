@@ -205,7 +205,8 @@ func (c *canonical) literal() ([]byte, error) {
 
 // escaped goes on with a string in which an escape was met.
 func (c *canonical) escaped(start int) ([]byte, error) {
-	text := append(c.text[:0], c.in[start:c.at]...)
+	text := c.text[:0]
+	text = append(text, c.in[start:c.at]...)
 	for c.at < len(c.in) {
 		char := c.in[c.at]
 		c.at++

@@ -42,10 +42,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Cause }
 
-// With adds a string to the body.
-func (e *Error) With(name, value string) *Error {
+// Add puts a string into the body.
+func (e *Error) Add(name, value string) {
 	e.Extra = append(e.Extra, Field{name, AppendString(nil, value)})
-	return e
 }
 
 // Body is the JSON of the answer, with the newline that ends every body.
