@@ -16,11 +16,11 @@ demo: server ## a fresh PostgreSQL, an example with existing rows, writers and r
 	@$(GO) run ./examples/shop/demo
 
 .PHONY: test
-test: server ## every test, on a real PostgreSQL that is started for it
+test: server bouncer ## every test, on a real PostgreSQL that is started for it
 	@$(GO) run ./internal/pgtest/with $(GO) test -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: test-race
-test-race: server ## the same with the race detector
+test-race: server bouncer ## the same with the race detector
 	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
 
 .PHONY: bench
@@ -60,3 +60,8 @@ $(LINTER): internal/tools/lint/go.mod internal/tools/lint/go.sum
 .PHONY: server
 server:
 	@.ci/server
+
+# One test puts it before a server.
+.PHONY: bouncer
+bouncer:
+	@.ci/bouncer
