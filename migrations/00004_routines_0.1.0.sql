@@ -1017,7 +1017,8 @@ $body$,
                        ELSE format('CASE WHEN %L = ANY (tide_r.columns) THEN %s ELSE %s END', c.column_name, c.value, c.default_value)
                    END, ', ') FILTER (WHERE c.inserted),
                string_agg(format('%I %s', c.column_name, c.json_type), ', '),
-               concat_ws(' AND ', 'true',
+               concat_ws(' AND ',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(%s)::record)', c.column_name, c.value, c.key_value), ' AND ') FILTER (WHERE c.in_key),
                    string_agg(format('(NOT %L = ANY (tide_r.columns) OR %s IS NULL OR ROW(%2$s)::record *= ROW(%s)::record)', c.column_name, c.value, c.default_value), ' AND ')
                        FILTER (WHERE c.protected AND NOT c.in_key),
                    CASE WHEN v_target.policy = 'owner_only' THEN
@@ -1068,7 +1069,8 @@ $body$,
                        format('%I = %s', v_target.deleted_at, CASE WHEN v_target.deleted_is_bool THEN 'false' ELSE 'NULL' END) END),
                string_agg(format('%I %s', c.column_name, c.json_type), ', '),
                v_target.key, v_target.mine,
-               concat_ws(' AND ', 'true',
+               concat_ws(' AND ',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(%s)::record)', c.column_name, c.value, c.key_value), ' AND ') FILTER (WHERE c.in_key),
                    string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(tide_t.%I)::record)', c.column_name, c.value, c.current_name), ' AND ')
                        FILTER (WHERE NOT c.in_key AND c.protected),
                    CASE WHEN v_target.policy = 'owner_only' THEN
@@ -3029,43 +3031,49 @@ BEGIN
     IF json_typeof(rows) IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
     END IF;
-    IF json_array_length(rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
+    BEGIN
+        -- The text is read once here, and each payload once for the names of its columns.
+        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
+               array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
+          INTO v_rows, v_problems
+          FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
+                       CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                       CASE
+                           WHEN f."table" IS NULL THEN 'no table is named'
+                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
+                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                           WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
+                           WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                           WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
+                           WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
+                           WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
+                       END AS problem
+                  FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
+                       WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                  LEFT JOIN LATERAL (
+                            SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
+                              FROM tide.synced_table AS t
+                             WHERE t.unregistered_at IS NULL
+                               AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
+                                                                      (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
+                             ORDER BY t.table_name = btrim(f."table") DESC
+                             LIMIT 1) AS s ON true
+                 CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
+    EXCEPTION
+        WHEN invalid_parameter_value THEN
+            SELECT array_agg(format('row %s: not an object', first_ordinal + e.nth - 1))
+              INTO v_problems
+              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
+             WHERE json_typeof(e.element) <> 'object';
+    END;
+    IF v_rows IS NULL AND v_problems IS NULL THEN
+        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
+    END IF;
+    IF cardinality(v_rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
         RAISE EXCEPTION 'the push is too large'
             USING ERRCODE = 'TD127', DETAIL = format('At most %s rows are allowed.', (SELECT s.max_rows_per_push FROM tide.setting AS s)), HINT = 'Push in several bundles.';
     END IF;
-    IF json_array_length(rows) = 0 THEN
-        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
-    END IF;
-    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
-           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
-      INTO v_rows, v_problems
-      FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
-                   CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
-                   CASE
-                       WHEN json_typeof(e.element) <> 'object' THEN 'not an object'
-                       WHEN f."table" IS NULL THEN 'no table is named'
-                       WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
-                       WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
-                       WHEN f.op IS NULL OR upper(btrim(f.op)) NOT IN ('INSERT', 'UPDATE', 'DELETE') THEN 'op is not INSERT, UPDATE or DELETE'
-                       WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
-                       WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
-                       WHEN upper(btrim(f.op)) = 'DELETE' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
-                       WHEN upper(btrim(f.op)) <> 'DELETE' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
-                       WHEN EXISTS (SELECT FROM unnest(s.key_columns) AS k WHERE k = ANY (c.names) AND f.payload ->> k IS DISTINCT FROM f.key ->> k)
-                           THEN 'payload holds another key than key does'
-                   END AS problem
-              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
-              LEFT JOIN LATERAL json_to_record(CASE WHEN json_typeof(e.element) = 'object' THEN e.element END)
-                        AS f (schema text, "table" text, key json, op text, base_row_version text, payload json) ON true
-              LEFT JOIN LATERAL (
-                        SELECT t.table_id, t.table_schema, t.table_name, t.push_policy, t.key_columns
-                          FROM tide.synced_table AS t
-                         WHERE t.unregistered_at IS NULL
-                           AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
-                                                                  (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
-                         ORDER BY t.table_name = btrim(f."table") DESC
-                         LIMIT 1) AS s ON true
-              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c ON true) AS p;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
         FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
@@ -3429,19 +3437,29 @@ COMMENT ON FUNCTION tide.rejection_body(tide.pushed_row, text, text, text, text)
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     RETURNS json
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_unknown text[];
+BEGIN
     -- Most rows of a push have the same columns.
-    WITH unknown AS (
-        SELECT d.table_id, d.columns, min(c.name) AS name
-          FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
-         CROSS JOIN LATERAL unnest(d.columns) AS c (name)
-         WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload)
-         GROUP BY d.table_id, d.columns
-    )
-    SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
-      FROM unnest(rows) AS r JOIN unknown AS u ON u.table_id = r.table_id AND u.columns = r.columns;
+    SELECT array_agg(c.name)
+      INTO v_unknown
+      FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
+     CROSS JOIN LATERAL unnest(d.columns) AS c (name)
+     WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload);
+    IF v_unknown IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN (SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
+              FROM unnest(rows) AS r
+             CROSS JOIN LATERAL (
+                       SELECT min(c.name) AS name FROM unnest(r.columns) AS c (name)
+                        WHERE c.name = ANY (v_unknown)
+                          AND c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(r.table_id) AS k WHERE k.in_payload)) AS u
+             WHERE u.name IS NOT NULL);
+END;
 $$;
 COMMENT ON FUNCTION tide.unknown_columns(tide.pushed_row[]) IS 'Pushed rows with a column that the table does not have by exactly that name, as the wire has them; NULL for none. Internal.';
 -- +goose StatementEnd
@@ -3451,15 +3469,20 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_home     text COLLATE "C" := tide.home_bucket(user_id);
     v_rejected json;
 BEGIN
+    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
+        RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
+    END IF;
+    -- Rows of their owner are in his bucket by their rule.
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
-      FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p) AS r
+      FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
+             WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
@@ -3467,7 +3490,7 @@ BEGIN
     RETURN v_rejected;
 END;
 $$;
-COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Internal.';
+COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Raises TD126 when they were not captured. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3488,7 +3511,7 @@ BEGIN
     LOOP
         v_written := tide.run_push_step(v_group.table_id, v_group.policy, CASE v_group.op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END, v_group.rows, user_id);
         IF v_written <> cardinality(v_group.rows) THEN
-            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, a protected column would change, or a trigger suppressed it'
+            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, its payload has another key, a protected column would change, or a trigger suppressed it'
                 USING ERRCODE = 'insufficient_privilege';
         END IF;
     END LOOP;

@@ -54,6 +54,7 @@ func TestRefusals(t *testing.T) {
 		{"trigger", `{"title":"monday"}`, "ZZ001"},
 		{"suppressed by a trigger", `{"title":"ignored"}`, "42501"},
 		{"owner", `{"title":"x","owner_id":"bob"}`, "42501"},
+		{"another key in the payload", `{"title":"x","id":999}`, "42501"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			id := 100 + i
@@ -105,27 +106,26 @@ func TestUnreadableRows(t *testing.T) {
 	d := connected(t, db, "ann")
 	good := `{"schema":"app","table":"task","key":{"id":"1"},"op":"INSERT","base_row_version":0,"payload":{"title":"x"}}`
 	for name, rows := range map[string]string{
-		"no array":               `{}`,
-		"empty":                  `[]`,
-		"no object":              `[` + good + `,7]`,
-		"null":                   `[` + good + `,null]`,
-		"no table":               `[` + good + `,{"schema":"app","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
-		"unknown table":          `[` + good + `,{"schema":"app","table":"nope","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
-		"table of the system":    `[` + good + `,{"schema":"tide","table":"setting","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
-		"table without pushes":   `[` + good + `,{"schema":"app","table":"quiet","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
-		"op":                     `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPSERT","payload":{}}]`,
-		"no key":                 `[` + good + `,{"schema":"app","table":"task","op":"INSERT","payload":{}}]`,
-		"key is no object":       `[` + good + `,{"schema":"app","table":"task","key":"2","op":"INSERT","payload":{}}]`,
-		"key of another name":    `[` + good + `,{"schema":"app","table":"task","key":{"ID":"2"},"op":"INSERT","payload":{}}]`,
-		"key not canonical":      `[` + good + `,{"schema":"app","table":"task","key":{"id":"02"},"op":"INSERT","payload":{}}]`,
-		"key of another type":    `[` + good + `,{"schema":"app","table":"task","key":{"id":"two"},"op":"INSERT","payload":{}}]`,
-		"key differs in payload": `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"INSERT","payload":{"id":3}}]`,
-		"payload of a delete":    `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"DELETE","payload":{"title":"x"}}]`,
-		"no payload":             `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE"}]`,
-		"payload is no object":   `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","payload":[1]}]`,
-		"base":                   `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","base_row_version":-1,"payload":{}}]`,
-		"base is no number":      `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","base_row_version":"x","payload":{}}]`,
-		"key twice":              `[` + good + `,` + good + `]`,
+		"no array":             `{}`,
+		"empty":                `[]`,
+		"no object":            `[` + good + `,7]`,
+		"null":                 `[` + good + `,null]`,
+		"no table":             `[` + good + `,{"schema":"app","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
+		"unknown table":        `[` + good + `,{"schema":"app","table":"nope","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
+		"table of the system":  `[` + good + `,{"schema":"tide","table":"setting","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
+		"table without pushes": `[` + good + `,{"schema":"app","table":"quiet","key":{"id":"2"},"op":"INSERT","payload":{}}]`,
+		"op":                   `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPSERT","payload":{}}]`,
+		"no key":               `[` + good + `,{"schema":"app","table":"task","op":"INSERT","payload":{}}]`,
+		"key is no object":     `[` + good + `,{"schema":"app","table":"task","key":"2","op":"INSERT","payload":{}}]`,
+		"key of another name":  `[` + good + `,{"schema":"app","table":"task","key":{"ID":"2"},"op":"INSERT","payload":{}}]`,
+		"key not canonical":    `[` + good + `,{"schema":"app","table":"task","key":{"id":"02"},"op":"INSERT","payload":{}}]`,
+		"key of another type":  `[` + good + `,{"schema":"app","table":"task","key":{"id":"two"},"op":"INSERT","payload":{}}]`,
+		"payload of a delete":  `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"DELETE","payload":{"title":"x"}}]`,
+		"no payload":           `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE"}]`,
+		"payload is no object": `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","payload":[1]}]`,
+		"base":                 `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","base_row_version":-1,"payload":{}}]`,
+		"base is no number":    `[` + good + `,{"schema":"app","table":"task","key":{"id":"2"},"op":"UPDATE","base_row_version":"x","payload":{}}]`,
+		"key twice":            `[` + good + `,` + good + `]`,
 	} {
 		a := d.pushText(t.Context(), 1, rows)
 		if a.Code != "TD102" {

@@ -16,43 +16,49 @@ BEGIN
     IF json_typeof(rows) IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
     END IF;
-    IF json_array_length(rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
+    BEGIN
+        -- The text is read once here, and each payload once for the names of its columns.
+        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
+               array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
+          INTO v_rows, v_problems
+          FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
+                       CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                       CASE
+                           WHEN f."table" IS NULL THEN 'no table is named'
+                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
+                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                           WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
+                           WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                           WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
+                           WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
+                           WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
+                       END AS problem
+                  FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
+                       WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                  LEFT JOIN LATERAL (
+                            SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
+                              FROM tide.synced_table AS t
+                             WHERE t.unregistered_at IS NULL
+                               AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
+                                                                      (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
+                             ORDER BY t.table_name = btrim(f."table") DESC
+                             LIMIT 1) AS s ON true
+                 CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
+    EXCEPTION
+        WHEN invalid_parameter_value THEN
+            SELECT array_agg(format('row %s: not an object', first_ordinal + e.nth - 1))
+              INTO v_problems
+              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
+             WHERE json_typeof(e.element) <> 'object';
+    END;
+    IF v_rows IS NULL AND v_problems IS NULL THEN
+        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
+    END IF;
+    IF cardinality(v_rows) > (SELECT s.max_rows_per_push FROM tide.setting AS s) THEN
         RAISE EXCEPTION 'the push is too large'
             USING ERRCODE = 'TD127', DETAIL = format('At most %s rows are allowed.', (SELECT s.max_rows_per_push FROM tide.setting AS s)), HINT = 'Push in several bundles.';
     END IF;
-    IF json_array_length(rows) = 0 THEN
-        RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
-    END IF;
-    SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
-           array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
-      INTO v_rows, v_problems
-      FROM (SELECT e.nth, s.table_id, upper(left(btrim(f.op), 1))::"char" AS op, f.key, f.payload, c.names AS columns,
-                   CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
-                   CASE
-                       WHEN json_typeof(e.element) <> 'object' THEN 'not an object'
-                       WHEN f."table" IS NULL THEN 'no table is named'
-                       WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
-                       WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
-                       WHEN f.op IS NULL OR upper(btrim(f.op)) NOT IN ('INSERT', 'UPDATE', 'DELETE') THEN 'op is not INSERT, UPDATE or DELETE'
-                       WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
-                       WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
-                       WHEN upper(btrim(f.op)) = 'DELETE' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
-                       WHEN upper(btrim(f.op)) <> 'DELETE' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
-                       WHEN EXISTS (SELECT FROM unnest(s.key_columns) AS k WHERE k = ANY (c.names) AND f.payload ->> k IS DISTINCT FROM f.key ->> k)
-                           THEN 'payload holds another key than key does'
-                   END AS problem
-              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
-              LEFT JOIN LATERAL json_to_record(CASE WHEN json_typeof(e.element) = 'object' THEN e.element END)
-                        AS f (schema text, "table" text, key json, op text, base_row_version text, payload json) ON true
-              LEFT JOIN LATERAL (
-                        SELECT t.table_id, t.table_schema, t.table_name, t.push_policy, t.key_columns
-                          FROM tide.synced_table AS t
-                         WHERE t.unregistered_at IS NULL
-                           AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
-                                                                  (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
-                         ORDER BY t.table_name = btrim(f."table") DESC
-                         LIMIT 1) AS s ON true
-              LEFT JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c ON true) AS p;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
         FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP

@@ -34,7 +34,8 @@ $body$,
                        ELSE format('CASE WHEN %L = ANY (tide_r.columns) THEN %s ELSE %s END', c.column_name, c.value, c.default_value)
                    END, ', ') FILTER (WHERE c.inserted),
                string_agg(format('%I %s', c.column_name, c.json_type), ', '),
-               concat_ws(' AND ', 'true',
+               concat_ws(' AND ',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(%s)::record)', c.column_name, c.value, c.key_value), ' AND ') FILTER (WHERE c.in_key),
                    string_agg(format('(NOT %L = ANY (tide_r.columns) OR %s IS NULL OR ROW(%2$s)::record *= ROW(%s)::record)', c.column_name, c.value, c.default_value), ' AND ')
                        FILTER (WHERE c.protected AND NOT c.in_key),
                    CASE WHEN v_target.policy = 'owner_only' THEN

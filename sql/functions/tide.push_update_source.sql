@@ -32,7 +32,8 @@ $body$,
                        format('%I = %s', v_target.deleted_at, CASE WHEN v_target.deleted_is_bool THEN 'false' ELSE 'NULL' END) END),
                string_agg(format('%I %s', c.column_name, c.json_type), ', '),
                v_target.key, v_target.mine,
-               concat_ws(' AND ', 'true',
+               concat_ws(' AND ',
+                   string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(%s)::record)', c.column_name, c.value, c.key_value), ' AND ') FILTER (WHERE c.in_key),
                    string_agg(format('(NOT %L = ANY (tide_r.columns) OR ROW(%s)::record *= ROW(tide_t.%I)::record)', c.column_name, c.value, c.current_name), ' AND ')
                        FILTER (WHERE NOT c.in_key AND c.protected),
                    CASE WHEN v_target.policy = 'owner_only' THEN

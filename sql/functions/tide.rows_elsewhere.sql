@@ -2,15 +2,20 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     v_home     text COLLATE "C" := tide.home_bucket(user_id);
     v_rejected json;
 BEGIN
+    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
+        RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
+    END IF;
+    -- Rows of their owner are in his bucket by their rule.
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
-      FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p) AS r
+      FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
+             WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
@@ -18,4 +23,4 @@ BEGIN
     RETURN v_rejected;
 END;
 $$;
-COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Internal.';
+COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Raises TD126 when they were not captured. Internal.';

@@ -15,7 +15,7 @@ BEGIN
     LOOP
         v_written := tide.run_push_step(v_group.table_id, v_group.policy, CASE v_group.op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END, v_group.rows, user_id);
         IF v_written <> cardinality(v_group.rows) THEN
-            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, a protected column would change, or a trigger suppressed it'
+            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, its payload has another key, a protected column would change, or a trigger suppressed it'
                 USING ERRCODE = 'insufficient_privilege';
         END IF;
     END LOOP;
