@@ -76,14 +76,17 @@ CREATE TABLE tide.push_session (
     push_id           uuid        NOT NULL DEFAULT gen_random_uuid(),
     user_id           text COLLATE "C" NOT NULL,
     source_id         text COLLATE "C" NOT NULL,
+    slot              integer     NOT NULL,
     source_bundle_id  bigint      NOT NULL,
     planned_row_count bigint      NOT NULL,
     initialization_id uuid,
     expires_at        timestamptz NOT NULL,
 
-    CONSTRAINT push_session_pkey PRIMARY KEY (push_id)
+    CONSTRAINT push_session_pkey PRIMARY KEY (push_id),
+    CONSTRAINT push_session_user_id_slot_key UNIQUE (user_id, slot)
 );
 COMMENT ON TABLE tide.push_session IS 'Pushes that arrive in chunks.';
+COMMENT ON COLUMN tide.push_session.slot IS '1 to max_push_sessions: what is unique bounds also those who ask at once.';
 CREATE INDEX push_session_user_id_source_id_idx ON tide.push_session (user_id, source_id);
 CREATE INDEX push_session_expires_at_idx ON tide.push_session (expires_at);
 
@@ -103,14 +106,17 @@ CREATE UNLOGGED TABLE tide.snapshot_session (
     snapshot_id         uuid        NOT NULL DEFAULT gen_random_uuid(),
     user_id             text COLLATE "C" NOT NULL,
     source_id           text COLLATE "C" NOT NULL,
+    slot                integer     NOT NULL,
     snapshot_bundle_seq bigint      NOT NULL,
     row_count           bigint      NOT NULL,
     byte_count          bigint      NOT NULL,
     expires_at          timestamptz NOT NULL,
 
-    CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id)
+    CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id),
+    CONSTRAINT snapshot_session_user_id_slot_key UNIQUE (user_id, slot)
 );
 COMMENT ON TABLE tide.snapshot_session IS 'Snapshots that are fetched in chunks.';
+COMMENT ON COLUMN tide.snapshot_session.slot IS '1 to max_snapshot_sessions: what is unique bounds also those who ask at once.';
 CREATE INDEX snapshot_session_user_id_source_id_idx ON tide.snapshot_session (user_id, source_id);
 CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);
 

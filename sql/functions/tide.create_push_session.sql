@@ -26,14 +26,18 @@ BEGIN
     PERFORM tide.assert_initialization(v_user, v_source, initialization_id);
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
-    DELETE FROM tide.push_session AS s WHERE s.user_id = v_user AND s.source_id = v_source;
-    IF (SELECT count(*) FROM tide.push_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_push_sessions THEN
+    DELETE FROM tide.push_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp());
+    FOR v_slot IN 1 .. v_setting.max_push_sessions LOOP
+        INSERT INTO tide.push_session AS s (user_id, source_id, slot, source_bundle_id, planned_row_count, initialization_id, expires_at)
+        VALUES (v_user, v_source, v_slot, source_bundle_id, planned_row_count, initialization_id, clock_timestamp() + v_setting.push_session_ttl)
+            ON CONFLICT (user_id, slot) DO NOTHING
+        RETURNING s.push_id INTO push_id;
+        EXIT WHEN push_id IS NOT NULL;
+    END LOOP;
+    IF push_id IS NULL THEN
         RAISE EXCEPTION 'this user has too many open push sessions'
             USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_push_sessions), HINT = 'Finish or delete one, or wait.';
     END IF;
-    INSERT INTO tide.push_session AS s (user_id, source_id, source_bundle_id, planned_row_count, initialization_id, expires_at)
-    VALUES (v_user, v_source, source_bundle_id, planned_row_count, initialization_id, clock_timestamp() + v_setting.push_session_ttl)
-    RETURNING s.push_id INTO push_id;
     status := 'staging';
 END;
 $$;

@@ -26,17 +26,24 @@ BEGIN
     PERFORM tide.assert_scope(v_user);
     -- A device has one snapshot at a time: the answer to an earlier one was lost, perhaps.
     WITH ended AS (
-        DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.source_id = v_source RETURNING s.snapshot_id
+        DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
     DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
-    IF (SELECT count(*) FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND s.expires_at > clock_timestamp()) >= v_setting.max_snapshot_sessions THEN
+    expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
+    FOR v_slot IN 1 .. v_setting.max_snapshot_sessions LOOP
+        -- A slot that somebody took since this transaction began is a serialization failure: try again.
+        INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at)
+        VALUES (v_user, v_source, v_slot, snapshot_bundle_seq, 0, 0, expires_at)
+            ON CONFLICT (user_id, slot) DO NOTHING
+        RETURNING s.snapshot_id INTO snapshot_id;
+        EXIT WHEN snapshot_id IS NOT NULL;
+    END LOOP;
+    IF snapshot_id IS NULL THEN
         RAISE EXCEPTION 'this user has too many open snapshots'
             USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_snapshot_sessions), HINT = 'Delete one, or wait.';
     END IF;
-    snapshot_id := gen_random_uuid();
     row_count := 0;
     byte_count := 0;
-    expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
     FOR v_table IN SELECT s.table_id FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
         v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
         CONTINUE WHEN v_query IS NULL;
@@ -59,8 +66,9 @@ BEGIN
         RAISE EXCEPTION 'a table waits to be read, and the home bucket has no position yet'
             USING ERRCODE = 'TD126', HINT = 'Try again after the next seal; SELECT * FROM tide.check() says more.';
     END IF;
-    INSERT INTO tide.snapshot_session (snapshot_id, user_id, source_id, snapshot_bundle_seq, row_count, byte_count, expires_at)
-    VALUES (snapshot_id, v_user, v_source, snapshot_bundle_seq, row_count, byte_count, expires_at);
+    UPDATE tide.snapshot_session AS s
+       SET row_count = create_snapshot_session.row_count, byte_count = create_snapshot_session.byte_count
+     WHERE s.snapshot_id = create_snapshot_session.snapshot_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
