@@ -3,6 +3,7 @@ package exchangetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func untilDone(t *testing.T, d *v1client.Device) {
 		case errors.As(err, &lost):
 		case errors.As(err, &refusal) && refusal.Retryable:
 		// A session that was begun anew, or ended, beneath a request that came twice.
-		case errors.As(err, &refusal) && (refusal.Code == "push_chunk_out_of_order" || refusal.Code == "push_session_not_found"):
+		case errors.As(err, &refusal) && slices.Contains([]string{"push_chunk_out_of_order", "push_session_not_found", "snapshot_session_not_found"}, refusal.Code):
 		default:
 			t.Fatal(err)
 		}

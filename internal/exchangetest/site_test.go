@@ -105,7 +105,7 @@ func token(t *testing.T, user string) string {
 // device makes a device of a user that is not attached yet. change may set what is special about it.
 func (s *site) device(t *testing.T, user string, change ...func(*v1client.Config)) *v1client.Device {
 	t.Helper()
-	config := v1client.Config{URL: s.http.URL, Token: token(t, user), Schema: "app", Tables: tables}
+	config := v1client.Config{URL: s.http.URL, Token: token(t, user), Schema: "app", Tables: tables, MaxRetryWait: 100 * time.Millisecond, Retries: 20}
 	for _, f := range change {
 		f(&config)
 	}

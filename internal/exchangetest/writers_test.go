@@ -24,7 +24,7 @@ func TestNoUpdateIsLostBetweenDevicesAndTheApplication(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ devices, pushes, sessions, writes int }{
 		"two devices, many edits": {2, 120, 2, 150},
-		"many devices at once":    {24, 8, 8, 40},
+		"many devices at once":    {16, 5, 8, 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
