@@ -3163,6 +3163,8 @@ AS $$
 DECLARE
     v_expected bigint := 1 + coalesce((SELECT p.source_bundle_id FROM tide.push_log AS p
                                         WHERE p.user_id = assert_next_push.user_id AND p.source_id = assert_next_push.source_id
+                                          -- Its own claim does not count.
+                                          AND (p.source_bundle_id <> assert_next_push.source_bundle_id OR p.xid <> pg_current_xact_id())
                                         ORDER BY p.source_bundle_id DESC LIMIT 1), 0);
 BEGIN
     IF source_bundle_id < v_expected THEN
@@ -3200,16 +3202,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- Judged after the number was claimed: no other push of this source can come between.
-    IF source_bundle_id > 1 AND NOT EXISTS (
-           SELECT FROM tide.push_log AS p
-            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id - 1)
-       OR EXISTS (
-           SELECT FROM tide.push_log AS p
-            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id > claim_push.source_bundle_id) THEN
-        DELETE FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id;
-        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
-    END IF;
+    PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
     INSERT INTO tide.source AS s (user_id, source_id) VALUES (user_id, source_id) ON CONFLICT DO NOTHING;
     INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
     PERFORM tide.set_origin(source_id, source_bundle_id);
@@ -3641,10 +3634,9 @@ BEGIN
                 SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
-                rows := tide.revive_rows(rows, v_revived);
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
-                    PERFORM tide.write_pushed(rows, user_id);
+                    PERFORM tide.write_pushed(tide.revive_rows(rows, v_revived), user_id);
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN
@@ -3655,9 +3647,9 @@ BEGIN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.rejected, f.unsealed INTO conflicts, rejected, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN
-                        rejected := tide.write_pushed_otherwise(rows, user_id);
+                        rejected := tide.write_pushed_otherwise(tide.revive_rows(rows, v_revived), user_id);
                     END IF;
                 END IF;
                 IF conflicts IS NULL AND rejected IS NULL THEN

@@ -129,7 +129,7 @@ func TestSoftDeletes(t *testing.T) {
 			t.Parallel()
 			db := pgtest.New(t)
 			column := value[string](t, db, `SELECT split_part($1, ' ', 1)`, c.column)
-			exec(t, db, `CREATE SCHEMA app; CREATE TABLE app.note (id int PRIMARY KEY, owner_id text, body text, `+c.column+`);
+			exec(t, db, `CREATE SCHEMA app; CREATE TABLE app.note (id int PRIMARY KEY, owner_id text, body text CHECK (body <> 'bad'), `+c.column+`);
 				SELECT tide.register_table('app.note', owner_column => 'owner_id', push_policy => 'owner_only', deleted_at_column => `+quote(column)+c.policy+`)`)
 			d := connected(t, db, "ann")
 			living := func() int {
@@ -151,6 +151,7 @@ func TestSoftDeletes(t *testing.T) {
 				t.Errorf("inserted without knowing of it: %+v", a)
 			}
 			back.Base = version
+			d.refused(t, map[int64]string{1: "23514"}, back, insert("note", 2, `{"body":"bad"}`))
 			d.applied(t, back)
 			if got := living(); got != 11 {
 				t.Errorf("brought back: %d", got)

@@ -14,6 +14,7 @@ func TestRetriesAtOnce(t *testing.T) {
 	db := pgtest.New(t)
 	exec(t, db, noteSchema)
 	d := connected(t, db, "ann")
+	var overtaking sync.WaitGroup
 	for round := range int64(5) {
 		rows := fmt.Sprintf(`[{"schema":"app","table":"note","key":{"id":"%d"},"op":"INSERT","base_row_version":0,"payload":{"n":%[1]d}}]`, round)
 		var group sync.WaitGroup
@@ -40,7 +41,31 @@ func TestRetriesAtOnce(t *testing.T) {
 			t.Errorf("push %d is bundle %d", round+1, seq)
 		}
 	}
-	for number, want := range map[int64]string{7: "TD112", 0: "TD101", -1: "TD101", 99: "TD112"} {
+	// Numbers that overtake each other: what was said to be applied is recorded, and nothing else is.
+	for round := int64(6); round < 46; round += 2 {
+		applied := make(chan int64, 2)
+		for _, number := range []int64{round + 1, round} {
+			overtaking.Go(func() {
+				rows := fmt.Sprintf(`[{"schema":"app","table":"note","key":{"id":"%d"},"op":"INSERT","base_row_version":0,"payload":{}}]`, 100+number)
+				for {
+					a := d.pushText(t.Context(), number, rows)
+					if a.Status == "applied" {
+						applied <- number
+					}
+					if a.Code != "TD112" {
+						return
+					}
+				}
+			})
+		}
+		overtaking.Wait()
+		if len(applied) != 2 || value[int64](t, db, `SELECT count(*) FROM tide.push_log WHERE source_bundle_id >= $1`, round) != 2 ||
+			value[int64](t, db, `SELECT count(*) FROM app.note WHERE id >= 100 + $1`, round) != 2 {
+			t.Fatalf("round %d: %d were applied", round, len(applied))
+		}
+	}
+	exec(t, db, `SELECT tide.seal()`)
+	for number, want := range map[int64]string{48: "TD112", 0: "TD101", -1: "TD101", 99: "TD112"} {
 		if a := d.pushText(t.Context(), number, `[{"schema":"app","table":"note","key":{"id":"70"},"op":"INSERT","payload":{}}]`); a.Code != want {
 			t.Errorf("number %d: %+v, want %s", number, a, want)
 		}

@@ -21,10 +21,9 @@ BEGIN
                 SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
-                rows := tide.revive_rows(rows, v_revived);
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
-                    PERFORM tide.write_pushed(rows, user_id);
+                    PERFORM tide.write_pushed(tide.revive_rows(rows, v_revived), user_id);
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN
@@ -35,9 +34,9 @@ BEGIN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.rejected, f.unsealed INTO conflicts, rejected, unsealed FROM tide.find_conflicts(rows, user_id) AS f;
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN
-                        rejected := tide.write_pushed_otherwise(rows, user_id);
+                        rejected := tide.write_pushed_otherwise(tide.revive_rows(rows, v_revived), user_id);
                     END IF;
                 END IF;
                 IF conflicts IS NULL AND rejected IS NULL THEN

@@ -20,16 +20,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    -- Judged after the number was claimed: no other push of this source can come between.
-    IF source_bundle_id > 1 AND NOT EXISTS (
-           SELECT FROM tide.push_log AS p
-            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id - 1)
-       OR EXISTS (
-           SELECT FROM tide.push_log AS p
-            WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id > claim_push.source_bundle_id) THEN
-        DELETE FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id;
-        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
-    END IF;
+    PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
     INSERT INTO tide.source AS s (user_id, source_id) VALUES (user_id, source_id) ON CONFLICT DO NOTHING;
     INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
     PERFORM tide.set_origin(source_id, source_bundle_id);
