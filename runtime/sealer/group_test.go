@@ -123,8 +123,8 @@ func TestFailedSeal(t *testing.T) {
 func TestRunCleansSessions(t *testing.T) {
 	t.Parallel()
 	db := withItems(t)
-	exec(t, db, `INSERT INTO tide.push_session (user_id, source_id, source_bundle_id, planned_row_count, expires_at)
-		VALUES ('1', 'old', 1, 1, now() - interval '1 minute'), ('1', 'new', 1, 1, now() + interval '1 hour')`)
+	exec(t, db, `INSERT INTO tide.push_session (user_id, source_id, slot, source_bundle_id, planned_row_count, expires_at)
+		VALUES ('1', 'old', 1, 1, 1, now() - interval '1 minute'), ('1', 'new', 2, 1, 1, now() + interval '1 hour')`)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {

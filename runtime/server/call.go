@@ -30,23 +30,30 @@ type call struct {
 	source    string
 }
 
+// unwantedTimeout is how long the rest of a body may take that nobody wants.
+const unwantedTimeout = time.Second
+
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	s.counts.inflight.Add(1)
 	defer s.counts.inflight.Add(-1)
 	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r)}
 	w.Header().Set("X-Request-Id", c.requestID)
-	c.w.allow(s.config.RequestTimeout)
+	c.w.mayRead(0)
 	err := c.answer()
 	var refused *wire.Error
 	if err != nil {
 		refused = wire.FromError(err, c.failed())
 		if !c.w.started {
 			c.explain(refused)
+			c.w.mayWrite(s.config.WriteTimeout)
 			refused.Write(c.w, c.requestID)
 		}
 	}
 	c.log(started, refused)
+	if r.Body != http.NoBody {
+		c.w.mayRead(unwantedTimeout) // what is left of it is read and dropped
+	}
 	if refused != nil && c.w.cut {
 		// What was sent is not all: who reads it must notice.
 		panic(http.ErrAbortHandler)

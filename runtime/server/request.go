@@ -55,7 +55,9 @@ func complaint(err error) string {
 }
 
 func (c *call) text() ([]byte, error) {
+	c.w.mayRead(c.config.RequestTimeout)
 	text, err := io.ReadAll(c.r.Body)
+	c.w.mayRead(0)
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):

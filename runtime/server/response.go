@@ -35,14 +35,21 @@ func (w *response) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// allow gives the client so much time from now: to send the rest of its request, or to take what is
-// written next.
-func (w *response) allow(limit time.Duration) {
-	control := http.NewResponseController(w.ResponseWriter)
-	deadline := time.Now().Add(limit)
+// mayRead gives the client so much time from now to send what is being read. There is no such bound
+// while nothing is read, because then it would end the request: net/http takes it for a client that
+// went away.
+func (w *response) mayRead(limit time.Duration) {
+	var deadline time.Time
+	if limit > 0 {
+		deadline = time.Now().Add(limit)
+	}
 	// Not every ResponseWriter can: then the host has its own bounds.
-	_ = control.SetReadDeadline(deadline)
-	_ = control.SetWriteDeadline(deadline.Add(limit))
+	_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(deadline)
+}
+
+// mayWrite gives the client so much time from now to take what is written next.
+func (w *response) mayWrite(limit time.Duration) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(limit)) // as above
 }
 
 // json answers with a body that build appends to.
@@ -69,7 +76,7 @@ func (c *call) header(contentType string, length int) {
 }
 
 func (c *call) send(b []byte) error {
-	c.w.allow(c.config.WriteTimeout)
+	c.w.mayWrite(c.config.WriteTimeout)
 	if _, err := c.w.Write(b); err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return wire.Unavailable("the client took too long to read the answer", err)

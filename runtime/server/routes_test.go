@@ -257,10 +257,10 @@ func TestErrorsOfState(t *testing.T) {
 	d.push(t, 1, task("INSERT", taskA, 0, `"title":"a"`), task("INSERT", taskB, 0, `"title":"b"`))
 	d.post(t, "/sync/snapshot-sessions", "").is(t, 413, "snapshot_session_limit_exceeded")
 	f.exec(t, `UPDATE tide.setting SET max_rows_per_snapshot = 10`)
-	for range 2 {
-		d.post(t, "/sync/snapshot-sessions", "").is(t, 200, "")
+	for _, source := range []string{"phone", "phone", "tablet"} { // a device has one at a time
+		f.device("u1", source).post(t, "/sync/snapshot-sessions", "").is(t, 200, "")
 	}
-	limited := d.post(t, "/sync/snapshot-sessions", "").is(t, 429, "too_many_sessions").golden(t, "too_many_sessions")
+	limited := f.device("u1", "watch").post(t, "/sync/snapshot-sessions", "").is(t, 429, "too_many_sessions").golden(t, "too_many_sessions")
 	if limited.header.Get("Retry-After") == "" {
 		t.Error("too many sessions, and no Retry-After")
 	}

@@ -113,6 +113,41 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
+// A snapshot may take longer than other requests, before it says its first word.
+func TestSnapshotThatTakesLong(t *testing.T) {
+	t.Parallel()
+	f := newFront(t, Config{RequestTimeout: time.Second, LockTimeout: time.Minute})
+	d := f.device("u1", "phone").connect(t)
+	for _, ask := range []func() (answer, error){
+		func() (answer, error) { return d.try(http.MethodGet, "/sync/snapshot", "") },
+		func() (answer, error) { return d.try(http.MethodPost, "/sync/snapshot-sessions", "{}") },
+	} {
+		tx, err := f.db.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), `LOCK TABLE app.note`); err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan struct{})
+		go func() {
+			defer close(answered)
+			if got, err := ask(); err != nil || got.status != http.StatusOK {
+				t.Errorf("got %d %s %v", got.status, got.body, err)
+			}
+		}()
+		select {
+		case <-answered:
+			t.Error("answered while the table was locked")
+		case <-time.After(3 * f.server.config.RequestTimeout):
+		}
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		<-answered
+	}
+}
+
 func nothingOpen(t *testing.T, f *front) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
