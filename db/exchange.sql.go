@@ -327,11 +327,12 @@ func (q *Queries) ExportSnapshot(ctx context.Context) (string, error) {
 const HomeBundleRows = `-- name: HomeBundleRows :many
 SELECT b.bundle_id::text AS bundle_id, b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
        b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
-  FROM tide.bundle_rows(tide.home_bucket($1::text), $2::bigint, $3::bigint, $4::integer) AS b
+  FROM tide.device_bundle_rows($1::text, $2::text, $3::bigint, $4::bigint, $5::integer) AS b
 `
 
 type HomeBundleRowsParams struct {
 	UserID          string
+	Device          string
 	BundleSeq       int64
 	AfterRowOrdinal int64
 	MaxRows         int32
@@ -352,6 +353,7 @@ type HomeBundleRowsRow struct {
 func (q *Queries) HomeBundleRows(ctx context.Context, arg HomeBundleRowsParams) ([]HomeBundleRowsRow, error) {
 	rows, err := q.db.Query(ctx, HomeBundleRows,
 		arg.UserID,
+		arg.Device,
 		arg.BundleSeq,
 		arg.AfterRowOrdinal,
 		arg.MaxRows,
@@ -417,13 +419,17 @@ func (q *Queries) OpenSnapshot(ctx context.Context, arg OpenSnapshotParams) erro
 
 const PullHome = `-- name: PullHome :many
 SELECT p.bundle_seq::text AS bundle_seq, p.source_id::text AS source_id, p.source_bundle_id::text AS source_bundle_id,
-       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload
-  FROM tide.pull(tide.home_bucket($1::text), $2::bigint, $3::integer, $4::bigint,
-                 nullif($5::bigint, 0)) AS p
+       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key,
+       (CASE WHEN s.shape IS NULL OR jsonb_exists(s.shape, p.table_schema || '.' || p.table_name) THEN p.op END)::text AS op,
+       (CASE WHEN s.shape IS NULL THEN p.payload ELSE tide.project_payload(p.payload, s.shape -> (p.table_schema || '.' || p.table_name)) END)::json AS payload
+  FROM tide.source_shape($1::text, $2::text) AS s (shape)
+ CROSS JOIN LATERAL tide.pull(tide.home_bucket($1::text), $3::bigint, $4::integer, $5::bigint,
+                              nullif($6::bigint, 0)) AS p
 `
 
 type PullHomeParams struct {
 	UserID          string
+	SourceID        string
 	AfterBundleSeq  int64
 	MaxBundles      int32
 	MaxBytes        int64
@@ -441,9 +447,12 @@ type PullHomeRow struct {
 	Payload        []byte
 }
 
+// A device knows the tables and columns that were registered when it came. A row of another table has
+// no op here: its bundle stays, without it.
 func (q *Queries) PullHome(ctx context.Context, arg PullHomeParams) ([]PullHomeRow, error) {
 	rows, err := q.db.Query(ctx, PullHome,
 		arg.UserID,
+		arg.SourceID,
 		arg.AfterBundleSeq,
 		arg.MaxBundles,
 		arg.MaxBytes,

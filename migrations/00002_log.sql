@@ -15,6 +15,7 @@ CREATE TABLE tide.setting (
     seal_partition_rows   bigint  NOT NULL DEFAULT 16777216,
     partitions_ahead      integer NOT NULL DEFAULT 3,
     paused_at             timestamptz,
+    shape_id              integer,
 
     client_role                name     NOT NULL DEFAULT 'tide_client',
     max_rows_per_push          bigint   NOT NULL DEFAULT 100000,
@@ -48,6 +49,7 @@ COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the 
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
 COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
+COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.client_role IS 'Role that pushes to tables of policy rls run as; whoever serves must be able to become it.';
 COMMENT ON COLUMN tide.setting.max_push_sessions IS 'Open push sessions of one user; more are refused.';
 COMMENT ON COLUMN tide.setting.max_snapshot_sessions IS 'Open snapshot sessions of one user; more are refused.';

@@ -36,14 +36,25 @@ CREATE TABLE tide.scope_lease (
 );
 COMMENT ON TABLE tide.scope_lease IS 'The device that may fill an empty home bucket with what it holds, until the lease expires.';
 
+CREATE TABLE tide.shape (
+    shape_id integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+    tables   jsonb   NOT NULL,
+
+    CONSTRAINT shape_pkey PRIMARY KEY (shape_id)
+);
+COMMENT ON TABLE tide.shape IS 'Sets of tables and columns that devices have known: {"schema.table": ["column", ...]}.';
+CREATE UNIQUE INDEX shape_tables_idx ON tide.shape (md5(tables::text));
+
 CREATE TABLE tide.source (
     user_id       text COLLATE "C" NOT NULL,
     source_id     text COLLATE "C" NOT NULL,
+    shape_id      integer     NOT NULL,
     first_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 
     CONSTRAINT source_pkey PRIMARY KEY (user_id, source_id)
 );
 COMMENT ON TABLE tide.source IS 'Devices, as they name themselves; each belongs to one user.';
+COMMENT ON COLUMN tide.source.shape_id IS 'What was registered when it first connected: tables and columns that came later do not reach it.';
 
 CREATE TABLE tide.source_replacement (
     user_id       text COLLATE "C" NOT NULL,

@@ -1368,6 +1368,37 @@ COMMENT ON FUNCTION tide.set_fk_depths() IS 'Orders synced tables by their forei
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.shape_of(tables jsonb)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO tide.shape AS s (tables) VALUES (shape_of.tables) ON CONFLICT DO NOTHING;
+    RETURN (SELECT s.shape_id FROM tide.shape AS s WHERE md5(s.tables::text) = md5(shape_of.tables::text));
+END;
+$$;
+COMMENT ON FUNCTION tide.shape_of(jsonb) IS 'The number of a set of tables and columns. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_shape()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_shape_id integer := tide.shape_of((
+        SELECT coalesce(jsonb_object_agg(s.table_schema || '.' || s.table_name, to_jsonb(ARRAY(SELECT c FROM unnest(s.sync_columns) AS c ORDER BY c))), '{}')
+          FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL));
+BEGIN
+    UPDATE tide.setting AS s SET shape_id = v_shape_id WHERE s.shape_id IS DISTINCT FROM v_shape_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_shape() IS 'Writes down which tables and columns are registered now. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again.
 CREATE OR REPLACE FUNCTION tide.lock_briefly(relation regclass, lock_mode text)
     RETURNS void
@@ -1698,6 +1729,7 @@ BEGIN
         PERFORM tide.write_capture_functions(wanted.table_id);
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.set_fk_depths();
+        PERFORM tide.set_shape();
     END IF;
 
     SELECT count(*) FILTER (WHERE f.problem <> 'superfluous') AS amiss, count(*) FILTER (WHERE f.problem = 'superfluous') AS superfluous,
@@ -1921,6 +1953,7 @@ BEGIN
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
     PERFORM tide.drop_push_functions(v_table.table_id);
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
+    PERFORM tide.set_shape();
 
     FOREACH v_grant IN ARRAY v_table.granted LOOP
         PERFORM tide.take_back(v_grant, v_table.table_id);
@@ -2873,6 +2906,146 @@ COMMENT ON FUNCTION tide.replace_source(text, text, text, text) IS 'Ends a sourc
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- A device keeps what was registered when it came, also when it goes on under another name.
+CREATE OR REPLACE FUNCTION tide.meet_source(user_id text, source_id text)
+    RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO tide.source (user_id, source_id, shape_id)
+    SELECT meet_source.user_id, meet_source.source_id,
+           coalesce((SELECT o.shape_id
+                       FROM tide.source_replacement AS r JOIN tide.source AS o ON o.user_id = r.user_id AND o.source_id = r.source_id
+                      WHERE r.user_id = meet_source.user_id AND r.new_source_id = meet_source.source_id),
+                    t.shape_id, tide.shape_of('{}'))
+      FROM tide.setting AS t
+        ON CONFLICT DO NOTHING;
+$$;
+COMMENT ON FUNCTION tide.meet_source(text, text) IS 'Notes a device that is seen for the first time. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.source_shape(user_id text, source_id text)
+    RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_known jsonb;
+    v_now   jsonb;
+    v_gone  text;
+BEGIN
+    SELECT k.tables, n.tables
+      INTO v_known, v_now
+      FROM tide.source AS s
+      JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+      JOIN tide.shape AS k ON k.shape_id = s.shape_id
+      JOIN tide.shape AS n ON n.shape_id = t.shape_id
+     WHERE s.user_id = source_shape.user_id AND s.source_id = source_shape.source_id;
+    IF v_known IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT string_agg(CASE WHEN v_now -> k.name IS NULL THEN k.name ELSE k.name || '.' || c.name END, ', ')
+      INTO v_gone
+      FROM jsonb_each(v_known) AS k (name, columns)
+     CROSS JOIN LATERAL jsonb_array_elements_text(k.columns) AS c (name)
+     WHERE v_now -> k.name IS NULL OR NOT jsonb_exists(v_now -> k.name, c.name);
+    IF v_gone IS NOT NULL THEN
+        RAISE EXCEPTION 'tables or columns that this device knows are gone'
+            USING ERRCODE = 'TD014', DETAIL = format('Gone: %s.', left(v_gone, 500)), HINT = 'Take a snapshot: it is of what is left.';
+    END IF;
+    RETURN v_known;
+END;
+$$;
+COMMENT ON FUNCTION tide.source_shape(text, text) IS
+'Tables and columns that a device knows, when there are more by now; NULL when it knows all of them. Raises TD014 when some are gone.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.renew_shape(user_id text, source_id text)
+    RETURNS jsonb
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_left jsonb;
+BEGIN
+    PERFORM tide.meet_source(user_id, source_id);
+    SELECT coalesce(jsonb_object_agg(k.name, (SELECT coalesce(jsonb_agg(c.name ORDER BY c.name), '[]') FROM jsonb_array_elements_text(k.columns) AS c (name) WHERE jsonb_exists(n.tables -> k.name, c.name))), '{}')
+      INTO v_left
+      FROM tide.source AS s
+      JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+      JOIN tide.shape AS n ON n.shape_id = t.shape_id
+      JOIN tide.shape AS o ON o.shape_id = s.shape_id
+     CROSS JOIN LATERAL jsonb_each(o.tables) AS k (name, columns)
+     WHERE s.user_id = renew_shape.user_id AND s.source_id = renew_shape.source_id AND n.tables -> k.name IS NOT NULL;
+    IF v_left = '{}' AND NOT EXISTS (SELECT FROM tide.source AS s JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+                                      WHERE s.user_id = renew_shape.user_id AND s.source_id = renew_shape.source_id) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE tide.source AS s SET shape_id = tide.shape_of(v_left)
+     WHERE s.user_id = renew_shape.user_id AND s.source_id = renew_shape.source_id AND s.shape_id <> tide.shape_of(v_left);
+    RETURN v_left;
+END;
+$$;
+COMMENT ON FUNCTION tide.renew_shape(text, text) IS 'Takes what is gone out of what a device knows, as it fetches everything anew; NULL when it knows all there is. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.project_payload(payload json, columns jsonb)
+    RETURNS json
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ('{' || string_agg(to_json(e.key)::text || ':' || e.value::text, ',' ORDER BY e.nth) || '}')::json
+      FROM json_each(payload) WITH ORDINALITY AS e (key, value, nth)
+     WHERE jsonb_exists(columns, e.key);
+$$;
+COMMENT ON FUNCTION tide.project_payload(json, jsonb) IS 'A payload with these columns alone; values keep their text.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Ordinals count the rows that the device gets: for one that does not know every table, after the others
+-- were left out.
+CREATE OR REPLACE FUNCTION tide.device_bundle_rows(
+    user_id           text,
+    device            text,
+    seq               bigint,
+    after_row_ordinal bigint  DEFAULT -1,
+    max_rows          integer DEFAULT 1000
+)
+    RETURNS TABLE (
+        bundle_id bigint, row_ordinal bigint, table_schema text, table_name text,
+        key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_home  text := tide.home_bucket(user_id);
+    v_shape jsonb := tide.source_shape(user_id, device);
+BEGIN
+    IF v_shape IS NULL THEN
+        RETURN QUERY
+        SELECT b.bundle_id, b.row_ordinal, b.table_schema, b.table_name, b.key, b.op, b.payload, b.source_id, b.source_bundle_id, b.sealed_at
+          FROM tide.bundle_rows(v_home, seq, after_row_ordinal, max_rows) AS b;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT r.bundle_id, r.nth, r.table_schema, r.table_name, r.key, r.op,
+           tide.project_payload(r.payload, v_shape -> (r.table_schema || '.' || r.table_name)), r.source_id, r.source_bundle_id, r.sealed_at
+      FROM (SELECT b.*, row_number() OVER (ORDER BY b.row_ordinal) - 1 AS nth
+              FROM tide.bundle_rows(v_home, seq, -1, 2147483647) AS b
+             WHERE jsonb_exists(v_shape, b.table_schema || '.' || b.table_name)) AS r
+     WHERE r.nth > after_row_ordinal AND r.nth <= after_row_ordinal + max_rows
+     ORDER BY r.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.device_bundle_rows(text, text, bigint, bigint, integer) IS
+'A page of the changes of one bundle of a user''s home bucket, as a device gets them: tables and columns that it does not know are left out. Raises TD014, TD018.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.assert_initialization(user_id text, source_id text, initialization_id uuid)
     RETURNS void
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -2926,7 +3099,7 @@ DECLARE
     v_now    timestamptz := clock_timestamp();
 BEGIN
     PERFORM tide.assert_source(v_user, v_source);
-    INSERT INTO tide.source (user_id, source_id) VALUES (v_user, v_source) ON CONFLICT DO NOTHING;
+    PERFORM tide.meet_source(v_user, v_source);
     IF tide.scope_state(v_user) <> 'initialized' THEN
         -- Rows that are not sealed yet begin a home bucket as well.
         PERFORM tide.seal();
@@ -3203,7 +3376,7 @@ BEGIN
         RETURN false;
     END IF;
     PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
-    INSERT INTO tide.source AS s (user_id, source_id) VALUES (user_id, source_id) ON CONFLICT DO NOTHING;
+    PERFORM tide.meet_source(user_id, source_id);
     INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
     PERFORM tide.set_origin(source_id, source_bundle_id);
     RETURN true;
@@ -4044,6 +4217,7 @@ DECLARE
     v_query   text;
     v_rows    bigint;
     v_bytes   bigint;
+    v_shape   jsonb;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
         RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
@@ -4072,17 +4246,18 @@ BEGIN
     END IF;
     row_count := 0;
     byte_count := 0;
-    FOR v_table IN SELECT s.table_id FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+    v_shape := tide.renew_shape(v_user, v_source);
+    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
         v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
-        CONTINUE WHEN v_query IS NULL;
+        CONTINUE WHEN v_query IS NULL OR v_shape IS NOT NULL AND v_table.columns IS NULL;
         EXECUTE format($sql$
             WITH written AS (
                 INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload)
-                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, q.payload FROM (%s LIMIT $3) AS q
+                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END FROM (%s LIMIT $3) AS q
                 RETURNING octet_length(payload::text) AS bytes
             )
             SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, v_query)
-           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1;
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns;
         row_count := row_count + v_rows;
         byte_count := byte_count + v_bytes;
         IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN
@@ -4462,6 +4637,9 @@ GRANT EXECUTE ON FUNCTION
     tide.replacement_of(text, text),
     tide.replace_source(text, text, text, text),
     tide.exchange_limits(),
+    tide.source_shape(text, text),
+    tide.device_bundle_rows(text, text, bigint, bigint, integer),
+    tide.project_payload(json, jsonb),
     tide.push(text, text, bigint, json, json, uuid),
     tide.push_result(text, text, bigint),
     tide.create_push_session(text, text, bigint, bigint, uuid),

@@ -42,16 +42,21 @@ SELECT coalesce(tide.replacement_of(@user_id::text, @source_id::text), '')::text
 SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
   FROM tide.bucket_position(tide.home_bucket(@user_id::text)) AS p;
 
+-- A device knows the tables and columns that were registered when it came. A row of another table has
+-- no op here: its bundle stays, without it.
 -- name: PullHome :many
 SELECT p.bundle_seq::text AS bundle_seq, p.source_id::text AS source_id, p.source_bundle_id::text AS source_bundle_id,
-       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload
-  FROM tide.pull(tide.home_bucket(@user_id::text), @after_bundle_seq::bigint, @max_bundles::integer, @max_bytes::bigint,
-                 nullif(@target_bundle_seq::bigint, 0)) AS p;
+       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key,
+       (CASE WHEN s.shape IS NULL OR jsonb_exists(s.shape, p.table_schema || '.' || p.table_name) THEN p.op END)::text AS op,
+       (CASE WHEN s.shape IS NULL THEN p.payload ELSE tide.project_payload(p.payload, s.shape -> (p.table_schema || '.' || p.table_name)) END)::json AS payload
+  FROM tide.source_shape(@user_id::text, @source_id::text) AS s (shape)
+ CROSS JOIN LATERAL tide.pull(tide.home_bucket(@user_id::text), @after_bundle_seq::bigint, @max_bundles::integer, @max_bytes::bigint,
+                              nullif(@target_bundle_seq::bigint, 0)) AS p;
 
 -- name: HomeBundleRows :many
 SELECT b.bundle_id::text AS bundle_id, b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
        b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
-  FROM tide.bundle_rows(tide.home_bucket(@user_id::text), @bundle_seq::bigint, @after_row_ordinal::bigint, @max_rows::integer) AS b;
+  FROM tide.device_bundle_rows(@user_id::text, @device::text, @bundle_seq::bigint, @after_row_ordinal::bigint, @max_rows::integer) AS b;
 
 -- name: CreateSnapshotSession :one
 SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.byte_count::bigint AS byte_count, s.expires_at::timestamptz AS expires_at

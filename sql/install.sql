@@ -50,6 +50,8 @@
 \ir functions/tide.assert_push_policy.sql
 \ir functions/tide.missing_push_grants.sql
 \ir functions/tide.set_fk_depths.sql
+\ir functions/tide.shape_of.sql
+\ir functions/tide.set_shape.sql
 
 -- Registration
 \ir functions/tide.lock_briefly.sql
@@ -98,6 +100,11 @@
 \ir functions/tide.replacement_of.sql
 \ir functions/tide.assert_source.sql
 \ir functions/tide.replace_source.sql
+\ir functions/tide.meet_source.sql
+\ir functions/tide.source_shape.sql
+\ir functions/tide.renew_shape.sql
+\ir functions/tide.project_payload.sql
+\ir functions/tide.device_bundle_rows.sql
 \ir functions/tide.assert_initialization.sql
 \ir functions/tide.connect.sql
 \ir functions/tide.exchange_limits.sql

@@ -11,7 +11,7 @@ import (
 
 // bundleID tells bundles apart also when a history was begun anew.
 type bundleID struct {
-	userID                  string
+	userID, device          string // devices of one user may know different tables
 	seq                     int64
 	bundleID, sealedAtMicro string
 }
@@ -33,10 +33,10 @@ const (
 
 // readPage reads a page of a bundle of the home bucket, and tells whose it is.
 func (c *call) readPage(seq, after, maxRows int64, into *bundle, f func(wire.Row) error) (n int64, err error) {
-	into.id.userID, into.id.seq = c.user.UserID, seq
+	into.id.userID, into.id.device, into.id.seq = c.user.UserID, c.source, seq
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
-		each(batch.Queue(db.HomeBundleRows, c.user.UserID, seq, min(after, beyondRows), int32(maxRows)), func(v [][]byte) error {
+		each(batch.Queue(db.HomeBundleRows, c.user.UserID, c.source, seq, min(after, beyondRows), int32(maxRows)), func(v [][]byte) error {
 			if n == 0 {
 				into.id.bundleID, into.id.sealedAtMicro = string(v[0]), string(v[1])
 				into.sourceID, into.sourceBundleID = string(v[2]), string(v[3])

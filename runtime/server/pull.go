@@ -38,7 +38,7 @@ func (c *call) pull() error {
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
 		batch.Queue(db.HomePosition, c.user.UserID).QueryRow(page.begin)
-		each(batch.Queue(db.PullHome, c.user.UserID, after, int32(maxBundles), c.config.MaxPullBytes, target), page.change)
+		each(batch.Queue(db.PullHome, c.user.UserID, c.source, after, int32(maxBundles), c.config.MaxPullBytes, target), page.change)
 	})
 	if err != nil {
 		return err
@@ -86,6 +86,9 @@ func (p *pullPage) change(v [][]byte) error {
 		p.raw(`,"source_bundle_id":`)
 		p.b = append(p.b, v[2]...)
 		p.raw(`,"rows":[`)
+	}
+	if v[6] == nil {
+		return p.check() // of a table that the device does not know
 	}
 	if p.rows > 0 {
 		p.raw(",")

@@ -141,6 +141,7 @@ func (c *call) pushedBundle(sourceBundleID int64, place db.PushResultRow, answer
 		found, err = c.readWhole(place.BundleSeq, answer)
 	}
 	p.hash = found.hash
+	p.place.RowCount = found.rowCount // as this device gets them
 	return p, err
 }
 

@@ -69,6 +69,7 @@ BEGIN
         PERFORM tide.write_capture_functions(wanted.table_id);
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.set_fk_depths();
+        PERFORM tide.set_shape();
     END IF;
 
     SELECT count(*) FILTER (WHERE f.problem <> 'superfluous') AS amiss, count(*) FILTER (WHERE f.problem = 'superfluous') AS superfluous,

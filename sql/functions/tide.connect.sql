@@ -13,7 +13,7 @@ DECLARE
     v_now    timestamptz := clock_timestamp();
 BEGIN
     PERFORM tide.assert_source(v_user, v_source);
-    INSERT INTO tide.source (user_id, source_id) VALUES (v_user, v_source) ON CONFLICT DO NOTHING;
+    PERFORM tide.meet_source(v_user, v_source);
     IF tide.scope_state(v_user) <> 'initialized' THEN
         -- Rows that are not sealed yet begin a home bucket as well.
         PERFORM tide.seal();

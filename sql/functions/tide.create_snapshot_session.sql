@@ -16,6 +16,7 @@ DECLARE
     v_query   text;
     v_rows    bigint;
     v_bytes   bigint;
+    v_shape   jsonb;
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
         RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
@@ -44,17 +45,18 @@ BEGIN
     END IF;
     row_count := 0;
     byte_count := 0;
-    FOR v_table IN SELECT s.table_id FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+    v_shape := tide.renew_shape(v_user, v_source);
+    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
         v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
-        CONTINUE WHEN v_query IS NULL;
+        CONTINUE WHEN v_query IS NULL OR v_shape IS NOT NULL AND v_table.columns IS NULL;
         EXECUTE format($sql$
             WITH written AS (
                 INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload)
-                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, q.payload FROM (%s LIMIT $3) AS q
+                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END FROM (%s LIMIT $3) AS q
                 RETURNING octet_length(payload::text) AS bytes
             )
             SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, v_query)
-           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1;
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns;
         row_count := row_count + v_rows;
         byte_count := byte_count + v_bytes;
         IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN

@@ -25,6 +25,7 @@ BEGIN
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
     PERFORM tide.drop_push_functions(v_table.table_id);
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
+    PERFORM tide.set_shape();
 
     FOREACH v_grant IN ARRAY v_table.granted LOOP
         PERFORM tide.take_back(v_grant, v_table.table_id);
