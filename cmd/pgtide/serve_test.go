@@ -159,8 +159,9 @@ func TestServeFinishesWhatItBegan(t *testing.T) {
 		status int
 		body   string
 	}
-	answered := make(chan result)
+	answered := make(chan result, 1)
 	go func() {
+		defer close(answered)
 		status, body := s.ask(t, "1", http.MethodPost, "/sync/push", `{"source_bundle_id":1,"rows":[{"schema":"app","table":"item","key":{"id":"7"},"op":"UPDATE","base_row_version":1,"payload":{"title":"late"}}]}`)
 		answered <- result{status, body}
 	}()
