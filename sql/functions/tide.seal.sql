@@ -209,6 +209,10 @@ BEGIN
         -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
         ON CONFLICT DO NOTHING
     RETURNING last_bundle_id INTO v_last;
+    -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
+    IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
+        PERFORM pg_notify('tide_sealed', v_last::text);
+    END IF;
     RETURN v_last;
 END;
 $$;
