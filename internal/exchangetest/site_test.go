@@ -3,6 +3,7 @@ package exchangetest
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -59,7 +60,7 @@ func newSite(t *testing.T, statements ...string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := server.New(pool, server.Config{})
+	handler := server.New(pool, server.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- handler.Run(ctx) }()
