@@ -76,6 +76,7 @@ CREATE TABLE tide.synced_table (
     server_columns    text[]      NOT NULL,
     protected_columns text[]      NOT NULL,
     push_search_path  text        NOT NULL,
+    push_columns      text[]      NOT NULL DEFAULT '{}',
     fk_depth          integer     NOT NULL DEFAULT 0,
     column_names      text[]      NOT NULL,
     column_attnums    smallint[]  NOT NULL,
@@ -100,6 +101,7 @@ COMMENT ON COLUMN tide.synced_table.push_policy IS 'Who may change rows by pushi
 COMMENT ON COLUMN tide.synced_table.server_columns IS 'Synced columns that the database fills; what a push says of them is not looked at.';
 COMMENT ON COLUMN tide.synced_table.protected_columns IS 'Synced columns that a push must not change.';
 COMMENT ON COLUMN tide.synced_table.push_search_path IS 'search_path for triggers and policies while a push writes.';
+COMMENT ON COLUMN tide.synced_table.push_columns IS 'Columns a payload may have, as the push functions were written.';
 COMMENT ON COLUMN tide.synced_table.fk_depth IS 'Parents have a smaller one than their children.';
 COMMENT ON COLUMN tide.synced_table.column_names IS 'Every column capture uses, under its name at registration.';
 COMMENT ON COLUMN tide.synced_table.column_attnums IS 'pg_attribute.attnum of column_names: finds a column again after it was renamed.';

@@ -38,9 +38,12 @@ CREATE OR REPLACE FUNCTION tide.synced_columns(
     OUT in_key boolean, OUT in_payload boolean
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT known.column_name,
            a.attname,
            CASE WHEN ty.is_array THEN tide.base_type(ty.typelem) ELSE ty.oid::regtype END,
@@ -67,6 +70,7 @@ AS $$
            ) AS ty
      WHERE s.table_id = synced_columns.table_id
      ORDER BY known.ordinal;
+END;
 $$;
 COMMENT ON FUNCTION tide.synced_columns(integer) IS 'The columns capture uses: name for devices, name in the table now, and type without domains (of the element, for an array). Internal.';
 -- +goose StatementEnd
@@ -1251,6 +1255,10 @@ BEGIN
         END IF;
         v_written := true;
     END LOOP;
+    UPDATE tide.synced_table AS s
+       SET push_columns = c.names
+      FROM (SELECT ARRAY(SELECT k.column_name FROM tide.synced_columns(write_push_functions.table_id) AS k WHERE k.in_payload) AS names) AS c
+     WHERE s.table_id = write_push_functions.table_id AND s.push_columns IS DISTINCT FROM c.names;
     RETURN v_written;
 END;
 $$;
@@ -2003,9 +2011,12 @@ COMMENT ON FUNCTION tide.resume() IS 'Starts capture again after tide.pause(), a
 -- for an hour must not have its rows looked at by every seal of that hour.
 CREATE OR REPLACE FUNCTION tide.sealable_ranges(previous pg_snapshot, OUT above xid8, OUT below xid8)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT e.xid, lead(e.xid) OVER (ORDER BY e.xid)
       FROM (SELECT (pg_snapshot_xmax(previous)::text::bigint - 1)::text::xid8
              UNION ALL
@@ -2016,6 +2027,7 @@ AS $$
     SELECT (x::text::bigint - 1)::text::xid8, (x::text::bigint + 1)::text::xid8
       FROM pg_snapshot_xip(previous) AS x
      WHERE pg_visible_in_snapshot(x, pg_current_snapshot());
+END;
 $$;
 COMMENT ON FUNCTION tide.sealable_ranges(pg_snapshot) IS 'Open ranges of transaction ids that ended since a snapshot, by the snapshot of the calling statement. Internal.';
 -- +goose StatementEnd
@@ -2392,10 +2404,13 @@ COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
+BEGIN
+    RETURN (
+        SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1);
+END;
 $$;
 COMMENT ON FUNCTION tide.head() IS 'Last bundle_id that may be read: that of the newest seal that is complete.';
 -- +goose StatementEnd
@@ -2458,10 +2473,13 @@ COMMENT ON FUNCTION tide.position_of(xid8) IS
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.bucket_position(bucket_id text, OUT floor_seq bigint, OUT head_seq bigint)
     RETURNS record
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
     SELECT coalesce(f.floor_seq, 0), greatest(coalesce(l.bundle_seq, 0), coalesce(f.floor_seq, 0))
+      INTO floor_seq, head_seq
       FROM (SELECT) AS one
       LEFT JOIN LATERAL (
                SELECT b.bundle_seq
@@ -2471,6 +2489,7 @@ AS $$
       LEFT JOIN LATERAL (
                SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = bucket_position.bucket_id
                 ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true;
+END;
 $$;
 COMMENT ON FUNCTION tide.bucket_position(text) IS 'Floor and head of a bucket: a reader at any position between them misses nothing by reading on.';
 -- +goose StatementEnd
@@ -2802,16 +2821,19 @@ COMMENT ON FUNCTION tide.home_bucket(text) IS 'The bucket of a user''s own rows.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.scope_state(user_id text)
     RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE
-               WHEN EXISTS (SELECT FROM tide.scope AS s WHERE s.user_id = scope_state.user_id)
-                    -- Rows of an existing application count as well.
-                    OR EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = tide.home_bucket(scope_state.user_id)) THEN 'initialized'
-               WHEN EXISTS (SELECT FROM tide.scope_lease AS l WHERE l.user_id = scope_state.user_id AND l.expires_at > clock_timestamp()) THEN 'initializing'
-               ELSE 'uninitialized'
-           END;
+BEGIN
+    RETURN (
+        SELECT CASE
+                       WHEN EXISTS (SELECT FROM tide.scope AS s WHERE s.user_id = scope_state.user_id)
+                            -- Rows of an existing application count as well.
+                            OR EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = tide.home_bucket(scope_state.user_id)) THEN 'initialized'
+                       WHEN EXISTS (SELECT FROM tide.scope_lease AS l WHERE l.user_id = scope_state.user_id AND l.expires_at > clock_timestamp()) THEN 'initializing'
+                       ELSE 'uninitialized'
+                   END);
+END;
 $$;
 COMMENT ON FUNCTION tide.scope_state(text) IS 'How far a user''s home bucket is: uninitialized, initializing (a device holds the lease to fill it), or initialized.';
 -- +goose StatementEnd
@@ -2841,10 +2863,13 @@ COMMENT ON FUNCTION tide.assert_scope(text) IS 'Raises TD108 or TD109 unless the
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.replacement_of(user_id text, source_id text)
     RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT r.new_source_id FROM tide.source_replacement AS r WHERE r.user_id = replacement_of.user_id AND r.source_id = replacement_of.source_id;
+BEGIN
+    RETURN (
+        SELECT r.new_source_id FROM tide.source_replacement AS r WHERE r.user_id = replacement_of.user_id AND r.source_id = replacement_of.source_id);
+END;
 $$;
 COMMENT ON FUNCTION tide.replacement_of(text, text) IS 'The source under which a replaced one goes on, NULL for one that was not replaced.';
 -- +goose StatementEnd
@@ -2913,9 +2938,10 @@ COMMENT ON FUNCTION tide.replace_source(text, text, text, text) IS 'Ends a sourc
 -- A device keeps what was registered when it came, also when it goes on under another name.
 CREATE OR REPLACE FUNCTION tide.meet_source(user_id text, source_id text)
     RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     INSERT INTO tide.source (user_id, source_id, shape_id)
     SELECT meet_source.user_id, meet_source.source_id,
            coalesce((SELECT o.shape_id
@@ -2924,6 +2950,7 @@ AS $$
                     t.shape_id, tide.shape_of('{}'))
       FROM tide.setting AS t
         ON CONFLICT DO NOTHING;
+END;
 $$;
 COMMENT ON FUNCTION tide.meet_source(text, text) IS 'Notes a device that is seen for the first time. Internal.';
 -- +goose StatementEnd
@@ -3288,14 +3315,18 @@ COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.p
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.push_groups(rows tide.pushed_row[], by_op boolean)
+CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op boolean)
     RETURNS TABLE (table_id integer, op "char", policy text, fk_depth integer, rows tide.pushed_row[])
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
-      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest($1) AS r GROUP BY 1, 2) AS g
+      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g
       JOIN tide.synced_table AS s ON s.table_id = g.table_id;
+END;
 $$;
 COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows by table, and by operation if wanted. Internal.';
 -- +goose StatementEnd
@@ -3303,10 +3334,13 @@ COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.client_role(policy text)
     RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN policy = 'rls' THEN s.client_role::text ELSE current_setting('role') END FROM tide.setting AS s;
+BEGIN
+    RETURN (
+        SELECT CASE WHEN policy = 'rls' THEN s.client_role::text ELSE current_setting('role') END FROM tide.setting AS s);
+END;
 $$;
 COMMENT ON FUNCTION tide.client_role(text) IS 'Role as which the steps of a push are run for a table of this push policy. Internal.';
 -- +goose StatementEnd
@@ -3329,6 +3363,20 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.run_push_step(integer, text, text, tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, and says how many. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.is_committed(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM tide.push_log AS p
+                    WHERE p.user_id = is_committed.user_id AND p.source_id = is_committed.source_id AND p.source_bundle_id = is_committed.source_bundle_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.is_committed(text, text, bigint) IS 'Whether a push with this number was accepted.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3369,7 +3417,7 @@ BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);
@@ -3610,24 +3658,15 @@ CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_unknown text[];
 BEGIN
-    -- Most rows of a push have the same columns.
-    SELECT array_agg(c.name)
-      INTO v_unknown
-      FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
-     CROSS JOIN LATERAL unnest(d.columns) AS c (name)
-     WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload);
-    IF v_unknown IS NULL THEN
+    -- Most pushes have none: that is seen without looking at a column.
+    IF NOT EXISTS (SELECT FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id WHERE NOT r.columns <@ s.push_columns) THEN
         RETURN NULL;
     END IF;
     RETURN (SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
               FROM unnest(rows) AS r
-             CROSS JOIN LATERAL (
-                       SELECT min(c.name) AS name FROM unnest(r.columns) AS c (name)
-                        WHERE c.name = ANY (v_unknown)
-                          AND c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(r.table_id) AS k WHERE k.in_payload)) AS u
+              JOIN tide.synced_table AS s ON s.table_id = r.table_id
+             CROSS JOIN LATERAL (SELECT min(c.name) AS name FROM unnest(r.columns) AS c (name) WHERE c.name <> ALL (s.push_columns)) AS u
              WHERE u.name IS NOT NULL);
 END;
 $$;
@@ -3777,12 +3816,15 @@ COMMENT ON FUNCTION tide.renew_push_functions(tide.pushed_row[]) IS 'Writes the 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.revive_rows(rows tide.pushed_row[], revived bigint[])
     RETURNS tide.pushed_row[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN revived IS NULL THEN rows ELSE ARRAY(
-               SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns)::tide.pushed_row
-                 FROM unnest(rows) AS r) END;
+BEGIN
+    RETURN (
+        SELECT CASE WHEN revived IS NULL THEN rows ELSE ARRAY(
+                       SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns)::tide.pushed_row
+                         FROM unnest(rows) AS r) END);
+END;
 $$;
 COMMENT ON FUNCTION tide.revive_rows(tide.pushed_row[], bigint[]) IS 'Makes updates of inserts whose row is there, deleted softly. Internal.';
 -- +goose StatementEnd
@@ -3823,6 +3865,9 @@ BEGIN
                 END;
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
+                    rejected := tide.unknown_columns(rows);
+                END IF;
+                IF status IS NULL AND rejected IS NULL THEN
                     -- The key of an insert may have appeared meanwhile.
                     SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN
@@ -3886,6 +3931,12 @@ CREATE OR REPLACE FUNCTION tide.push(
 AS $$
 BEGIN
     PERFORM tide.begin_push(user_id, claims);
+    -- The answer to a retry does not depend on what its rows mean by now.
+    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
+        status := 'already_committed';
+        unsealed := false;
+        RETURN;
+    END IF;
     SELECT a.status, a.conflicts, a.rejected, a.unsealed
       INTO status, conflicts, rejected, unsealed
       FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id) AS a;
@@ -3979,7 +4030,7 @@ BEGIN
             USING ERRCODE = 'TD127', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_push), HINT = 'Push in several bundles.';
     END IF;
     -- The answer to a retry comes first: what was committed stays committed, whatever the home bucket is now.
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = v_user AND p.source_id = v_source AND p.source_bundle_id = create_push_session.source_bundle_id) THEN
+    IF tide.is_committed(v_user, v_source, source_bundle_id) THEN
         status := 'already_committed';
         RETURN;
     END IF;
@@ -4062,7 +4113,7 @@ AS $$
 BEGIN
     session := tide.assert_push_session(user_id, source_id, staged_push.push_id);
     -- It was committed already: its number is answered, whatever has become of its rows.
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = (session).user_id AND p.source_id = (session).source_id AND p.source_bundle_id = (session).source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, (session).source_bundle_id) THEN
         RETURN;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);
@@ -4086,13 +4137,15 @@ COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with a
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.forget_push_chunks(user_id text, source_id text, push_id uuid)
     RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     DELETE FROM tide.push_chunk AS c
      USING tide.push_session AS s
      WHERE s.push_id = forget_push_chunks.push_id AND s.user_id = forget_push_chunks.user_id AND s.source_id = forget_push_chunks.source_id
        AND c.push_id = s.push_id;
+END;
 $$;
 COMMENT ON FUNCTION tide.forget_push_chunks(text, text, uuid) IS 'Drops the rows of a session that was committed; the session answers retries until it expires. Internal.';
 -- +goose StatementEnd
@@ -4645,6 +4698,7 @@ GRANT EXECUTE ON FUNCTION
     tide.device_bundle_rows(text, text, bigint, bigint, integer),
     tide.project_payload(json, jsonb),
     tide.push(text, text, bigint, json, json, uuid),
+    tide.is_committed(text, text, bigint),
     tide.push_result(text, text, bigint),
     tide.create_push_session(text, text, bigint, bigint, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),

@@ -26,6 +26,7 @@ GRANT EXECUTE ON FUNCTION
     tide.device_bundle_rows(text, text, bigint, bigint, integer),
     tide.project_payload(json, jsonb),
     tide.push(text, text, bigint, json, json, uuid),
+    tide.is_committed(text, text, bigint),
     tide.push_result(text, text, bigint),
     tide.create_push_session(text, text, bigint, bigint, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),

@@ -117,6 +117,7 @@
 \ir functions/tide.push_groups.sql
 \ir functions/tide.client_role.sql
 \ir functions/tide.run_push_step.sql
+\ir functions/tide.is_committed.sql
 \ir functions/tide.assert_next_push.sql
 \ir functions/tide.claim_push.sql
 \ir functions/tide.lock_pushed.sql

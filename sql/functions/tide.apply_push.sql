@@ -33,6 +33,9 @@ BEGIN
                 END;
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
+                    rejected := tide.unknown_columns(rows);
+                END IF;
+                IF status IS NULL AND rejected IS NULL THEN
                     -- The key of an insert may have appeared meanwhile.
                     SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN

@@ -10,7 +10,7 @@ BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = claim_push.user_id AND p.source_id = claim_push.source_id AND p.source_bundle_id = claim_push.source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);

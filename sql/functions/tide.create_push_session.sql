@@ -19,7 +19,7 @@ BEGIN
             USING ERRCODE = 'TD127', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_push), HINT = 'Push in several bundles.';
     END IF;
     -- The answer to a retry comes first: what was committed stays committed, whatever the home bucket is now.
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = v_user AND p.source_id = v_source AND p.source_bundle_id = create_push_session.source_bundle_id) THEN
+    IF tide.is_committed(v_user, v_source, source_bundle_id) THEN
         status := 'already_committed';
         RETURN;
     END IF;

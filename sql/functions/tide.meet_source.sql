@@ -1,9 +1,10 @@
 -- A device keeps what was registered when it came, also when it goes on under another name.
 CREATE OR REPLACE FUNCTION tide.meet_source(user_id text, source_id text)
     RETURNS void
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     INSERT INTO tide.source (user_id, source_id, shape_id)
     SELECT meet_source.user_id, meet_source.source_id,
            coalesce((SELECT o.shape_id
@@ -12,5 +13,6 @@ AS $$
                     t.shape_id, tide.shape_of('{}'))
       FROM tide.setting AS t
         ON CONFLICT DO NOTHING;
+END;
 $$;
 COMMENT ON FUNCTION tide.meet_source(text, text) IS 'Notes a device that is seen for the first time. Internal.';

@@ -7,6 +7,12 @@ CREATE OR REPLACE FUNCTION tide.push(
 AS $$
 BEGIN
     PERFORM tide.begin_push(user_id, claims);
+    -- The answer to a retry does not depend on what its rows mean by now.
+    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
+        status := 'already_committed';
+        unsealed := false;
+        RETURN;
+    END IF;
     SELECT a.status, a.conflicts, a.rejected, a.unsealed
       INTO status, conflicts, rejected, unsealed
       FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id) AS a;

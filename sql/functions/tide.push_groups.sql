@@ -1,10 +1,14 @@
-CREATE OR REPLACE FUNCTION tide.push_groups(rows tide.pushed_row[], by_op boolean)
+CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op boolean)
     RETURNS TABLE (table_id integer, op "char", policy text, fk_depth integer, rows tide.pushed_row[])
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
-      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest($1) AS r GROUP BY 1, 2) AS g
+      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g
       JOIN tide.synced_table AS s ON s.table_id = g.table_id;
+END;
 $$;
 COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows by table, and by operation if wanted. Internal.';

@@ -2,9 +2,12 @@
 -- for an hour must not have its rows looked at by every seal of that hour.
 CREATE OR REPLACE FUNCTION tide.sealable_ranges(previous pg_snapshot, OUT above xid8, OUT below xid8)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT e.xid, lead(e.xid) OVER (ORDER BY e.xid)
       FROM (SELECT (pg_snapshot_xmax(previous)::text::bigint - 1)::text::xid8
              UNION ALL
@@ -15,5 +18,6 @@ AS $$
     SELECT (x::text::bigint - 1)::text::xid8, (x::text::bigint + 1)::text::xid8
       FROM pg_snapshot_xip(previous) AS x
      WHERE pg_visible_in_snapshot(x, pg_current_snapshot());
+END;
 $$;
 COMMENT ON FUNCTION tide.sealable_ranges(pg_snapshot) IS 'Open ranges of transaction ids that ended since a snapshot, by the snapshot of the calling statement. Internal.';

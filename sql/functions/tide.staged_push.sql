@@ -6,7 +6,7 @@ AS $$
 BEGIN
     session := tide.assert_push_session(user_id, source_id, staged_push.push_id);
     -- It was committed already: its number is answered, whatever has become of its rows.
-    IF EXISTS (SELECT FROM tide.push_log AS p WHERE p.user_id = (session).user_id AND p.source_id = (session).source_id AND p.source_bundle_id = (session).source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, (session).source_bundle_id) THEN
         RETURN;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);

@@ -7,9 +7,12 @@ CREATE OR REPLACE FUNCTION tide.synced_columns(
     OUT in_key boolean, OUT in_payload boolean
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT known.column_name,
            a.attname,
            CASE WHEN ty.is_array THEN tide.base_type(ty.typelem) ELSE ty.oid::regtype END,
@@ -36,5 +39,6 @@ AS $$
            ) AS ty
      WHERE s.table_id = synced_columns.table_id
      ORDER BY known.ordinal;
+END;
 $$;
 COMMENT ON FUNCTION tide.synced_columns(integer) IS 'The columns capture uses: name for devices, name in the table now, and type without domains (of the element, for an array). Internal.';

@@ -3,24 +3,15 @@ CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    v_unknown text[];
 BEGIN
-    -- Most rows of a push have the same columns.
-    SELECT array_agg(c.name)
-      INTO v_unknown
-      FROM (SELECT DISTINCT r.table_id, r.columns FROM unnest(rows) AS r) AS d
-     CROSS JOIN LATERAL unnest(d.columns) AS c (name)
-     WHERE c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(d.table_id) AS k WHERE k.in_payload);
-    IF v_unknown IS NULL THEN
+    -- Most pushes have none: that is seen without looking at a column.
+    IF NOT EXISTS (SELECT FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id WHERE NOT r.columns <@ s.push_columns) THEN
         RETURN NULL;
     END IF;
     RETURN (SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
               FROM unnest(rows) AS r
-             CROSS JOIN LATERAL (
-                       SELECT min(c.name) AS name FROM unnest(r.columns) AS c (name)
-                        WHERE c.name = ANY (v_unknown)
-                          AND c.name NOT IN (SELECT k.column_name FROM tide.synced_columns(r.table_id) AS k WHERE k.in_payload)) AS u
+              JOIN tide.synced_table AS s ON s.table_id = r.table_id
+             CROSS JOIN LATERAL (SELECT min(c.name) AS name FROM unnest(r.columns) AS c (name) WHERE c.name <> ALL (s.push_columns)) AS u
              WHERE u.name IS NOT NULL);
 END;
 $$;

@@ -51,6 +51,10 @@ BEGIN
         END IF;
         v_written := true;
     END LOOP;
+    UPDATE tide.synced_table AS s
+       SET push_columns = c.names
+      FROM (SELECT ARRAY(SELECT k.column_name FROM tide.synced_columns(write_push_functions.table_id) AS k WHERE k.in_payload) AS names) AS c
+     WHERE s.table_id = write_push_functions.table_id AND s.push_columns IS DISTINCT FROM c.names;
     RETURN v_written;
 END;
 $$;
