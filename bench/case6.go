@@ -106,7 +106,7 @@ func (s snapshotStream) read(ctx context.Context) (g got, err error) {
 	if err != nil {
 		return g, fmt.Errorf("snapshot: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	var first [1]byte
 	if _, err := io.ReadFull(response.Body, first[:]); err != nil {
 		return g, fmt.Errorf("snapshot: %w", err)

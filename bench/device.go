@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -52,7 +53,7 @@ func (d *device) ask(ctx context.Context, method, path string, body []byte) (sta
 	if err != nil {
 		return 0, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	d.answer.Reset()
 	_, err = d.answer.ReadFrom(response.Body)
 	return response.StatusCode, err
@@ -124,7 +125,7 @@ func (c *rowCounter) Write(piece []byte) (int, error) {
 	c.bytes += int64(len(piece))
 	const overlap = len(rowVersion) - 1
 	// A name across the seam: what was kept is shorter than it, so none is counted twice.
-	seam := append(c.kept, piece[:min(len(piece), overlap)]...)
+	seam := slices.Concat(c.kept, piece[:min(len(piece), overlap)])
 	c.rows += countRows(seam) + countRows(piece)
 	if len(piece) >= overlap {
 		c.kept = append(c.kept[:0], piece[len(piece)-overlap:]...)

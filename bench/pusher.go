@@ -187,7 +187,8 @@ func (u *pusher) learn(changes []change, seq int64) {
 
 // encode writes the rows as the wire has them.
 func (u *pusher) encode(changes []change) {
-	b := append(u.text[:0], '[')
+	b := u.text[:0]
+	b = append(b, '[')
 	for i, c := range changes {
 		if i > 0 {
 			b = append(b, ',')
@@ -206,7 +207,8 @@ func (u *pusher) encode(changes []change) {
 		b = append(append(b, `","body":"`...), body...)
 		b = append(b, `","done":false,"amount":"12.34","updated_at":"2026-01-02T03:04:05.678Z"}}`...)
 	}
-	u.text = append(b, ']')
+	b = append(b, ']')
+	u.text = b
 }
 
 // statements write the rows of a bundle in psql: one statement, with the JSON as it is pushed.

@@ -282,6 +282,6 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // only its port was wanted
 	return listener.Addr().String()
 }

@@ -136,7 +136,7 @@ func (c *client) call(method, path, body string, read func(io.Reader)) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(response.Body)
 		c.t.Fatalf("%s %s: %s %s", method, path, response.Status, text)
