@@ -1,194 +1,191 @@
-// Command demo shows pgtide at work on an existing database: writers of several kinds change rows
-// while two readers follow a bucket each; at the end both must hold what the database holds.
+// Command demo shows pgtide at work on an existing database: two devices exchange with it over HTTP
+// while writers of several kinds change the same rows; at the end all must hold what the database holds.
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
-	"sync"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/term"
 
 	"github.com/pgtide/pgtide/examples/shop"
-	"github.com/pgtide/pgtide/internal/install"
 	"github.com/pgtide/pgtide/internal/pgtest"
-	"github.com/pgtide/pgtide/runtime/sealer"
+	"github.com/pgtide/pgtide/runtime/auth"
+	"github.com/pgtide/pgtide/runtime/server"
 )
 
-const writing = 4 * time.Second
+const (
+	// customer is whose devices they are.
+	customer = 7
+	stormy   = 4 * time.Second
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx)
 	stop()
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "demo: interrupted")
+		os.Exit(1)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	server, err := pgtest.Start(ctx)
+func run(ctx context.Context) (err error) {
+	postgres, err := pgtest.Start(ctx)
 	if err != nil {
 		return err
 	}
-	defer server.Stop()
-	say("PostgreSQL is %s.", server.Description)
-	url, err := createDatabase(ctx, server.URL)
+	defer postgres.Stop()
+	say("PostgreSQL is %s.", postgres.Description)
+	site, err := shop.Create(ctx, postgres.URL)
 	if err != nil {
 		return err
 	}
-	pool, err := pgxpool.New(ctx, url)
+	defer func() { err = errors.Join(err, site.Drop(context.WithoutCancel(ctx))) }()
+	database, err := pgxpool.New(ctx, site.URL)
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-
-	if _, err := pool.Exec(ctx, shop.Schema); err != nil {
-		return fmt.Errorf("load the shop: %w", err)
-	}
-	say("A shop that knows nothing of pgtide: %s.", count(ctx, pool))
-	if _, err := install.Up(ctx, url); err != nil {
-		return fmt.Errorf("install pgtide: %w", err)
-	}
-	if _, err := pool.Exec(ctx, shop.Register); err != nil {
-		return fmt.Errorf("register its tables: %w", err)
-	}
-	say("Installed pgtide (pgtide migrate up), registered four tables (examples/shop/register.sql):\n\n%s", shop.Register)
-
-	// Rows that were there before are what a device gets as a snapshot; from there it reads bundles.
-	if _, err := sealer.Seal(ctx, pool); err != nil {
+	defer database.Close()
+	say("A shop that knows nothing of pgtide: %s.", count(ctx, database))
+	if err := site.Install(ctx); err != nil {
 		return err
 	}
-	readers := []*reader{{bucket: "global"}, {bucket: "user:7"}}
-	for _, r := range readers {
-		if err := r.begin(ctx, pool); err != nil {
-			return err
-		}
-		say("A reader of %s begins at position %d with %d rows.", r.bucket, r.position, len(r.rows))
-	}
+	say("Installed pgtide (pgtide migrate up), registered its tables (examples/shop/register.sql):\n\n%s", indented(shop.Register))
 
-	say("\nFor %s: psql-style single statements, bulk updates, COPY, rollbacks, savepoints,\nand one transaction that stays open all the time ...", writing)
-	if err := work(ctx, pool, readers); err != nil {
+	front, err := serve(ctx, site)
+	if err != nil {
 		return err
 	}
-	if err := compare(ctx, pool, readers); err != nil {
+	defer func() { err = errors.Join(err, front.stop()) }()
+	return show(ctx, site, database, front)
+}
+
+// show is the demonstration itself, once everything runs.
+func show(ctx context.Context, site *shop.Shop, database *pgxpool.Pool, front *front) error {
+	token, err := shop.Token(front.secret, fmt.Sprint(customer), 24*time.Hour)
+	if err != nil {
 		return err
 	}
-	fmt.Printf(`
-Look around:
-  psql '%s'
-    SELECT * FROM tide.status;
-    SELECT * FROM tide.buckets ORDER BY head_seq DESC LIMIT 5;
-    SELECT * FROM tide.bundles ORDER BY bundle_id DESC LIMIT 10;
-    SELECT bundle_seq, table_name, key, op, payload FROM tide.changes WHERE bucket_id = 'user:7' ORDER BY bundle_seq DESC LIMIT 10;
-    SELECT * FROM tide.pull('user:7', after_bundle_seq => 1, max_bundles => 2);
-    SELECT * FROM tide.row_history('shop.product', '{"product_id": 1}');
-    SELECT * FROM tide.check();
-`, url)
+	phone, err := newDevice("phone", front.url, token, true)
+	if err != nil {
+		return err
+	}
+	tablet, err := newDevice("tablet", front.url, token, false)
+	if err != nil {
+		return err
+	}
+	global := &reader{}
+	if err := errors.Join(phone.sync(ctx), tablet.sync(ctx), global.begin(ctx, database)); err != nil {
+		return err
+	}
+	say("pgtide serves on %s. Two devices of customer %d attach: a snapshot of %d rows at bundle %d.", front.url, customer, phone.held(), phone.LastSeq())
+	if err := scenes(ctx, database, phone, tablet); err != nil {
+		return err
+	}
+	conflicts := len(phone.Conflicts()) + len(tablet.Conflicts())
+	pushes := phone.pushes() + tablet.pushes()
+	say(`
+All at once     For %s both devices edit, push and pull, and lose every twentieth answer, while others write
+                by psql: single rows, bulk updates, COPY, rollbacks, and one transaction that stays open ...`, stormy)
+	if err := storm(ctx, database, global, phone, tablet); err != nil {
+		return err
+	}
+	if err := settle(ctx, database, global, phone, tablet); err != nil {
+		return err
+	}
+	var bundles int64
+	if err := database.QueryRow(ctx, `SELECT count(DISTINCT bundle_id) FROM tide.bundles`).Scan(&bundles); err != nil {
+		return err
+	}
+	say("                %d transactions were sealed, %d of them pushes. %d edits met a conflict, %d rows were refused\n                and taken back, %d answers were lost and asked for again.",
+		bundles, phone.pushes()+tablet.pushes()-pushes, len(phone.Conflicts())+len(tablet.Conflicts())-conflicts, phone.refused+tablet.refused, phone.lost+tablet.lost)
+	if err := compare(ctx, database, global, phone, tablet); err != nil {
+		return err
+	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		say("\nThe server runs until you press Ctrl-C.")
+		fmt.Printf(lookAround, site.URL, token, front.url)
 		<-ctx.Done()
 	}
 	return nil
 }
 
-func createDatabase(ctx context.Context, server string) (string, error) {
-	conn, err := pgx.Connect(ctx, server)
+const lookAround = `
+The server runs until you press Ctrl-C. Look around:
+
+  psql '%s'
+    SELECT * FROM tide.status;
+    SELECT bundle_seq, table_name, key, op, payload FROM tide.changes WHERE bucket_id = 'user:7' ORDER BY bundle_seq DESC LIMIT 10;
+    SELECT * FROM tide.row_history('shop.product', '{"product_id": 1}');
+    UPDATE shop.purchase SET note = 'by hand' WHERE purchase_id = (SELECT purchase_id FROM shop.purchase WHERE customer_id = 7 LIMIT 1);
+
+  TOKEN=%s
+  curl -H "Authorization: Bearer $TOKEN" -H 'Oversync-Source-ID: curl' %[3]s/sync/snapshot
+  curl -H "Authorization: Bearer $TOKEN" -H 'Oversync-Source-ID: curl' '%[3]s/sync/pull?after_bundle_seq=1&max_bundles=3'
+`
+
+// front is the HTTP server of pgtide, as pgtide serve runs it.
+type front struct {
+	url    string
+	secret []byte
+	stop   func() error
+}
+
+func serve(ctx context.Context, site *shop.Shop) (*front, error) {
+	pool, err := site.Runtime(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer conn.Close(ctx)
-	name := fmt.Sprintf("shop_%d", time.Now().Unix())
-	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return "", err
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		pool.Close()
+		return nil, err
 	}
-	return pgtest.WithDatabase(server, name), nil
-}
-
-// work runs the writers, a sealer and the readers side by side, until the readers have all there is.
-func work(ctx context.Context, pool *pgxpool.Pool, readers []*reader) error {
-	writingTime, done := context.WithTimeout(ctx, writing)
-	defer done()
-	sealing, stopSealing := context.WithCancel(ctx)
-	defer stopSealing()
-	var group, writers sync.WaitGroup
-	failures := make(chan error, 16)
-	start := func(g *sync.WaitGroup, f func() error) {
-		g.Go(func() {
-			if err := f(); err != nil && !errors.Is(err, context.Canceled) {
-				failures <- err
-			}
-		})
-	}
-	start(&group, func() error {
-		return sealer.Run(sealing, pool, sealer.Config{Interval: 50 * time.Millisecond})
-	})
-	for _, w := range writerKinds {
-		start(&writers, func() error { return w(writingTime, pool) })
-	}
-	for _, r := range readers {
-		start(&writers, func() error { return r.follow(writingTime, pool) })
-	}
-	writers.Wait()
-	stopSealing()
-	group.Wait()
-	select {
-	case err := <-failures:
-		return err
-	default:
-	}
-	if _, err := sealer.Seal(ctx, pool); err != nil {
+	f := &front{url: "http://" + listener.Addr().String(), secret: []byte(rand.Text() + rand.Text())}
+	handler := server.New(pool, server.Config{AppName: "shop"})
+	web := &http.Server{Handler: auth.Bearer(f.secret)(handler), ReadHeaderTimeout: 10 * time.Second}
+	sealing, stopSealing := context.WithCancel(context.WithoutCancel(ctx))
+	sealed, served := make(chan error, 1), make(chan error, 1)
+	go func() { sealed <- handler.Run(sealing) }()
+	go func() { served <- web.Serve(listener) }()
+	f.stop = func() error {
+		err := web.Close() // nobody waits for an answer any more
+		if s := <-served; !errors.Is(s, http.ErrServerClosed) {
+			err = errors.Join(err, s)
+		}
+		stopSealing()
+		err = errors.Join(err, <-sealed)
+		pool.Close()
 		return err
 	}
-	for _, r := range readers {
-		if err := r.pull(ctx, pool); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f, nil
 }
 
-func compare(ctx context.Context, pool *pgxpool.Pool, readers []*reader) error {
-	var bundles, changes int64
-	if err := pool.QueryRow(ctx, `SELECT count(DISTINCT bundle_id), sum(change_count) FROM tide.bundles`).Scan(&bundles, &changes); err != nil {
-		return err
-	}
-	say("%d transactions were sealed, with %d changes over all buckets. The shop now: %s.\n", bundles, changes, count(ctx, pool))
-	fmt.Printf("%-8s  %8s  %8s  %12s  %14s  %s\n", "bucket", "position", "bundles", "rows: reader", "rows: database", "the same, value by value")
-	equal := true
-	for _, r := range readers {
-		held, err := rowsOf(ctx, pool, r.bucket)
-		if err != nil {
-			return err
-		}
-		same := len(held) == len(r.rows)
-		for key, payload := range held {
-			same = same && r.rows[key] == payload
-		}
-		equal = equal && same
-		fmt.Printf("%-8s  %8d  %8d  %12d  %14d  %t\n", r.bucket, r.position, r.bundles, len(r.rows), len(held), same)
-	}
-	if !equal {
-		return errors.New("a reader does not hold what the database holds")
-	}
-	return nil
-}
-
-func count(ctx context.Context, pool *pgxpool.Pool) string {
+func count(ctx context.Context, database *pgxpool.Pool) string {
 	var text string
-	if err := pool.QueryRow(ctx, `SELECT format('%s customers, %s products, %s purchases with %s items',
+	if err := database.QueryRow(ctx, `SELECT format('%s customers, %s products, %s purchases with %s items',
 		(SELECT count(*) FROM shop.customer), (SELECT count(*) FROM shop.product), (SELECT count(*) FROM shop.purchase), (SELECT count(*) FROM shop.purchase_item))`).Scan(&text); err != nil {
 		return err.Error()
 	}
 	return text
+}
+
+func indented(text string) string {
+	return "  " + strings.TrimSpace(strings.ReplaceAll(text, "\n", "\n  "))
 }
 
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }

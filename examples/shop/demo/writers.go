@@ -12,7 +12,7 @@ import (
 
 // The kinds of writer an existing database has. None of them knows of pgtide.
 var writerKinds = []func(context.Context, *pgxpool.Pool) error{
-	singleStatements, singleStatements, purchases, bulk, copying, rollbacks, longTransaction,
+	singleStatements, purchases, staff, bulk, copying, rollbacks, longTransaction,
 }
 
 func repeat(ctx context.Context, f func(context.Context) error) error {
@@ -45,6 +45,19 @@ func purchases(ctx context.Context, pool *pgxpool.Pool) error {
 				(SELECT purchase_id FROM shop.purchase WHERE customer_id = $1 AND note = 'from the till' ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED)`, customer, rand.IntN(2))
 			return err
 		})
+	})
+}
+
+// staff does with psql what the devices' customer sees, and what he edits at the same time.
+func staff(ctx context.Context, pool *pgxpool.Pool) error {
+	return repeat(ctx, func(ctx context.Context) error {
+		_, err := pool.Exec(ctx, `
+			UPDATE shop.purchase SET status = (ARRAY['open', 'packed', 'shipped'])[1 + (random() * 2)::int], note = 'staff: ' || (random() * 1000)::int WHERE purchase_id =
+				(SELECT purchase_id FROM shop.purchase WHERE customer_id = $1 ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED)`, customer)
+		if err == nil {
+			_, err = pool.Exec(ctx, `SELECT pg_sleep(0.02)`)
+		}
+		return err
 	})
 }
 
