@@ -113,11 +113,25 @@ func TestAMillionRows(t *testing.T) {
 		}
 	})
 	peak("pulling a bundle of all rows")
+	c.lines = true
+	c.call(http.MethodGet, fmt.Sprintf("/sync/pull?after_bundle_seq=%d", session.Seq), "", func(body io.Reader) {
+		lines := bufio.NewScanner(body)
+		var last string
+		n := 0
+		for ; lines.Scan(); n++ {
+			last = lines.Text()
+		}
+		if n != rows+4 || last != `{"done":true,"has_more":false}` {
+			t.Errorf("the stream has %d lines, the last is %s", n, last)
+		}
+	})
+	peak("pulling it in lines")
 }
 
 type client struct {
-	t   *testing.T
-	url string
+	t     *testing.T
+	url   string
+	lines bool // it asks for NDJSON
 }
 
 func (c *client) call(method, path, body string, read func(io.Reader)) {
@@ -132,7 +146,10 @@ func (c *client) call(method, path, body string, read func(io.Reader)) {
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Oversync-Source-ID", "phone")
-	response, err := http.DefaultClient.Do(request)
+	if c.lines {
+		request.Header.Set("Accept", "application/x-ndjson")
+	}
+	response, err := http.DefaultClient.Do(request) // which decompresses what comes
 	if err != nil {
 		c.t.Fatal(err)
 	}

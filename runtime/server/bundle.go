@@ -121,7 +121,7 @@ func (c *call) writeBundleRows(seq, after, maxRows int64) error {
 	if err != nil {
 		return err
 	}
-	answer := c.body("application/json")
+	answer := c.body(typeJSON)
 	defer answer.close()
 	answer.raw(`{"bundle_seq":`)
 	answer.int(seq)

@@ -75,7 +75,7 @@ func (c *call) healthState() error {
 		status = http.StatusServiceUnavailable
 		c.w.Header().Set("Retry-After", "1")
 	}
-	c.w.Header().Set("Content-Type", "application/json")
+	c.w.Header().Set("Content-Type", typeJSON)
 	c.w.Header().Set("Cache-Control", "no-store")
 	c.w.WriteHeader(status)
 	return c.send(append(text, '\n'))

@@ -33,7 +33,11 @@ func (c *call) pull() error {
 	if err != nil {
 		return err
 	}
-	page := pullPage{body: c.body("application/json"), target: target}
+	form := &pullJSON
+	if c.wantsLines() {
+		form = &pullLines
+	}
+	page := pullPage{body: c.body(form.contentType), form: form, target: target}
 	defer page.close()
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
@@ -47,9 +51,35 @@ func (c *call) pull() error {
 	return page.end()
 }
 
+// pullForm is what stands between the parts of a pull.
+type pullForm struct {
+	contentType             string
+	bundles                 string // after the position
+	firstBundle, nextBundle string
+	rows, firstRow, nextRow string
+	bundleEnd, end          string
+}
+
+var pullJSON = pullForm{
+	contentType: typeJSON,
+	bundles:     `,"bundles":[`, nextBundle: ",",
+	rows: `,"rows":[`, nextRow: ",",
+	bundleEnd: `],"row_count":`, end: `],"has_more":`,
+}
+
+// pullLines has every part on a line of its own, so that a client holds one row at a time. What ends a
+// bundle comes after its rows, and what ends the answer last: a stream that was cut lacks it.
+var pullLines = pullForm{
+	contentType: typeLines,
+	bundles:     "}", firstBundle: "\n", nextBundle: "\n",
+	rows: "}", firstRow: "\n", nextRow: "\n",
+	bundleEnd: "\n" + `{"end_of_bundle":true,"row_count":`, end: "\n" + `{"done":true,"has_more":`,
+}
+
 // pullPage is the answer to a pull. Metadata that is known only after the rows stands behind them.
 type pullPage struct {
 	*body
+	form     *pullForm
 	target   int64
 	position db.HomePositionRow
 	stable   int64
@@ -67,16 +97,18 @@ func (p *pullPage) begin(row pgx.Row) error {
 	}
 	p.raw(`{"stable_bundle_seq":`)
 	p.int(p.stable)
-	p.raw(`,"bundles":[`)
+	p.raw(p.form.bundles)
 	return nil
 }
 
 // change takes the next change; they come bundle by bundle.
 func (p *pullPage) change(v [][]byte) error {
 	if !bytes.Equal(p.seq, v[0]) {
-		p.endBundle()
-		if p.seq != nil {
-			p.raw(",")
+		if p.seq == nil {
+			p.raw(p.form.firstBundle)
+		} else {
+			p.endBundle()
+			p.raw(p.form.nextBundle)
 		}
 		p.seq = append(p.seq[:0], v[0]...)
 		p.raw(`{"bundle_seq":`)
@@ -85,13 +117,15 @@ func (p *pullPage) change(v [][]byte) error {
 		p.b = wire.AppendString(p.b, v[1])
 		p.raw(`,"source_bundle_id":`)
 		p.b = append(p.b, v[2]...)
-		p.raw(`,"rows":[`)
+		p.raw(p.form.rows)
 	}
 	if v[6] == nil {
 		return p.check() // of a table that the device does not know
 	}
-	if p.rows > 0 {
-		p.raw(",")
+	if p.rows == 0 {
+		p.raw(p.form.firstRow)
+	} else {
+		p.raw(p.form.nextRow)
 	}
 	p.rows++
 	p.row(wire.Row{Schema: v[3], Table: v[4], Key: v[5], Op: v[6], Payload: v[7]}, p.seq)
@@ -102,7 +136,7 @@ func (p *pullPage) endBundle() {
 	if p.seq == nil {
 		return
 	}
-	p.raw(`],"row_count":`)
+	p.raw(p.form.bundleEnd)
 	p.int(p.rows)
 	p.raw(`}`)
 	p.rows = 0
@@ -117,7 +151,7 @@ func (p *pullPage) end() error {
 			return err
 		}
 	}
-	p.raw(`],"has_more":`)
+	p.raw(p.form.end)
 	p.b = strconv.AppendBool(p.b, last < p.stable)
 	p.raw(`}`)
 	return p.finish()

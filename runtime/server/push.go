@@ -33,7 +33,7 @@ func (c *call) push() error {
 	if err != nil {
 		return err
 	}
-	answer := c.body("application/json")
+	answer := c.body(typeJSON)
 	defer answer.close()
 	answer.raw(`{"rows":[`)
 	pushed, err := c.pushedBundle(asked.SourceBundleID, place, answer)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -52,20 +51,6 @@ func complaint(err error) string {
 		return "it ends too early"
 	}
 	return err.Error()
-}
-
-func (c *call) text() ([]byte, error) {
-	c.w.mayRead(c.config.RequestTimeout)
-	text, err := io.ReadAll(c.r.Body)
-	c.w.mayRead(0)
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return nil, wire.Refuse(wire.RequestTooLarge, "the body is longer than "+strconv.FormatInt(long.Limit, 10)+" bytes. Push in chunks, or in several bundles.")
-	case err != nil:
-		return nil, &wire.Error{Code: wire.InvalidRequest, Message: "the body did not arrive whole. Send the request again.", Retryable: true, Cause: err}
-	}
-	return text, nil
 }
 
 // wireRows keeps rows as they were sent, for the database to read.

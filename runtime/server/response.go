@@ -55,7 +55,7 @@ func (w *response) mayWrite(limit time.Duration) {
 // json answers with a body that build appends to.
 func (c *call) json(build func(b []byte) []byte) error {
 	b := append(build(nil), '\n')
-	c.header("application/json", len(b))
+	c.header(typeJSON, len(b))
 	return c.send(b)
 }
 
@@ -77,7 +77,21 @@ func (c *call) header(contentType string, length int) {
 
 func (c *call) send(b []byte) error {
 	c.w.mayWrite(c.config.WriteTimeout)
-	if _, err := c.w.Write(b); err != nil {
+	_, err := c.w.Write(b)
+	return sent(err)
+}
+
+// flush lets the client have what was sent so far, compressed or not.
+func (c *call) flush() error {
+	err := http.NewResponseController(c.w.ResponseWriter).Flush()
+	if errors.Is(err, http.ErrNotSupported) {
+		return nil // the host's own way of writing has its own time
+	}
+	return sent(err)
+}
+
+func sent(err error) error {
+	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return wire.Unavailable("the client took too long to read the answer", err)
 		}

@@ -17,10 +17,11 @@ import (
 // Server is an http.Handler. Who asks is taken from the context of a request (package auth), which a
 // middleware around the server fills.
 type Server struct {
-	pool   *pgxpool.Pool
-	config Config
-	routes router
-	seals  *sealer.Group
+	pool    *pgxpool.Pool
+	config  Config
+	routes  router
+	handler http.Handler
+	seals   *sealer.Group
 
 	hashes    *lru.Cache[bundleID, bundle]
 	streams   chan struct{} // one for each answer that is streamed
@@ -39,7 +40,7 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 	if err != nil {
 		panic(err) // it refuses sizes that are not positive, and this one is
 	}
-	return &Server{
+	s := &Server{
 		pool:   pool,
 		config: config,
 		routes: routes(),
@@ -49,6 +50,8 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		streams:   make(chan struct{}, config.MaxStreams),
 		exporting: make(chan struct{}, 1),
 	}
+	s.handler = compressing(http.HandlerFunc(s.serve))
+	return s
 }
 
 // Run seals until ctx ends, and returns nil then. Pushes are sealed without it as well; what others
@@ -62,4 +65,4 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Drain() { s.draining.Store(true) }
 
 // ServeHTTP answers a request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }

@@ -84,7 +84,7 @@ func (c *call) snapshotChunk() error {
 	if err != nil {
 		return err
 	}
-	answer := c.body("application/json")
+	answer := c.body(typeJSON)
 	defer answer.close()
 	var session db.SnapshotSessionRow
 	var version []byte

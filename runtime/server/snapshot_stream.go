@@ -26,7 +26,7 @@ func (c *call) streamSnapshot() error {
 		if err := db.New(tx).OpenSnapshot(ctx, db.OpenSnapshotParams{UserID: c.user.UserID, CursorName: snapshotCursor}); err != nil {
 			return err
 		}
-		answer := c.body("application/x-ndjson")
+		answer := c.body(typeLines)
 		defer answer.close()
 		answer.raw(`{"snapshot_bundle_seq":`)
 		answer.int(seq)

@@ -59,6 +59,9 @@ func (s *body) flush() error {
 	}
 	err := s.c.send(s.b)
 	s.b = s.b[:0]
+	if err == nil {
+		err = s.c.flush()
+	}
 	return err
 }
 

@@ -173,7 +173,7 @@ func TestPanic(t *testing.T) {
 	f.server.routes = append(f.server.routes,
 		route{http.MethodGet, "/panic", anyone, false, wire.PullFailed, func(*call) error { panic("the secret of the program") }},
 		route{http.MethodGet, "/panic-late", anyone, false, wire.PullFailed, func(c *call) error {
-			c.header("application/json", -1)
+			c.header(typeJSON, -1)
 			if err := c.send([]byte(`{"half":`)); err != nil {
 				return err
 			}

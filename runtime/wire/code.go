@@ -15,6 +15,7 @@ const (
 	NotFound             Code = "not_found"
 	RequestTooLarge      Code = "request_too_large"
 	ServiceUnavailable   Code = "service_unavailable"
+	UnsupportedEncoding  Code = "unsupported_encoding"
 
 	BundleChunkInvalid     Code = "committed_bundle_chunk_invalid"
 	BundleNotFound         Code = "committed_bundle_not_found"
@@ -55,6 +56,7 @@ var statuses = map[Code]int{
 	NotFound:             http.StatusNotFound,
 	RequestTooLarge:      http.StatusRequestEntityTooLarge,
 	ServiceUnavailable:   http.StatusServiceUnavailable,
+	UnsupportedEncoding:  http.StatusUnsupportedMediaType,
 	BundleChunkInvalid:   http.StatusBadRequest,
 	BundleNotFound:       http.StatusNotFound,
 	ConnectInvalid:       http.StatusBadRequest,
