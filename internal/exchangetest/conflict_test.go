@@ -106,3 +106,23 @@ func TestARowThatIsAsItWasWasChanged(t *testing.T) {
 	}
 	s.same(t, "ann", two)
 }
+
+// Client wins means the columns it changed: what somebody else did to the others stays.
+func TestTheWinnerKeepsTheOtherColumns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, `CREATE TABLE app.task (id text PRIMARY KEY, owner_id text NOT NULL, note text, status text NOT NULL DEFAULT 'open')`,
+		`SELECT tide.register_table('app.task', owner_column => 'owner_id', push_policy => 'owner_only', protected_columns => '{status}')`)
+	d := s.attached(t, "ann", clientWins, func(c *v1client.Config) {
+		c.Tables = append(tables[:2:2], v1client.Table{Name: "task", Key: []string{"id"}, Columns: []string{"id", "owner_id", "note", "status"}})
+	})
+	must(t, d.Insert("task", `{"id":"a","owner_id":"ann","note":"one","status":"open"}`), d.Sync(t.Context()))
+	must(t, d.Update("task", `{"id":"a","owner_id":"ann","note":"two","status":"open"}`))
+	s.exec(t, `UPDATE app.task SET status = 'packed', note = 'theirs' WHERE id = 'a'`)
+	must(t, d.Sync(t.Context()))
+	if got := value[string](t, s, `SELECT note || ' ' || status FROM app.task`); got != "two packed" || len(d.Conflicts()) != 1 {
+		t.Errorf("the row is %q, told of %v", got, d.Conflicts())
+	}
+	if got, err := v1client.Canonical(d.Rows("task")["a"]); err != nil || got != `{"id":"a","note":"two","owner_id":"ann","status":"packed"}` {
+		t.Errorf("the device holds %s: %v", got, err)
+	}
+}

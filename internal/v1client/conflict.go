@@ -175,7 +175,7 @@ func (d *Device) resolve(c Conflict) {
 		return
 	}
 	if d.config.ClientWins && e.rebase(c.ServerVersion, c.ServerRow) {
-		d.versions[c.Table][c.Key] = c.ServerVersion
+		d.show(e, c.ServerVersion)
 		return
 	}
 	d.pending.remove(e.id())

@@ -18,7 +18,8 @@ type Config struct {
 	// Schema is the one schema of all tables.
 	Schema string
 	Tables []Table
-	// ClientWins rebases a conflicting edit onto the server's row. Defaults to taking the server's row.
+	// ClientWins puts the columns that a conflicting edit changed onto the server's row. Defaults to taking
+	// the server's row.
 	ClientWins bool
 	// ChunkRows is how many rows a chunk of a push carries. Defaults to 1000.
 	ChunkRows int
@@ -136,3 +137,6 @@ func (d *Device) set(table, key string, version int64, payload string) {
 	}
 	d.versions[table][key] = version
 }
+
+// show puts a row as an edit leaves it on top of a version of the server. A DELETE has no payload.
+func (d *Device) show(e *edit, version int64) { d.set(e.table, e.key, version, e.payload) }

@@ -142,9 +142,13 @@ func (d *Device) thaw() {
 	}
 }
 
-// rebase puts an edit onto another state of the server: the row as given, or none. It reports false
+// rebase puts an edit onto another state of the server: the row as given, or none. Of a row that is
+// there before and after, only the columns that the edit changed stay as it has them. It reports false
 // when nothing is left to do.
 func (e *edit) rebase(version int64, row string) bool {
+	if e.op == Update && e.before != "" && row != "" {
+		e.payload = merge(e.before, e.payload, row)
+	}
 	e.base, e.before = version, row
 	switch {
 	case row == "" && e.op == Delete:
@@ -155,6 +159,26 @@ func (e *edit) rebase(version int64, row string) bool {
 		e.op = Update
 	}
 	return true
+}
+
+// merge is the server's row with the columns in which an edit differs from the row it was made on.
+func merge(before, edited, row string) string {
+	var was, is, merged map[string]json.RawMessage
+	for text, columns := range map[string]*map[string]json.RawMessage{before: &was, edited: &is, row: &merged} {
+		if json.Unmarshal([]byte(text), columns) != nil {
+			return edited // the server will say what it thinks of it
+		}
+	}
+	for column, value := range is {
+		if !sameValue(string(was[column]), string(value)) {
+			merged[column] = value
+		}
+	}
+	text, err := json.Marshal(merged)
+	if err != nil {
+		return edited
+	}
+	return string(text)
 }
 
 func (e *edit) wire(schema string) map[string]any {

@@ -214,10 +214,10 @@ func (d *Device) apply(row Row) {
 		return
 	}
 	if e, waiting := d.pending.byKey[row.Table+"\x00"+row.key]; waiting {
-		d.versions[row.Table][row.key] = row.Version
 		if !e.rebase(row.Version, string(row.Payload)) {
 			d.pending.remove(e.id())
 		}
+		d.show(e, row.Version)
 		return
 	}
 	d.set(row.Table, row.key, row.Version, string(row.Payload))

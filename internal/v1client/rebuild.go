@@ -101,10 +101,6 @@ func (d *Device) snapshotRows(ctx context.Context, id string, seq int64) ([]Row,
 func (d *Device) restore(rows []Row, seq int64) {
 	d.thaw()
 	edits := d.pending.list()
-	shown := map[string]string{}
-	for _, e := range edits {
-		shown[e.id()] = d.rows[e.table][e.key]
-	}
 	d.clear()
 	d.lastSeq = seq
 	for _, row := range rows {
@@ -120,10 +116,6 @@ func (d *Device) restore(rows []Row, seq int64) {
 			d.pending.remove(e.id())
 			continue
 		}
-		if e.op == Delete {
-			delete(d.rows[e.table], e.key)
-		} else {
-			d.rows[e.table][e.key] = shown[e.id()]
-		}
+		d.show(e, version)
 	}
 }
