@@ -13,7 +13,8 @@ help: ## list the targets
 
 .PHONY: demo
 demo: server ## a fresh PostgreSQL, an example with existing rows, writers and readers; ends with the comparison
-	@$(GO) run ./examples/shop/demo
+	@$(GO) build -o bin/demo ./examples/shop/demo
+	@bin/demo
 
 .PHONY: test
 test: server bouncer ## every test, on a real PostgreSQL that is started for it

@@ -110,3 +110,9 @@ func Token(secret []byte, user string, valid time.Duration) (string, error) {
 	}
 	return token, nil
 }
+
+// LookAround says what can be tried with the shop while a server runs on it: commands for a shell.
+func LookAround(url, front, token string) string { return fmt.Sprintf(lookAround, url, front, token) }
+
+//go:embed lookaround.txt
+var lookAround string

@@ -113,7 +113,7 @@ func TestTheWinnerKeepsTheOtherColumns(t *testing.T) {
 	s := newSite(t, `CREATE TABLE app.task (id text PRIMARY KEY, owner_id text NOT NULL, note text, status text NOT NULL DEFAULT 'open')`,
 		`SELECT tide.register_table('app.task', owner_column => 'owner_id', push_policy => 'owner_only', protected_columns => '{status}')`)
 	d := s.attached(t, "ann", clientWins, func(c *v1client.Config) {
-		c.Tables = append(tables[:2:2], v1client.Table{Name: "task", Key: []string{"id"}, Columns: []string{"id", "owner_id", "note", "status"}})
+		c.Tables = []v1client.Table{{Name: "task", Key: []string{"id"}, Columns: []string{"id", "owner_id", "note", "status"}}}
 	})
 	must(t, d.Insert("task", `{"id":"a","owner_id":"ann","note":"one","status":"open"}`), d.Sync(t.Context()))
 	must(t, d.Update("task", `{"id":"a","owner_id":"ann","note":"two","status":"open"}`))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -51,23 +52,24 @@ func rowsOf(ctx context.Context, database *pgxpool.Pool, query string) (map[stri
 // compare prints what everybody holds, and returns errDifferent when it is not the same.
 func compare(ctx context.Context, database *pgxpool.Pool, global *reader, devices ...*device) error {
 	var different []string
-	fmt.Printf("\n%-14s", "")
+	var text strings.Builder
+	fmt.Fprintf(&text, "%-14s", "")
 	for _, d := range devices {
-		fmt.Printf("  %8s", d.name)
+		fmt.Fprintf(&text, "  %8s", d.name)
 	}
-	fmt.Printf("  %8s  %8s  %s\n", "reader", "database", "value by value")
+	fmt.Fprintf(&text, "  %8s  %8s\n", "reader", "database")
 	line := func(name string, held map[string]map[string]string, columns ...string) {
 		found := differences(name, held["database"], held, columns)
 		different = append(different, found...)
-		fmt.Printf("%-14s", name)
+		fmt.Fprintf(&text, "%-14s", name)
 		for _, column := range columns {
 			count := ""
 			if held[column] != nil {
 				count = fmt.Sprint(len(held[column]))
 			}
-			fmt.Printf("  %8s", count)
+			fmt.Fprintf(&text, "  %8s", count)
 		}
-		fmt.Printf("  %8d  %s\n", len(held["database"]), map[bool]string{true: "equal", false: "DIFFERENT"}[found == nil])
+		fmt.Fprintf(&text, "  %8d  %s\n", len(held["database"]), map[bool]string{true: "equal", false: "DIFFERENT"}[found == nil])
 	}
 	var columns []string
 	for _, d := range devices {
@@ -90,6 +92,7 @@ func compare(ctx context.Context, database *pgxpool.Pool, global *reader, device
 		return err
 	}
 	line("product", map[string]map[string]string{"database": rows, "reader": global.rows}, columns...)
+	say("", "%s", text.String())
 	if different == nil {
 		return nil
 	}

@@ -75,6 +75,18 @@ func (d *device) held() (n int) {
 	return n
 }
 
+// purchase is what a scene shows of one.
+type purchase struct{ Note, Status string }
+
+func (d *device) purchase(id string) purchase { return readPurchase(d.Rows("purchase")[id]) }
+
+func readPurchase(payload string) (p purchase) {
+	if err := json.Unmarshal([]byte(payload), &p); err != nil {
+		return purchase{Note: err.Error()}
+	}
+	return p
+}
+
 // buy adds a purchase with items, and returns its id.
 func (d *device) buy(note string, quantities ...int) (string, error) {
 	id := newID()

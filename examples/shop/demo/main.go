@@ -31,7 +31,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGHUP, syscall.SIGTERM)
 	err := run(ctx)
 	stop()
 	switch {
@@ -50,7 +50,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer postgres.Stop()
-	say("PostgreSQL is %s.", postgres.Description)
+	description, _, _ := strings.Cut(postgres.Description, " (") // without the reasons why it is no other
 	site, err := shop.Create(ctx, postgres.URL)
 	if err != nil {
 		return err
@@ -61,11 +61,11 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer database.Close()
-	say("A shop that knows nothing of pgtide: %s.", count(ctx, database))
+	say("The database", "%s.\nIn it a shop that has run for years: %s.", description, count(ctx, database))
 	if err := site.Install(ctx); err != nil {
 		return err
 	}
-	say("Installed pgtide (pgtide migrate up), registered its tables (examples/shop/register.sql):\n\n%s", indented(shop.Register))
+	say("pgtide", "is installed (pgtide migrate up), and takes the tables (examples/shop/register.sql):\n\n%s", shop.Register)
 
 	front, err := serve(ctx, site)
 	if err != nil {
@@ -93,15 +93,15 @@ func show(ctx context.Context, site *shop.Shop, database *pgxpool.Pool, front *f
 	if err := errors.Join(phone.sync(ctx), tablet.sync(ctx), global.begin(ctx, database)); err != nil {
 		return err
 	}
-	say("pgtide serves on %s. Two devices of customer %d attach: a snapshot of %d rows at bundle %d.", front.url, customer, phone.held(), phone.LastSeq())
+	say("Two devices", "of customer %d, a phone and a tablet, attach to %s (pgtide serve).\nEach takes a snapshot: %d rows at bundle %d.", customer, front.url, phone.held(), phone.LastSeq())
 	if err := scenes(ctx, database, phone, tablet); err != nil {
 		return err
 	}
 	conflicts := len(phone.Conflicts()) + len(tablet.Conflicts())
 	pushes := phone.pushes() + tablet.pushes()
-	say(`
-All at once     For %s both devices edit, push and pull, and lose every twentieth answer, while others write
-                by psql: single rows, bulk updates, COPY, rollbacks, and one transaction that stays open ...`, stormy)
+	say("All at once", `For %s both devices edit, push and pull, and every twentieth answer gets lost. Others write
+by SQL: single rows, bulk updates that give rows to other customers, COPY, rollbacks, and one
+transaction that stays open all the time. A reader follows the catalogue with tide.pull.`, stormy)
 	if err := storm(ctx, database, global, phone, tablet); err != nil {
 		return err
 	}
@@ -112,31 +112,19 @@ All at once     For %s both devices edit, push and pull, and lose every twentiet
 	if err := database.QueryRow(ctx, `SELECT count(DISTINCT bundle_id) FROM tide.bundles`).Scan(&bundles); err != nil {
 		return err
 	}
-	say("                %d transactions were sealed, %d of them pushes. %d edits met a conflict, %d rows were refused\n                and taken back, %d answers were lost and asked for again.",
+	say("", `%d transactions, %d of them pushes. %d edits met a conflict, %d were refused and taken back,
+%d answers got lost. Now nobody writes any more, and what everybody holds is compared value by value:`,
 		bundles, phone.pushes()+tablet.pushes()-pushes, len(phone.Conflicts())+len(tablet.Conflicts())-conflicts, phone.refused+tablet.refused, phone.lost+tablet.lost)
 	if err := compare(ctx, database, global, phone, tablet); err != nil {
 		return err
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		fmt.Printf(lookAround, site.URL, token, front.url)
+		fmt.Printf("\nIt runs until you press Ctrl-C. Look around:\n\n%s", shop.LookAround(site.URL, front.url, token))
 		<-ctx.Done()
+		fmt.Println("\nRemoving the database.")
 	}
 	return nil
 }
-
-const lookAround = `
-The server runs until you press Ctrl-C. Look around:
-
-  psql '%s'
-    SELECT * FROM tide.status;
-    SELECT bundle_seq, table_name, key, op, payload FROM tide.changes WHERE bucket_id = 'user:7' ORDER BY bundle_seq DESC LIMIT 10;
-    SELECT * FROM tide.row_history('shop.product', '{"product_id": 1}');
-    UPDATE shop.purchase SET note = 'by hand' WHERE purchase_id = (SELECT purchase_id FROM shop.purchase WHERE customer_id = 7 LIMIT 1);
-
-  TOKEN=%s
-  curl -H "Authorization: Bearer $TOKEN" -H 'Oversync-Source-ID: curl' %[3]s/sync/snapshot
-  curl -H "Authorization: Bearer $TOKEN" -H 'Oversync-Source-ID: curl' '%[3]s/sync/pull?after_bundle_seq=1&max_bundles=3'
-`
 
 // front is the HTTP server of pgtide, as pgtide serve runs it.
 type front struct {
@@ -184,8 +172,11 @@ func count(ctx context.Context, database *pgxpool.Pool) string {
 	return text
 }
 
-func indented(text string) string {
-	return "  " + strings.TrimSpace(strings.ReplaceAll(text, "\n", "\n  "))
+// say prints a paragraph beside its label.
+func say(label, format string, args ...any) {
+	fmt.Println()
+	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
+		fmt.Println(strings.TrimRight(fmt.Sprintf("%-15s%s", label, line), " \n"))
+		label = ""
+	}
 }
-
-func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }

@@ -18,6 +18,9 @@ func scenes(ctx context.Context, database *pgxpool.Pool, phone, tablet *device) 
 		if err := scene(ctx, database, phone, tablet); err != nil {
 			return err
 		}
+		if n := phone.refused + tablet.refused; n > 0 {
+			return fmt.Errorf("%d edits were refused that should not have been", n)
+		}
 	}
 	return nil
 }
@@ -35,19 +38,21 @@ func offline(ctx context.Context, database *pgxpool.Pool, phone, tablet *device)
 	if err := errors.Join(phone.sync(ctx), tablet.sync(ctx), phone.sync(ctx)); err != nil {
 		return err
 	}
-	say(`
-Offline edits   The phone adds a purchase with two items, the tablet changes a note, psql adds a purchase.
-                Then both push and pull: phone and tablet stand at bundle %d and %d, with %d and %d rows.`,
-		phone.LastSeq(), tablet.LastSeq(), phone.held(), tablet.held())
+	if phone.LastSeq() != tablet.LastSeq() || phone.held() != tablet.held() {
+		return fmt.Errorf("the phone has %d rows at bundle %d, the tablet %d at %d", phone.held(), phone.LastSeq(), tablet.held(), tablet.LastSeq())
+	}
+	say("Offline edits", `The phone adds a purchase with two items, the tablet changes a note, psql adds a purchase.
+Then both devices push and pull, and hold the same %d rows at bundle %d.`, phone.held(), phone.LastSeq())
 	return nil
 }
 
 func conflict(ctx context.Context, database *pgxpool.Pool, phone, tablet *device) error {
-	row := phone.any("purchase")
-	if err := phone.change("purchase", row, "note", "leave it at the door"); err != nil {
+	id := phone.any("purchase")
+	if err := phone.change("purchase", id, "note", "leave it at the door"); err != nil {
 		return err
 	}
-	if _, err := database.Exec(ctx, `UPDATE shop.purchase SET note = 'customer will fetch it', status = 'packed' WHERE purchase_id = $1`, row); err != nil {
+	was := phone.purchase(id)
+	if _, err := database.Exec(ctx, `UPDATE shop.purchase SET note = 'customer will fetch it', status = 'packed' WHERE purchase_id = $1`, id); err != nil {
 		return err
 	}
 	before := len(phone.Conflicts())
@@ -57,13 +62,29 @@ func conflict(ctx context.Context, database *pgxpool.Pool, phone, tablet *device
 	if len(phone.Conflicts()) != before+1 {
 		return fmt.Errorf("the phone was told of %d conflicts, not of one", len(phone.Conflicts())-before)
 	}
-	c := phone.Conflicts()[before]
-	say(`
-Conflict        The phone changes a note that psql has changed since: 409 push_conflict
-                  %s %s, made on version %d, the server has version %d:
-                  %s
-                The phone puts its note onto the server's row and pushes again; both devices have
-                  %s`, c.Op, c.Key, c.Base, c.ServerVersion, c.ServerRow, tablet.Rows("purchase")[row])
+	told := phone.Conflicts()[before]
+	var stored purchase
+	if err := database.QueryRow(ctx, `SELECT note, status FROM shop.purchase WHERE purchase_id = $1`, id).Scan(&stored.Note, &stored.Status); err != nil {
+		return err
+	}
+	if want := (purchase{was.Note, "packed"}); stored != want || phone.purchase(id) != want || tablet.purchase(id) != want {
+		return fmt.Errorf("after the conflict about %s the database has %+v, the phone %+v, the tablet %+v, not %+v", id, stored, phone.purchase(id), tablet.purchase(id), want)
+	}
+	theirs := readPurchase(told.ServerRow)
+	line := func(who string, p purchase, remark string) string {
+		return fmt.Sprintf("  %-10s %-24s %-8s %s", who, p.Note, p.Status, remark)
+	}
+	say("Conflict", `The phone writes a note on a purchase that psql packs meanwhile, with a note too: 409 push_conflict.
+
+%s
+%s
+%s
+
+The phone is told to win: it puts its note onto the server's row and pushes again.
+
+%s`, line("", purchase{"note", "status"}, ""), line("phone", was, fmt.Sprintf("made on version %d", told.Base)),
+		line("server", theirs, fmt.Sprintf("version %d, as the 409 says", told.ServerVersion)),
+		line("everybody", stored, fmt.Sprintf("version %d", tablet.Version("purchase", id))))
 	return nil
 }
 
@@ -87,12 +108,13 @@ func refused(ctx context.Context, _ *pgxpool.Pool, phone, tablet *device) error 
 	if phone.Rows("purchase")[id] == "" {
 		return fmt.Errorf("the mended purchase %s did not come to the phone", id)
 	}
-	say(`
-Refused row     The tablet pushes a purchase with three items, one with quantity 0: 422 push_rejected
-                  row %d, %s of %s %s
-                  %s, constraint %s: %s
-                Nothing of the push was applied. The tablet mends the row and pushes under the same number.`,
-		row.Ordinal, row.Op, row.Table, row.Key, row.SQLState, row.Constraint, row.Detail)
+	say("Refused row", `The tablet pushes a purchase with three items, one of them with quantity 0: 422 push_rejected.
+
+  row %d       %s of %s %s
+  SQLSTATE    %s, constraint %s
+
+Nothing of the push was applied. The tablet mends the row and pushes again, under the same number.`,
+		row.Ordinal, row.Op, row.Table, row.Key, row.SQLState, row.Constraint)
 	return nil
 }
 
@@ -125,8 +147,7 @@ func lostAnswer(ctx context.Context, database *pgxpool.Pool, phone, tablet *devi
 	if err := database.QueryRow(ctx, `SELECT count(*) FROM shop.purchase_item WHERE purchase_id = $1`, id).Scan(&n); err != nil {
 		return err
 	}
-	say(`
-Lost answer     The phone pushes a purchase as its number %d, and the connection breaks before the answer to
-                %s comes. It pushes again: already_committed, and the table has %d item of it.`, number, lost.Step, n)
+	say("Lost answer", `The phone pushes a purchase as its number %d, and the answer to %s gets lost.
+It pushes again and is told already_committed: the database has %d item of it, not 2.`, number, lost.Step, n)
 	return nil
 }
