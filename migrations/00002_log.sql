@@ -16,6 +16,8 @@ CREATE TABLE tide.setting (
     partitions_ahead      integer NOT NULL DEFAULT 3,
     paused_at             timestamptz,
     shape_id              integer,
+    bucket_access         text,
+    max_buckets_per_user  integer NOT NULL DEFAULT 100000,
 
     client_role                name     NOT NULL DEFAULT 'tide_client',
     max_rows_per_push          bigint   NOT NULL DEFAULT 100000,
@@ -36,6 +38,7 @@ CREATE TABLE tide.setting (
     CONSTRAINT setting_partition_rows_positive CHECK (
         least(change_partition_rows, bundle_partition_rows, seal_partition_rows) > 0),
     CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead BETWEEN 1 AND 16),
+    CONSTRAINT setting_max_buckets_per_user_positive CHECK (max_buckets_per_user > 0),
     CONSTRAINT setting_exchange_positive CHECK (
         least(max_rows_per_push, max_bytes_per_push, max_rows_per_chunk, max_push_sessions,
               max_snapshot_sessions, max_rows_per_snapshot, max_bytes_per_snapshot) > 0
@@ -50,6 +53,8 @@ COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next
 COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
+COMMENT ON COLUMN tide.setting.bucket_access IS 'Function that says which buckets a user may read; set by tide.set_bucket_access.';
+COMMENT ON COLUMN tide.setting.max_buckets_per_user IS 'A user that may read more buckets than this gets an error instead.';
 COMMENT ON COLUMN tide.setting.client_role IS 'Role that pushes to tables of policy rls run as; whoever serves must be able to become it.';
 COMMENT ON COLUMN tide.setting.max_push_sessions IS 'Open push sessions of one user; more are refused.';
 COMMENT ON COLUMN tide.setting.max_snapshot_sessions IS 'Open snapshot sessions of one user; more are refused.';

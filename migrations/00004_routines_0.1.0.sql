@@ -2819,6 +2819,91 @@ COMMENT ON FUNCTION tide.home_bucket(text) IS 'The bucket of a user''s own rows.
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_bucket_access(access_function text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_function regprocedure;
+    v_problem  text;
+BEGIN
+    IF access_function IS NOT NULL THEN
+        -- Either a name, or a signature as regprocedure prints it.
+        v_function := to_regprocedure(CASE WHEN strpos(access_function, '(') > 0 THEN access_function ELSE access_function || '(text)' END);
+        SELECT CASE
+                   WHEN v_function IS NULL THEN 'There is no such function.'
+                   WHEN p.pronargs <> 1 OR p.proargtypes[0] <> 'text'::regtype THEN 'Its one argument must be the user, text.'
+                   WHEN p.prokind <> 'f' OR p.prorettype <> CASE WHEN p.proretset THEN 'text'::regtype ELSE 'text[]'::regtype END THEN 'It must return SETOF text or text[].'
+                   WHEN p.provolatile = 'v' THEN 'It must be STABLE: it is asked at every request, also on a standby.'
+                   WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
+               END
+          INTO v_problem
+          FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
+        IF v_problem IS NOT NULL THEN
+            RAISE EXCEPTION 'access function % cannot be used', access_function
+                USING ERRCODE = 'TD031',
+                      DETAIL  = v_problem,
+                      HINT    = CASE WHEN v_problem ~ 'may not execute' THEN format('GRANT EXECUTE ON FUNCTION %s TO tide_owner;', v_function)
+                                     ELSE 'Write it as: CREATE FUNCTION my_schema.buckets(user_id text) RETURNS SETOF text LANGUAGE sql STABLE AS ..., and name it, and what it reads, with the schema.' END;
+        END IF;
+    END IF;
+    UPDATE tide.setting AS s SET bucket_access = v_function::text;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_bucket_access(text) IS
+'Names the function that says which buckets a user may read, beside his home bucket: my_schema.buckets(user_id text), STABLE, returning SETOF text or text[]. It is asked at every request and runs as tide_owner. NULL is the standard: the home bucket and global. Raises TD031.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The one place that says what a user may read. It fails closed: a function that raises hides everything.
+CREATE OR REPLACE FUNCTION tide.buckets_of(user_id text)
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_set     boolean;
+    v_found   text[];
+    v_buckets text[];
+    v_problem text;
+BEGIN
+    IF v_setting.bucket_access IS NULL THEN
+        RETURN ARRAY['global', tide.home_bucket(user_id)];
+    END IF;
+    BEGIN
+        SELECT p.proretset INTO STRICT v_set FROM pg_proc AS p WHERE p.oid = v_setting.bucket_access::regprocedure;
+        EXECUTE format(CASE WHEN v_set THEN 'SELECT array_agg(b) FROM %s($1) AS b' ELSE 'SELECT %s($1)' END, v_setting.bucket_access::regprocedure::regproc) INTO v_found USING user_id;
+    EXCEPTION
+        WHEN OTHERS THEN
+            IF tide.is_retryable(sqlstate) THEN
+                RAISE;
+            END IF;
+            -- Its text may hold what nobody else should read.
+            v_problem := format('It raised %s.', sqlstate);
+    END;
+    IF v_problem IS NULL THEN
+        v_buckets := ARRAY(SELECT b FROM unnest(v_found || tide.home_bucket(user_id)) AS b WHERE b IS NOT NULL GROUP BY b ORDER BY b COLLATE "C");
+        SELECT CASE
+                   WHEN count(*) > v_setting.max_buckets_per_user THEN format('It returned %s buckets, at most %s are allowed.', count(*), v_setting.max_buckets_per_user)
+                   WHEN min(octet_length(b)) = 0 OR max(octet_length(b)) > 512 THEN 'A bucket name has 1 to 512 bytes.'
+               END
+          INTO v_problem
+          FROM unnest(v_buckets) AS b;
+    END IF;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'the access function % failed', v_setting.bucket_access
+            USING ERRCODE = 'TD032', DETAIL = v_problem, HINT = 'Mend it, or name another one with tide.set_bucket_access. Until then nobody reads.';
+    END IF;
+    RETURN v_buckets;
+END;
+$$;
+COMMENT ON FUNCTION tide.buckets_of(text) IS
+'Buckets that a user may read now, sorted by bytes: his home bucket, and what the function named with tide.set_bucket_access says, or global without one. Raises TD032.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.scope_state(user_id text)
     RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -4688,6 +4773,7 @@ GRANT EXECUTE ON FUNCTION
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
     tide.bundle_rows(text, bigint, bigint, integer),
+    tide.buckets_of(text),
     tide.scope_state(text),
     tide.assert_scope(text),
     tide.connect(text, text, boolean),

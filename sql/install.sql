@@ -95,6 +95,8 @@
 
 -- Devices and their sources
 \ir functions/tide.home_bucket.sql
+\ir functions/tide.set_bucket_access.sql
+\ir functions/tide.buckets_of.sql
 \ir functions/tide.scope_state.sql
 \ir functions/tide.assert_scope.sql
 \ir functions/tide.replacement_of.sql
