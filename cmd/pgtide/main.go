@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -40,6 +41,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "pgtide: %s\n", exit.Error())
 		}
 		return exit.ExitCode()
+	case strings.HasPrefix(err.Error(), "could not parse "):
+		// The library has no type for what it finds in the environment.
+		fmt.Fprintf(stderr, "pgtide: %v\n", err)
+		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "pgtide: %s\n", explain(err))
 		return exitFailed

@@ -58,14 +58,25 @@ type process struct {
 
 func start(t *testing.T, url string, args ...string) *process {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	t.Cleanup(cancel)
-	p := &process{cmd: exec.CommandContext(ctx, binary, args...)}
-	p.cmd.Env = append(os.Environ(), "DATABASE_URL="+url)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errors
+	p := prepare(t, url, args...)
+	p.begin(t)
+	return p
+}
+
+func (p *process) begin(t *testing.T) {
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start pgtide: %v", err)
 	}
+}
+
+func prepare(t *testing.T, url string, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	p := &process{cmd: exec.CommandContext(ctx, binary, args...)}
+	p.cmd.Env = append(pgtest.Environ(), "DATABASE_URL="+url)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errors
 	return p
 }
 

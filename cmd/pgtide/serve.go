@@ -7,15 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
-	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/server"
 )
 
 const (
+	// maxHeaderBytes is much for a token, and little for a server.
+	maxHeaderBytes = 64 << 10
 	// headerTimeout is how long a client may take to say what it wants.
 	headerTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept that nobody uses.
@@ -26,55 +28,99 @@ const (
 
 func serveCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "serve",
-		Usage: "serve devices over HTTP, and keep the log sealed",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "addr", Usage: "`HOST:PORT` to listen on", Value: "127.0.0.1:8080", Sources: cli.EnvVars("PGTIDE_ADDR")},
-			&cli.StringFlag{Name: "jwt-secret", Usage: "`SECRET` that signs the tokens of users with HS256, at least 32 bytes; better given as PGTIDE_JWT_SECRET", Sources: cli.EnvVars("PGTIDE_JWT_SECRET")},
-			&cli.StringFlag{Name: "operator-token", Usage: "`TOKEN` that opens /syncx/status; nobody may look without one", Sources: cli.EnvVars("PGTIDE_OPERATOR_TOKEN")},
-			&cli.StringFlag{Name: "app-name", Usage: "`NAME` told to devices", Sources: cli.EnvVars("PGTIDE_APP_NAME")},
-		},
-		Action: serve,
+		Name:        "serve",
+		Usage:       "serve devices over HTTP, and keep the log sealed",
+		Description: "Every setting can be given in the environment as well: --app-name as PGTIDE_APP_NAME.",
+		Flags:       serveSettings(),
+		Action:      serve,
 	}
 }
 
 func serve(ctx context.Context, cmd *cli.Command) error {
-	secret := []byte(cmd.String("jwt-secret"))
-	switch {
-	case len(secret) == 0:
-		return wrongUsage("no secret given: set PGTIDE_JWT_SECRET to what signs the tokens of your users")
-	case len(secret) < auth.MinSecretBytes:
-		return wrongUsage("the secret has %d bytes, and HS256 is no stronger than its secret: set PGTIDE_JWT_SECRET to at least %d", len(secret), auth.MinSecretBytes)
+	if err := refuseUnknownSettings(os.Environ(), cmd.Flags); err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewJSONHandler(cmd.Root().ErrWriter, nil))
+	believe, err := identity(ctx, cmd, logger)
+	if err != nil {
+		return err
+	}
+	allow, err := crossOrigin(listed(cmd.String("cors-origins")))
+	if err != nil {
+		return err
 	}
 	pool, err := connect(ctx, cmd)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cmd.String("addr"))
+	front := server.New(pool, server.Config{
+		AppName:        cmd.String("app-name"),
+		OperatorToken:  cmd.String("operator-token"),
+		MaxBodyBytes:   cmd.Int64("max-body-bytes"),
+		MaxPullBytes:   cmd.Int64("max-pull-bytes"),
+		BufferBytes:    int(cmd.Int64("buffer-bytes")),
+		MaxStreams:     int(cmd.Int64("max-streams")),
+		RequestTimeout: cmd.Duration("request-timeout"),
+		LockTimeout:    cmd.Duration("lock-timeout"),
+		StreamTimeout:  cmd.Duration("stream-timeout"),
+		WriteTimeout:   cmd.Duration("write-timeout"),
+		Logger:         logger,
+	})
+	devices, err := listen(ctx, cmd, cmd.String("addr"), allow(believe(front)), logger)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
-	logger := slog.New(slog.NewJSONHandler(cmd.Root().ErrWriter, nil))
-	front := server.New(pool, server.Config{AppName: cmd.String("app-name"), OperatorToken: cmd.String("operator-token"), Logger: logger})
-	web := &http.Server{
-		Handler:           auth.Bearer(secret)(front),
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	sites := []site{devices}
+	if addr := cmd.String("operator-addr"); addr != "" {
+		operators, err := listen(ctx, cmd, addr, front.Operator(), logger)
+		if err != nil {
+			_ = devices.Close() // nobody has come yet
+			return err
+		}
+		sites = append(sites, operators)
+		logger.InfoContext(ctx, "serving operators", slog.String("addr", operators.Addr().String()))
 	}
-	logger.InfoContext(ctx, "serving", slog.String("addr", listener.Addr().String()))
-	return untilEnd(ctx, logger, front, web, listener)
+	if err := assertPrivateAddress(ctx, cmd, devices.Addr(), logger); err != nil {
+		for _, s := range sites {
+			_ = s.Close() // as above
+		}
+		return err
+	}
+	logger.InfoContext(ctx, "serving", slog.String("addr", devices.Addr().String()))
+	return untilEnd(ctx, cmd.Duration("shutdown-timeout"), logger, front, sites)
 }
 
-// untilEnd serves and seals until ctx ends or one of the two cannot go on. Sealing goes on until the
+// site is an address with what is served there.
+type site struct {
+	net.Listener
+	web *http.Server
+}
+
+func listen(ctx context.Context, cmd *cli.Command, addr string, handler http.Handler, logger *slog.Logger) (site, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return site{}, fmt.Errorf("listen: %w", err)
+	}
+	return site{listener, &http.Server{
+		Handler:           handler,
+		MaxHeaderBytes:    int(cmd.Int64("max-header-bytes")),
+		ReadHeaderTimeout: cmd.Duration("header-timeout"),
+		IdleTimeout:       cmd.Duration("idle-timeout"),
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}}, nil
+}
+
+// untilEnd serves and seals until ctx ends or one of them cannot go on. Sealing goes on until the
 // last request is answered: pushes wait for it.
-func untilEnd(ctx context.Context, logger *slog.Logger, front *server.Server, web *http.Server, listener net.Listener) error {
+func untilEnd(ctx context.Context, patience time.Duration, logger *slog.Logger, front *server.Server, sites []site) error {
 	sealing, stopSealing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSealing()
-	sealed, served := make(chan error, 1), make(chan error, 1)
+	sealed, served := make(chan error, 1), make(chan error, len(sites))
 	go func() { sealed <- front.Run(sealing) }()
-	go func() { served <- web.Serve(listener) }()
+	for _, s := range sites {
+		go func() { served <- s.web.Serve(s.Listener) }()
+	}
 	var failure error
 	select {
 	case <-ctx.Done():
@@ -84,11 +130,13 @@ func untilEnd(ctx context.Context, logger *slog.Logger, front *server.Server, we
 	case failure = <-served:
 	}
 	front.Drain()
-	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	if err := web.Shutdown(finishing); err != nil {
-		logger.WarnContext(ctx, "requests were cut off", slog.Any("error", err))
-		failure = errors.Join(failure, web.Close())
+	for _, s := range sites {
+		if err := s.web.Shutdown(finishing); err != nil {
+			logger.WarnContext(ctx, "requests were cut off", slog.Any("error", err))
+			failure = errors.Join(failure, s.web.Close())
+		}
 	}
 	stopSealing()
 	return errors.Join(failure, <-sealed)

@@ -25,7 +25,12 @@ type served struct {
 
 func serveFor(t *testing.T, url string, args ...string) served {
 	t.Helper()
-	p := start(t, url, append([]string{"serve", "--addr", "127.0.0.1:0", "--jwt-secret", serveSecret}, args...)...)
+	return serveWith(t, url, append([]string{"--jwt-secret", serveSecret}, args...)...)
+}
+
+func serveWith(t *testing.T, url string, args ...string) served {
+	t.Helper()
+	p := start(t, url, append([]string{"serve", "--addr", "127.0.0.1:0"}, args...)...)
 	s := served{process: p}
 	until(t, "the server", func() bool {
 		for _, line := range p.logged() {

@@ -45,7 +45,7 @@ type frontend struct {
 func (f *frontend) start(t *testing.T) {
 	t.Helper()
 	f.process = exec.Command(f.binary, "serve", "--addr", f.addr)
-	f.process.Env = append(os.Environ(), "DATABASE_URL="+f.database, "PGTIDE_JWT_SECRET="+secret)
+	f.process.Env = append(pgtest.Environ(), "DATABASE_URL="+f.database, "PGTIDE_JWT_SECRET="+secret)
 	f.process.Stderr = f.log
 	if err := f.process.Start(); err != nil {
 		t.Fatal(err)

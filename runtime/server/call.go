@@ -28,16 +28,17 @@ type call struct {
 	parameter string // what the braces of the route matched
 	user      auth.Identity
 	source    string
+	operator  bool // it came to the address of operators
 }
 
 // unwantedTimeout is how long the rest of a body may take that nobody wants.
 const unwantedTimeout = time.Second
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	started := time.Now()
 	s.counts.inflight.Add(1)
 	defer s.counts.inflight.Add(-1)
-	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r)}
+	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r), operator: operator}
 	w.Header().Set("X-Request-Id", c.requestID)
 	c.w.mayRead(0)
 	err := c.answer()
@@ -72,6 +73,9 @@ func (c *call) answer() (err error) {
 	if c.route, c.parameter, refused = c.routes.find(c.r.Method, c.r.URL.Path); refused != nil {
 		return refused
 	}
+	if c.operator && c.route.caller == device {
+		return wire.Refuse(wire.NotFound, "this address is for operators. Devices have another one.")
+	}
 	if refused := c.admit(); refused != nil {
 		return refused
 	}
@@ -96,6 +100,9 @@ func (c *call) admit() *wire.Error {
 	case anyone:
 		return nil
 	case operator:
+		if c.operator {
+			return nil
+		}
 		token, _ := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
 		if c.config.OperatorToken == "" || subtle.ConstantTimeCompare([]byte(token), []byte(c.config.OperatorToken)) != 1 {
 			return wire.Refuse(wire.AuthenticationFailed, "this route is for operators. Send Authorization: Bearer with the operator token of the server.")
@@ -107,7 +114,11 @@ func (c *call) admit() *wire.Error {
 	}
 	var ok bool
 	if c.user, ok = auth.FromContext(c.r.Context()); !ok {
-		return wire.Refuse(wire.AuthenticationFailed, auth.Refusal(c.r.Context()))
+		refused := auth.Refusal(c.r.Context())
+		if refused.Passing {
+			return wire.Unavailable(refused.Reason, nil)
+		}
+		return wire.Refuse(wire.AuthenticationFailed, refused.Reason)
 	}
 	c.source = strings.TrimSpace(c.r.Header.Get("Oversync-Source-ID"))
 	if c.source == "" {

@@ -45,7 +45,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-func (c Config) withDefaults(poolSize int32) Config {
+// WithDefaults fills in what is not set, for a pool of this size. [New] does it itself.
+func (c Config) WithDefaults(poolSize int32) Config {
 	set(&c.SchemaVersion, 1)
 	set(&c.MaxBodyBytes, 32<<20)
 	set(&c.MaxPullBytes, 1<<20)

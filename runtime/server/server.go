@@ -35,7 +35,7 @@ type Server struct {
 // made it.
 func New(pool *pgxpool.Pool, config Config) *Server {
 	size := pool.Config().MaxConns
-	config = config.withDefaults(size)
+	config = config.WithDefaults(size)
 	hashes, err := lru.New[bundleID, bundle](config.CachedHashes)
 	if err != nil {
 		panic(err) // it refuses sizes that are not positive, and this one is
@@ -50,7 +50,7 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		streams:   make(chan struct{}, config.MaxStreams),
 		exporting: make(chan struct{}, 1),
 	}
-	s.handler = compressing(http.HandlerFunc(s.serve))
+	s.handler = s.handled(false)
 	return s
 }
 
