@@ -10,7 +10,14 @@ import (
 func TestConventions(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	exec(t, db, taskSetup)
+	exec(t, db, taskSetup, `
+		CREATE TABLE app.part (id int PRIMARY KEY, owner text) PARTITION BY RANGE (id);
+		CREATE TABLE app.part_low PARTITION OF app.part FOR VALUES FROM (0) TO (9);
+		CREATE TABLE app.ruled (id int PRIMARY KEY, owner text);
+		ALTER TABLE app.ruled ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY own ON app.ruled USING (owner = current_setting('app.user_id', true));
+		SELECT tide.register_table('app.part', owner_column => 'owner', push_policy => 'owner_only', push_search_path => 'app');
+		SELECT tide.register_table('app.ruled', owner_column => 'owner', push_policy => 'rls')`)
 	none(t, db, "functions without a comment", `
 		SELECT p.oid::regprocedure FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL`)
 	none(t, db, "tables and views without a comment", `
@@ -25,7 +32,8 @@ func TestConventions(t *testing.T) {
 	none(t, db, "functions with a text body whose search_path is not pinned", `
 		SELECT p.oid::regprocedure FROM pg_proc AS p
 		 WHERE p.pronamespace = 'tide'::regnamespace AND p.prosqlbody IS NULL
-		   AND NOT coalesce(p.proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp']`)
+		   AND NOT coalesce(p.proconfig, '{}') @> ARRAY['search_path=pg_catalog, pg_temp']
+		   AND p.proname !~ '^push_[0-9]+_(lock|insert|update|delete)$'`)
 	none(t, db, "relations that PUBLIC, tide_runtime or tide_client may write", `
 		SELECT c.relname, r FROM pg_class AS c, unnest(ARRAY['public', 'tide_runtime', 'tide_client']) AS r
 		 WHERE c.relnamespace = 'tide'::regnamespace AND c.relkind IN ('r', 'p', 'v')
@@ -34,4 +42,22 @@ func TestConventions(t *testing.T) {
 	none(t, db, "raw tables that tide_runtime or tide_client may read", `
 		SELECT c.relname, r FROM pg_class AS c, unnest(ARRAY['tide_runtime', 'tide_client']) AS r
 		 WHERE c.relnamespace = 'tide'::regnamespace AND c.relkind IN ('r', 'p') AND has_table_privilege(r, c.oid, 'SELECT')`)
+
+	// What registering wrote: four functions that capture each table, six for each that takes pushes. Those
+	// that run what an application wrote (triggers, policies) run it in its own path.
+	const written = `(SELECT p.*, p.proname LIKE 'push%' AS pushes, s.push_policy
+		  FROM pg_proc AS p JOIN tide.synced_table AS s ON p.proname ~ ('^(capture|push)_' || s.table_id || '_') WHERE p.pronamespace = 'tide'::regnamespace)`
+	if n := value[int](t, db, `SELECT count(*)::int FROM `+written+` AS p`); n != 3*4+2*6 {
+		t.Errorf("registering three tables wrote %d functions", n)
+	}
+	none(t, db, "pushes to a table whose search_path is not pinned, or has schemas in which anybody may create functions", `
+		SELECT p.proname, c.setting FROM `+written+` AS p LEFT JOIN unnest(p.proconfig) AS c (setting) ON c.setting LIKE 'search_path=%'
+		 WHERE p.pushes
+		   AND (c.setting IS NULL OR c.setting !~ '[=,] ?pg_temp$'
+		        OR EXISTS (SELECT FROM unnest(tide.push_schemas(substr(c.setting, 13))) AS s WHERE has_schema_privilege('public', s, 'CREATE')))`)
+	none(t, db, "written functions that do not run as they should: as their owner, or as the role whose policies decide", `
+		SELECT p.proname FROM `+written+` AS p WHERE p.prosecdef <> (NOT p.pushes OR p.push_policy = 'owner_only')`)
+	none(t, db, "written functions that a role may call without need", `
+		SELECT p.proname, r FROM `+written+` AS p, unnest(ARRAY['tide_runtime', 'tide_client']) AS r
+		 WHERE has_function_privilege(r, p.oid, 'EXECUTE') AND NOT (p.pushes AND (r = 'tide_runtime' OR p.push_policy = 'rls'))`)
 }
