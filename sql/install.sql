@@ -74,7 +74,7 @@
 \ir functions/tide.snapshot_listing.sql
 \ir functions/tide.adoption.sql
 \ir functions/tide.seal_step.sql
-\ir functions/tide.noted_patterns.sql
+\ir functions/tide.noted_buckets.sql
 \ir functions/tide.seal.sql
 \ir functions/tide.set_origin.sql
 \ir functions/tide.head.sql

@@ -15,9 +15,7 @@ DECLARE
     v_group  record;
 BEGIN
     SELECT array_agg(l.ordinal), array_agg(l.dead) INTO v_live, v_dead FROM tide.lock_pushed(rows, user_id) AS l;
-    SELECT json_agg(j), bool_or(j.changed_by IS NOT NULL AND tide.home_version(user_id, j.changed_by) IS NULL)
-      INTO v_judged, unsealed
-      FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
+    SELECT json_agg(j) INTO v_judged FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
     IF v_judged IS NULL THEN
         SELECT array_agg(l.ordinal) INTO revived FROM unnest(v_live, v_dead) AS l (ordinal, dead) WHERE l.dead;
         RETURN;
@@ -43,7 +41,7 @@ BEGIN
     IF rejected IS NOT NULL THEN
         RETURN;
     END IF;
-    conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
+    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, v_found, v_judged, v_images) AS b;
 END;
 $$;
 COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';

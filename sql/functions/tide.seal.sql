@@ -135,11 +135,9 @@ BEGIN
         -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
         SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
          UNION
-        SELECT b.bucket_id
+        SELECT b.bucket_id COLLATE "C"
           FROM mark AS m
-         CROSS JOIN LATERAL tide.noted_patterns(m.notes) AS p (pattern)
-          JOIN tide.bucket_floor AS b
-            ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
+         CROSS JOIN LATERAL tide.noted_buckets(m.notes) AS b (bucket_id)
          WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
     ), adopted AS MATERIALIZED (
         SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)

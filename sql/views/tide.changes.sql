@@ -11,5 +11,5 @@ SELECT b.bundle_id, b.bundle_seq, b.bucket_id, e.nth - 1 AS row_ordinal, s.table
             WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
            OFFSET 0) AS c
   JOIN tide.synced_table AS s ON s.table_id = c.table_id
- WHERE b.bundle_id <= tide.head();
+ WHERE b.bundle_id <= (SELECT tide.head());
 COMMENT ON VIEW tide.changes IS 'What devices get: one row per bundle, bucket and surviving change.';
