@@ -2146,15 +2146,20 @@ COMMENT ON FUNCTION tide.seal_step(tide.seal_log, tide.seal_log, bigint) IS 'Tra
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Nearly always none: the planner must not prepare for millions. Its SET keeps it from being inlined.
-CREATE OR REPLACE FUNCTION tide.noted_patterns(notes json[])
+-- Nearly always none: the planner must not prepare for millions, and a seal without marks must not
+-- look at every bucket there is. Hence a function, whose SET keeps it from being inlined.
+CREATE OR REPLACE FUNCTION tide.noted_buckets(notes json[])
     RETURNS SETOF text
-    LANGUAGE sql IMMUTABLE ROWS 1
+    LANGUAGE sql STABLE ROWS 1
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.pattern FROM unnest(notes) AS n (note) CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern);
+    SELECT b.bucket_id
+      FROM unnest(notes) AS n (note)
+     CROSS JOIN LATERAL json_array_elements_text(n.note -> 'patterns') AS p (pattern)
+      JOIN tide.bucket_floor AS b
+        ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END;
 $$;
-COMMENT ON FUNCTION tide.noted_patterns(json[]) IS 'Bucket patterns of marks (=name, or ^prefix) whose devices must fetch a snapshot. Internal.';
+COMMENT ON FUNCTION tide.noted_buckets(json[]) IS 'Known buckets that the patterns of marks (=name, or ^prefix) stand for: their devices must fetch a snapshot. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -2295,11 +2300,9 @@ BEGIN
         -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
         SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
          UNION
-        SELECT b.bucket_id
+        SELECT b.bucket_id COLLATE "C"
           FROM mark AS m
-         CROSS JOIN LATERAL tide.noted_patterns(m.notes) AS p (pattern)
-          JOIN tide.bucket_floor AS b
-            ON CASE WHEN starts_with(p.pattern, '=') THEN b.bucket_id = substr(p.pattern, 2) ELSE starts_with(b.bucket_id, substr(p.pattern, 2)) END
+         CROSS JOIN LATERAL tide.noted_buckets(m.notes) AS b (bucket_id)
          WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
     ), adopted AS MATERIALIZED (
         SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
@@ -2757,7 +2760,7 @@ CREATE OR REPLACE VIEW tide.bundles AS
 SELECT b.bundle_id, b.bucket_id, b.bundle_seq, b.xid, b.seal_id, cardinality(b.changes) AS change_count, b.byte_count,
        coalesce(b.source_id, 'server') AS source_id, coalesce(b.source_bundle_id, b.bundle_id) AS source_bundle_id, b.user_id, b.label, b.sealed_at
   FROM tide.bundle_log AS b
- WHERE b.bundle_id <= tide.head();
+ WHERE b.bundle_id <= (SELECT tide.head());
 COMMENT ON VIEW tide.bundles IS 'Every sealed transaction, one row for each bucket it touched. A bundle of label reset has no changes: it stands for a snapshot that devices must take.';
 -- +goose StatementEnd
 
@@ -2775,7 +2778,7 @@ SELECT b.bundle_id, b.bundle_seq, b.bucket_id, e.nth - 1 AS row_ordinal, s.table
             WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
            OFFSET 0) AS c
   JOIN tide.synced_table AS s ON s.table_id = c.table_id
- WHERE b.bundle_id <= tide.head();
+ WHERE b.bundle_id <= (SELECT tide.head());
 COMMENT ON VIEW tide.changes IS 'What devices get: one row per bundle, bucket and surviving change.';
 -- +goose StatementEnd
 
@@ -2794,7 +2797,8 @@ SELECT k.bucket_id, p.floor_seq, p.head_seq, l.bundle_id AS last_bundle_id, l.se
  CROSS JOIN LATERAL tide.bucket_position(k.bucket_id) AS p
   LEFT JOIN LATERAL (
            SELECT b.bundle_id, b.sealed_at FROM tide.bundle_log AS b
-            WHERE b.bucket_id = k.bucket_id AND b.bundle_seq = p.head_seq AND b.bundle_id <= tide.head()) AS l ON true;
+            WHERE b.bucket_id = k.bucket_id AND b.bundle_id <= (SELECT tide.head())
+            ORDER BY b.bundle_id DESC LIMIT 1) AS l ON true;
 COMMENT ON VIEW tide.buckets IS 'Every bucket, from where and up to where its log can be read.';
 -- +goose StatementEnd
 
@@ -3646,27 +3650,30 @@ COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last ch
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.conflict_bodies(user_id text, rows tide.pushed_row[], judged json, images json[])
-    RETURNS json
+CREATE OR REPLACE FUNCTION tide.conflict_bodies(user_id text, rows tide.pushed_row[], judged json, images json[], OUT conflicts json, OUT unsealed boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT json_agg(row_to_json(b) ORDER BY r.ordinal)
+    SELECT json_agg(row_to_json(b) ORDER BY r.ordinal), bool_or(v.version IS NULL)
       FROM json_to_recordset(judged) AS j (ordinal bigint, row_exists boolean, deleted boolean, changed_by xid8)
       JOIN unnest(rows) AS r ON r.ordinal = j.ordinal
       JOIN tide.synced_table AS s ON s.table_id = r.table_id
       LEFT JOIN (SELECT (e ->> 'ordinal')::bigint AS ordinal, e -> 'payload' AS payload FROM unnest(images) AS e) AS i ON i.ordinal = r.ordinal
+     -- Once for each transaction (OFFSET 0 keeps it so): it has to be looked for, and often changed them all.
+      JOIN (SELECT d.xid, tide.home_version(user_id, nullif(d.xid, '0')) AS version
+              FROM (SELECT DISTINCT coalesce(e.changed_by, '0') AS xid FROM json_to_recordset(judged) AS e (changed_by xid8)) AS d
+            OFFSET 0) AS v ON v.xid = coalesce(j.changed_by, '0')
      CROSS JOIN LATERAL (
                SELECT s.table_schema AS schema, s.table_name AS "table", r.row_key::json AS key, tide.op_name(r.op) AS op, r.base AS base_row_version,
                       CASE WHEN j.row_exists AND i.payload IS NOT NULL OR j.deleted
                            -- Not sealed yet: the newest position there is, which is older.
-                           THEN coalesce(tide.home_version(user_id, j.changed_by), (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p))
+                           THEN coalesce(v.version, (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p))
                            ELSE 0 END AS server_row_version,
                       j.deleted AS server_row_deleted,
                       CASE WHEN j.row_exists THEN i.payload END AS server_row
            ) AS b;
 $$;
-COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) IS 'Conflicts as the wire has them. Internal.';
+COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) IS 'Conflicts as the wire has them; unsealed when one has no version yet. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3687,9 +3694,7 @@ DECLARE
     v_group  record;
 BEGIN
     SELECT array_agg(l.ordinal), array_agg(l.dead) INTO v_live, v_dead FROM tide.lock_pushed(rows, user_id) AS l;
-    SELECT json_agg(j), bool_or(j.changed_by IS NOT NULL AND tide.home_version(user_id, j.changed_by) IS NULL)
-      INTO v_judged, unsealed
-      FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
+    SELECT json_agg(j) INTO v_judged FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
     IF v_judged IS NULL THEN
         SELECT array_agg(l.ordinal) INTO revived FROM unnest(v_live, v_dead) AS l (ordinal, dead) WHERE l.dead;
         RETURN;
@@ -3715,7 +3720,7 @@ BEGIN
     IF rejected IS NOT NULL THEN
         RETURN;
     END IF;
-    conflicts := tide.conflict_bodies(user_id, v_found, v_judged, v_images);
+    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, v_found, v_judged, v_images) AS b;
 END;
 $$;
 COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
