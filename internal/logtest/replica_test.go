@@ -38,42 +38,58 @@ func (r *replica) pull(ctx context.Context, pool *pgxpool.Pool, maxBundles int) 
 		if err != nil {
 			return err
 		}
-		before := r.position
-		var seq, ordinal, expected int64
-		var table, key, op string
-		var payload *string
-		var adoption bool
-		_, err = pgx.ForEachRow(result, []any{&seq, &ordinal, &table, &key, &op, &payload, &adoption}, func() error {
-			if seq != r.position {
-				if seq != r.position+1 {
-					return fmt.Errorf("bucket %s: bundle %d follows %d", r.bucket, seq, r.position)
-				}
-				r.position, expected = seq, 0
-				r.bundles++
-			}
-			if ordinal != expected {
-				return fmt.Errorf("bucket %s, bundle %d: row %d where %d was due", r.bucket, seq, ordinal, expected)
-			}
-			expected++
-			if adoption {
-				// A row that was read: the log does not know who holds it already.
-				r.rows[table+key] = *payload
-				return nil
-			}
-			if _, held := r.rows[table+key]; r.joining && !held && op == "DELETE" {
-				return nil
-			} else if r.joining && !held {
-				op = "INSERT"
-			}
-			return r.rows.apply(table+key, op, payload)
-		})
+		// A page counts when it came whole: the server may be killed in the middle of it.
+		page, err := pgx.CollectRows(result, pgx.RowToStructByPos[pulledRow])
 		if err != nil {
 			return err
 		}
-		if r.position == before {
+		if len(page) == 0 {
 			return nil
 		}
+		if err := r.take(page); err != nil {
+			return err
+		}
 	}
+}
+
+// pulledRow is a row of a bundle.
+type pulledRow struct {
+	Seq, Ordinal   int64
+	Table, Key, Op string
+	Payload        *string
+	Adoption       bool
+}
+
+func (r *replica) take(page []pulledRow) error {
+	var expected int64
+	for _, row := range page {
+		if row.Seq != r.position {
+			if row.Seq != r.position+1 {
+				return fmt.Errorf("bucket %s: bundle %d follows %d", r.bucket, row.Seq, r.position)
+			}
+			r.position, expected = row.Seq, 0
+			r.bundles++
+		}
+		if row.Ordinal != expected {
+			return fmt.Errorf("bucket %s, bundle %d: row %d where %d was due", r.bucket, row.Seq, row.Ordinal, expected)
+		}
+		expected++
+		id, op := row.Table+row.Key, row.Op
+		if row.Adoption {
+			// A row that was read: the log does not know who holds it already.
+			r.rows[id] = *row.Payload
+			continue
+		}
+		if _, held := r.rows[id]; r.joining && !held && op == "DELETE" {
+			continue
+		} else if r.joining && !held {
+			op = "INSERT"
+		}
+		if err := r.rows.apply(id, op, row.Payload); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r rows) apply(id, op string, payload *string) error {
