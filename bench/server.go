@@ -15,11 +15,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgtide/pgtide/internal/cluster"
 	"github.com/pgtide/pgtide/internal/install"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
-// settings of the server, besides those of pgtest: durable as in production, and without what would
+// settings of the server, besides those of internal/cluster: durable as in production, and without what would
 // start in the middle of one run and not of the other.
 var settings = map[string]string{
 	"fsync":              "on",
@@ -59,12 +60,12 @@ func newBench(ctx context.Context, size Size, server string, log func(format str
 	return &Bench{Size: size, Server: server, observer: observer, log: log}, nil
 }
 
-func startServer(ctx context.Context, settings map[string]string) (*pgtest.Cluster, error) {
-	cluster, err := pgtest.NewCluster(ctx, pgtest.ClusterConfig{Settings: settings})
+func startServer(ctx context.Context, settings map[string]string) (*cluster.Cluster, error) {
+	server, err := cluster.New(ctx, cluster.Config{Settings: settings})
 	if err != nil {
-		return nil, fmt.Errorf("start PostgreSQL: %w; install its server (Debian: apt-get install postgresql), or name the directory of its programs in %s", err, pgtest.EnvBinDir)
+		return nil, fmt.Errorf("start PostgreSQL: %w; install its server (Debian: apt-get install postgresql), or name the directory of its programs in %s", err, cluster.EnvBinDir)
 	}
-	return cluster, nil
+	return server, nil
 }
 
 // run of a case drops its databases at the end.

@@ -1,4 +1,4 @@
-package pgtest
+package cluster
 
 import (
 	"errors"
@@ -13,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 )
+
+// EnvBinDir names a directory with server binaries (initdb, postgres, pg_ctl).
+const EnvBinDir = "PGTIDE_TEST_BINDIR"
 
 // Where packages put the binaries, which are often not in PATH: Debian and Ubuntu, Red Hat, Homebrew.
 var packagedBinaries = []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"}

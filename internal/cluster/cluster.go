@@ -1,4 +1,5 @@
-package pgtest
+// Package cluster runs throwaway PostgreSQL clusters with the server binaries on this machine.
+package cluster
 
 import (
 	"context"
@@ -14,10 +15,12 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// ClusterConfig describes a throwaway cluster. The zero value works.
-type ClusterConfig struct {
+// Config describes a throwaway cluster. The zero value works.
+type Config struct {
 	// BinDir has the server binaries. Defaults to what EnvBinDir, PATH and the usual places offer.
 	BinDir string
 	// Settings are added to postgresql.conf.
@@ -26,15 +29,16 @@ type ClusterConfig struct {
 
 // Cluster is a PostgreSQL cluster in a temporary directory, removed when this process ends, however it ends.
 type Cluster struct {
-	BinDir   string
+	BinDir string
+	Port   int
+	// Owner runs the server. Nil is who runs this process.
+	Owner    *syscall.Credential
 	dir      string
-	port     int
-	owner    *syscall.Credential // nil: who runs this process
 	watchdog io.Closer
 }
 
-// settings that tests need from any server.
-var settings = map[string]string{
+// Settings are what our tests need from any server.
+var Settings = map[string]string{
 	"max_connections":           "300",
 	"max_prepared_transactions": "64",
 	"shared_buffers":            "256MB",
@@ -42,16 +46,8 @@ var settings = map[string]string{
 	"wal_level":                 "logical",
 }
 
-func settingFlags() []string {
-	var flags []string
-	for name, value := range settings {
-		flags = append(flags, "-c", name+"="+value)
-	}
-	return flags
-}
-
-// NewCluster makes and starts a cluster.
-func NewCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
+// New makes and starts a cluster.
+func New(ctx context.Context, config Config) (*Cluster, error) {
 	c := &Cluster{BinDir: config.BinDir}
 	var err error
 	if c.BinDir == "" {
@@ -59,10 +55,10 @@ func NewCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 			return nil, err
 		}
 	}
-	if c.owner, err = unprivileged(); err != nil {
+	if c.Owner, err = unprivileged(); err != nil {
 		return nil, err
 	}
-	if c.dir, c.watchdog, err = startWatchdog(c.BinDir, c.owner); err != nil {
+	if c.dir, c.watchdog, err = startWatchdog(c.BinDir, c.Owner); err != nil {
 		return nil, err
 	}
 	if err := c.initialize(ctx, config.Settings); err != nil {
@@ -80,7 +76,7 @@ func NewCluster(ctx context.Context, config ClusterConfig) (*Cluster, error) {
 func (c *Cluster) startSomewhere(ctx context.Context) error {
 	for try := 0; ; try++ {
 		var err error
-		if c.port, err = freePort(); err == nil {
+		if c.Port, err = FreePort(); err == nil {
 			err = c.start(ctx)
 		}
 		// Else somebody was faster.
@@ -92,7 +88,7 @@ func (c *Cluster) startSomewhere(ctx context.Context) error {
 
 // URL connects the superuser to a database.
 func (c *Cluster) URL(database string) string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.port, database)
+	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", c.Port, database)
 }
 
 // Start starts the server again, on the port it had, and waits until it answers.
@@ -112,12 +108,12 @@ func (c *Cluster) start(ctx context.Context) error {
 	if info, err := os.Stat(log); err == nil { // the first start has none
 		before = info.Size()
 	}
-	err := c.run(ctx, "pg_ctl", "-D", c.data(), "-l", log, "-o", fmt.Sprintf("-p %d", c.port), "-w", "-t", "60", "start")
+	err := c.run(ctx, "pg_ctl", "-D", c.data(), "-l", log, "-o", fmt.Sprintf("-p %d", c.Port), "-w", "-t", "60", "start")
 	if err != nil {
 		text, _ := os.ReadFile(log) // only adds to the error
 		return fmt.Errorf("%w\n%s", err, text[min(int(before), len(text)):])
 	}
-	return waitReady(ctx, c.URL("postgres"))
+	return WaitReady(ctx, c.URL("postgres"))
 }
 
 // Stop shuts the server down, rolling back what is open.
@@ -129,7 +125,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 func (c *Cluster) Remove() {
 	_ = c.run(context.Background(), "pg_ctl", "-D", c.data(), "-m", "immediate", "-w", "stop") // it may not run
 	if err := os.RemoveAll(c.dir); err != nil {
-		fmt.Fprintf(os.Stderr, "pgtest: %v\n", err)
+		fmt.Fprintf(os.Stderr, "remove the cluster: %v\n", err)
 	}
 	_ = c.watchdog.Close() // it finds nothing left to do
 }
@@ -140,7 +136,7 @@ func (c *Cluster) initialize(ctx context.Context, extra map[string]string) error
 	if err := c.run(ctx, "initdb", "-D", c.data(), "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C"); err != nil {
 		return err
 	}
-	return c.configure(map[string]string{"listen_addresses": "127.0.0.1", "unix_socket_directories": c.dir}, settings, extra)
+	return c.configure(map[string]string{"listen_addresses": "127.0.0.1", "unix_socket_directories": c.dir}, Settings, extra)
 }
 
 // configure adds to postgresql.conf, where the last line about a setting counts.
@@ -162,9 +158,9 @@ func (c *Cluster) configure(groups ...map[string]string) error {
 	return nil
 }
 
-// freePort draws from below the ports that systems give to outgoing connections: one of those
+// FreePort draws from below the ports that systems give to outgoing connections: one of those
 // would take the port while a killed server is down.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	for try := 0; ; try++ {
 		port := 20000 + rand.IntN(12000)
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -181,7 +177,7 @@ func (c *Cluster) run(ctx context.Context, program string, args ...string) error
 	cmd := exec.CommandContext(ctx, filepath.Join(c.BinDir, program), args...)
 	cmd.Dir = c.dir
 	// A process group of its own: Ctrl-C at the terminal ends the tests, and they end the server.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Owner, Setpgid: true}
 	// pg_ctl leaves the server behind with its output: a pipe would never see the end of it.
 	output, err := os.CreateTemp(c.dir, "output-")
 	if err != nil {
@@ -190,12 +186,29 @@ func (c *Cluster) run(ctx context.Context, program string, args ...string) error
 	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
 	err = cmd.Run()
-	if errors.Is(err, fs.ErrPermission) && c.owner != nil {
-		return fmt.Errorf("%s: %w: the server runs as uid %d, who must be allowed into %s", program, err, c.owner.Uid, c.BinDir)
+	if errors.Is(err, fs.ErrPermission) && c.Owner != nil {
+		return fmt.Errorf("%s: %w: the server runs as uid %d, who must be allowed into %s", program, err, c.Owner.Uid, c.BinDir)
 	}
 	if err != nil {
 		text, _ := os.ReadFile(output.Name()) // only adds to the error
 		return fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(string(text)))
 	}
 	return nil
+}
+
+// WaitReady waits until the server answers.
+func WaitReady(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, url)
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the server: %w", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package pgtest_test
+package cluster_test
 
 import (
 	"context"
@@ -12,13 +12,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgtide/pgtide/internal/cluster"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
 // TestMain is also the process that starts a cluster and is killed.
 func TestMain(m *testing.M) {
 	if os.Getenv("PGTIDE_TEST_AS_VICTIM") != "" {
-		if _, err := pgtest.NewCluster(context.Background(), pgtest.ClusterConfig{}); err != nil {
+		if _, err := cluster.New(context.Background(), cluster.Config{}); err != nil {
 			panic(err)
 		}
 		time.Sleep(time.Minute)
@@ -29,20 +30,20 @@ func TestMain(m *testing.M) {
 
 func TestAClusterComesBackAfterAKill(t *testing.T) {
 	t.Parallel()
-	cluster := pgtest.Private(t, pgtest.ClusterConfig{Settings: map[string]string{"work_mem": "5MB"}})
-	db := pgtest.NewOn(t, cluster)
+	c := pgtest.Private(t, cluster.Config{Settings: map[string]string{"work_mem": "5MB"}})
+	db := pgtest.NewOn(t, c)
 	if _, err := db.Exec(t.Context(), "CREATE TABLE public.kept (id int); INSERT INTO public.kept VALUES (1)"); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if err := cluster.Kill(); err != nil {
+		if err := c.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		if conn, err := pgx.Connect(t.Context(), db.URL); err == nil {
 			_ = conn.Close(t.Context())
 			t.Fatal("a killed server answers")
 		}
-		if err := cluster.Start(t.Context()); err != nil {
+		if err := c.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		db.Reset()
@@ -52,17 +53,17 @@ func TestAClusterComesBackAfterAKill(t *testing.T) {
 			t.Fatalf("after a kill: row %d, work_mem %s: %v", kept, memory, err)
 		}
 	}
-	if err := cluster.Stop(t.Context()); err != nil {
+	if err := c.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := cluster.Start(t.Context()); err != nil {
+	if err := c.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestSettingsThatTheServerRefusesAreAnErrorThatSaysSo(t *testing.T) {
 	t.Parallel()
-	_, err := pgtest.NewCluster(t.Context(), pgtest.ClusterConfig{Settings: map[string]string{"no_such_setting": "1"}})
+	_, err := cluster.New(t.Context(), cluster.Config{Settings: map[string]string{"no_such_setting": "1"}})
 	if err == nil || !strings.Contains(err.Error(), "no_such_setting") {
 		t.Errorf("got %v, want what the server said", err)
 	}

@@ -1,4 +1,4 @@
-package pgtest
+package cluster
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ func (c *Cluster) Kill() error {
 		if left == 0 {
 			// PostgreSQL takes a server that nobody reaped yet for a running one.
 			return errors.Join(os.Remove(filepath.Join(c.data(), "postmaster.pid")),
-				os.Remove(filepath.Join(c.dir, fmt.Sprintf(".s.PGSQL.%d.lock", c.port))))
+				os.Remove(filepath.Join(c.dir, fmt.Sprintf(".s.PGSQL.%d.lock", c.Port))))
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%d processes of the server were killed and still run", left)

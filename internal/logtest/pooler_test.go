@@ -27,7 +27,7 @@ func TestThroughAPoolerInTransactionMode(t *testing.T) {
 	cluster := pgtest.Private(t, pgtest.ClusterConfig{})
 	db := pgtest.NewOn(t, cluster)
 	exec(t, db, itemSchema, `CREATE ROLE server LOGIN IN ROLE tide_runtime`)
-	bounced := cluster.Bounced(t, 8, "server")
+	bounced := pgtest.Bounced(t, cluster, 8, "server")
 	url, server := bounced(db.URL), bounced(db.As("server"))
 	program := buildPgtide(t)
 

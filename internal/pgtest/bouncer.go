@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pgtide/pgtide/internal/cluster"
 )
 
 // What starts PgBouncer in a directory and ends it when the pipe from this process closes.
@@ -24,7 +26,7 @@ rm -rf "$2"`
 
 // Bounced starts PgBouncer in transaction mode before the cluster, with so many connections of a
 // role to a database, and returns what makes a URL of the cluster one of PgBouncer.
-func (c *Cluster) Bounced(t testing.TB, connections int, roles ...string) func(databaseURL string) string {
+func Bounced(t testing.TB, c *Cluster, connections int, roles ...string) func(databaseURL string) string {
 	t.Helper()
 	program, err := findBouncer()
 	if err != nil {
@@ -34,7 +36,7 @@ func (c *Cluster) Bounced(t testing.TB, connections int, roles ...string) func(d
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	port, err := freePort()
+	port, err := cluster.FreePort()
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
@@ -51,7 +53,7 @@ pool_mode = transaction
 default_pool_size = %d
 max_client_conn = 500
 ignore_startup_parameters = search_path, deadlock_timeout
-`, c.port, port, dir, connections)
+`, c.Port, port, dir, connections)
 	var users string
 	for _, role := range append(roles, "postgres") {
 		users += fmt.Sprintf("%q \"\"\n", role)
@@ -61,11 +63,11 @@ ignore_startup_parameters = search_path, deadlock_timeout
 			t.Fatalf("pgtest: %v", err)
 		}
 	}
-	if err := c.giveTo(dir); err != nil {
+	if err := giveTo(dir, c.Owner); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	cmd := exec.Command("/bin/sh", "-c", bouncerScript, "pgtide-bouncer", program, dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.owner, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.Owner, Setpgid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatalf("pgtest: start pgbouncer: %v", err)
@@ -86,7 +88,7 @@ ignore_startup_parameters = search_path, deadlock_timeout
 		u.Host = fmt.Sprintf("127.0.0.1:%d", port)
 		return u.String()
 	}
-	if err := waitReady(context.Background(), bounced(c.URL("postgres"))); err != nil {
+	if err := cluster.WaitReady(context.Background(), bounced(c.URL("postgres"))); err != nil {
 		text, _ := os.ReadFile(filepath.Join(dir, "log")) // only adds to the error
 		t.Fatalf("pgtest: pgbouncer: %v\n%s", err, strings.TrimSpace(string(text)))
 	}
@@ -94,8 +96,8 @@ ignore_startup_parameters = search_path, deadlock_timeout
 }
 
 // giveTo makes the server's user the owner of a directory and its files: PgBouncer does not run as root either.
-func (c *Cluster) giveTo(dir string) error {
-	if c.owner == nil {
+func giveTo(dir string, owner *syscall.Credential) error {
+	if owner == nil {
 		return nil
 	}
 	entries, err := os.ReadDir(dir)
@@ -103,9 +105,9 @@ func (c *Cluster) giveTo(dir string) error {
 		return fmt.Errorf("list %s: %w", dir, err)
 	}
 	for _, entry := range entries {
-		err = errors.Join(err, os.Chown(filepath.Join(dir, entry.Name()), int(c.owner.Uid), int(c.owner.Gid)))
+		err = errors.Join(err, os.Chown(filepath.Join(dir, entry.Name()), int(owner.Uid), int(owner.Gid)))
 	}
-	return errors.Join(err, os.Chown(dir, int(c.owner.Uid), int(c.owner.Gid)))
+	return errors.Join(err, os.Chown(dir, int(owner.Uid), int(owner.Gid)))
 }
 
 // findBouncer also looks where Debian puts it, which is not in everybody's PATH.

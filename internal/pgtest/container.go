@@ -9,6 +9,8 @@ import (
 	"github.com/testcontainers/testcontainers-go"
 	tclog "github.com/testcontainers/testcontainers-go/log"
 	"github.com/testcontainers/testcontainers-go/wait"
+
+	"github.com/pgtide/pgtide/internal/cluster"
 )
 
 // An engine that does not answer within this time is taken as absent.
@@ -58,7 +60,7 @@ func startContainer(ctx context.Context) (*Server, error) {
 	}
 	url := "postgres://postgres:pgtide@" + endpoint + "/postgres?sslmode=disable"
 	// The port is open before the server is, and the official image restarts its server once while it sets itself up.
-	if err := waitReady(limited, url); err != nil {
+	if err := cluster.WaitReady(limited, url); err != nil {
 		remove()
 		return nil, err
 	}
@@ -86,4 +88,12 @@ func engineAnswers(ctx context.Context) error {
 	case <-time.After(engineTimeout):
 		return fmt.Errorf("the Docker engine did not answer within %s", engineTimeout)
 	}
+}
+
+func settingFlags() []string {
+	var flags []string
+	for name, value := range cluster.Settings {
+		flags = append(flags, "-c", name+"="+value)
+	}
+	return flags
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgtide/pgtide/internal/cluster"
 	"github.com/pgtide/pgtide/internal/install"
 	"github.com/pgtide/pgtide/migrations"
 )
@@ -48,21 +49,21 @@ func Empty(t testing.TB) *DB {
 }
 
 // NewOn is New on a cluster of the test's own.
-func NewOn(t testing.TB, cluster *Cluster) *DB {
+func NewOn(t testing.TB, c *Cluster) *DB {
 	t.Helper()
-	server := cluster.URL("postgres")
+	server := c.URL("postgres")
 	return create(t, server, template(t, server))
 }
 
 // Private starts a cluster for this test alone, which it may kill.
 func Private(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
-	cluster, err := NewCluster(context.Background(), config)
+	own, err := cluster.New(context.Background(), config)
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	t.Cleanup(cluster.Remove)
-	return cluster
+	t.Cleanup(own.Remove)
+	return own
 }
 
 // WithInstallLock runs f while no other test installs pgtide anywhere on the server. f may call New

@@ -9,9 +9,10 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/internal/cluster"
 )
 
 // Environment that decides which server is used.
@@ -23,11 +24,17 @@ const (
 	// EnvImage is the container image. Defaults to DefaultImage.
 	EnvImage = "PGTIDE_TEST_IMAGE"
 	// EnvBinDir is a directory with server binaries (initdb, postgres, pg_ctl); no container is tried then.
-	EnvBinDir = "PGTIDE_TEST_BINDIR"
+	EnvBinDir = cluster.EnvBinDir
 )
 
 // DefaultImage is used when EnvImage is not set.
 const DefaultImage = "postgres:18"
+
+// Cluster is a cluster of the server binaries on this machine.
+type Cluster = cluster.Cluster
+
+// ClusterConfig describes one. The zero value works.
+type ClusterConfig = cluster.Config
 
 // Server is a running PostgreSQL.
 type Server struct {
@@ -59,17 +66,17 @@ func Start(ctx context.Context) (*Server, error) {
 		}
 		reasons = append(reasons, "no container: "+oneLine(err))
 	}
-	cluster, err := NewCluster(ctx, ClusterConfig{})
+	own, err := cluster.New(ctx, ClusterConfig{})
 	if err != nil {
 		reasons = append(reasons, "no cluster of our own: "+err.Error())
 		return nil, errors.New("no PostgreSQL to test with; install the server (Debian: apt-get install postgresql), start Docker, or set " +
 			EnvURL + " (" + strings.Join(reasons, "; ") + ")")
 	}
-	description := fmt.Sprintf("a throwaway cluster of %s", cluster.BinDir)
+	description := fmt.Sprintf("a throwaway cluster of %s", own.BinDir)
 	if len(reasons) > 0 {
 		description += " (" + strings.Join(reasons, "; ") + ")"
 	}
-	return &Server{URL: cluster.URL("postgres"), Description: description, stop: cluster.Remove}, nil
+	return &Server{URL: own.URL("postgres"), Description: description, stop: own.Remove}, nil
 }
 
 func named(ctx context.Context, address string) (*Server, error) {
@@ -92,21 +99,4 @@ func named(ctx context.Context, address string) (*Server, error) {
 // oneLine is the text of an error for use within a sentence.
 func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(strings.ReplaceAll(err.Error(), "\t", ""), func(r rune) bool { return r == '\n' }), "; ")
-}
-
-// waitReady waits until the server answers.
-func waitReady(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
-		conn, err := pgx.Connect(ctx, url)
-		if err == nil {
-			return conn.Close(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the server: %w", err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }
