@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgtide/pgtide/runtime/server"
@@ -37,15 +38,8 @@ func serveCommand() *cli.Command {
 }
 
 func serve(ctx context.Context, cmd *cli.Command) error {
-	if err := refuseUnknownSettings(os.Environ(), cmd.Flags); err != nil {
-		return err
-	}
 	logger := slog.New(slog.NewJSONHandler(cmd.Root().ErrWriter, nil))
-	believe, err := identity(ctx, cmd, logger)
-	if err != nil {
-		return err
-	}
-	allow, err := crossOrigin(listed(cmd.String("cors-origins")))
+	guard, err := guards(ctx, cmd, logger)
 	if err != nil {
 		return err
 	}
@@ -54,6 +48,27 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer pool.Close()
+	return serveFrom(ctx, cmd, pool, guard, logger, func(net.Addr) {})
+}
+
+// guards are the settings of what stands before the server. They are read before anything is begun.
+func guards(ctx context.Context, cmd *cli.Command, logger *slog.Logger) (middleware, error) {
+	if err := refuseUnknownSettings(os.Environ(), cmd); err != nil {
+		return nil, err
+	}
+	believe, err := identity(ctx, cmd, logger)
+	if err != nil {
+		return nil, err
+	}
+	allow, err := crossOrigin(listed(cmd.String("cors-origins")))
+	if err != nil {
+		return nil, err
+	}
+	return func(next http.Handler) http.Handler { return allow(believe(next)) }, nil
+}
+
+// serveFrom serves what a pool connects to until ctx ends. ready is told where devices find it.
+func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard middleware, logger *slog.Logger, ready func(net.Addr)) error {
 	front := server.New(pool, server.Config{
 		AppName:        cmd.String("app-name"),
 		OperatorToken:  cmd.String("operator-token"),
@@ -67,7 +82,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		WriteTimeout:   cmd.Duration("write-timeout"),
 		Logger:         logger,
 	})
-	devices, err := listen(ctx, cmd, cmd.String("addr"), allow(believe(front)), logger)
+	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {
 		return err
 	}
@@ -87,6 +102,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		}
 		return err
 	}
+	ready(devices.Addr())
 	logger.InfoContext(ctx, "serving", slog.String("addr", devices.Addr().String()))
 	return untilEnd(ctx, cmd.Duration("shutdown-timeout"), logger, front, sites)
 }

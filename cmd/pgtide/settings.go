@@ -98,15 +98,15 @@ func notNegative[T int64 | time.Duration](standard T) func(T) error {
 }
 
 // refuseUnknownSettings looks for names that are no setting: a misspelt limit is no limit.
-func refuseUnknownSettings(environment []string, settings []cli.Flag) error {
+func refuseUnknownSettings(environment []string, cmd *cli.Command) error {
 	known := map[string]bool{}
-	for _, flag := range settings {
+	for _, flag := range cmd.Flags {
 		known[environmentName(flag.Names()[0])] = true
 	}
 	for _, entry := range environment {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, environmentPrefix) && !known[name] {
-			return wrongUsage("there is no setting %s; pgtide serve --help lists them", name)
+			return wrongUsage("there is no setting %s; %s --help lists them", name, cmd.FullName())
 		}
 	}
 	return nil

@@ -49,7 +49,7 @@ func Create(ctx context.Context, server string) (*Shop, error) {
 		return nil, fmt.Errorf("create a database: %w", err)
 	}
 	if err := execute(ctx, s.URL, Schema); err != nil {
-		return nil, errors.Join(fmt.Errorf("load the shop: %w", err), s.Drop(ctx))
+		return nil, errors.Join(fmt.Errorf("load the shop: %w", err), s.Drop(context.WithoutCancel(ctx)))
 	}
 	return s, nil
 }
