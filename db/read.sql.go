@@ -11,6 +11,37 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const BucketHeads = `-- name: BucketHeads :many
+SELECT b.bucket_id::text AS bucket_id, p.head_seq::bigint AS head_seq
+  FROM unnest($1::text[]) AS b (bucket_id)
+ CROSS JOIN LATERAL tide.bucket_position(b.bucket_id) AS p
+`
+
+type BucketHeadsRow struct {
+	BucketID string
+	HeadSeq  int64
+}
+
+func (q *Queries) BucketHeads(ctx context.Context, buckets []string) ([]BucketHeadsRow, error) {
+	rows, err := q.db.Query(ctx, BucketHeads, buckets)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BucketHeadsRow
+	for rows.Next() {
+		var i BucketHeadsRow
+		if err := rows.Scan(&i.BucketID, &i.HeadSeq); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const BundlesAfter = `-- name: BundlesAfter :many
 SELECT b.bundle_id::bigint AS bundle_id, b.bucket_id::text AS bucket_id, b.bundle_seq::bigint AS bundle_seq,
        b.change_count::bigint AS change_count, b.source_id::text AS source_id, b.source_bundle_id::bigint AS source_bundle_id,
@@ -160,4 +191,50 @@ func (q *Queries) Head(ctx context.Context) (int64, error) {
 	var bundle_id int64
 	err := row.Scan(&bundle_id)
 	return bundle_id, err
+}
+
+const SealedAfter = `-- name: SealedAfter :many
+SELECT s.bundle_id::bigint AS bundle_id, s.bucket_id::text AS bucket_id, s.bundle_seq::bigint AS bundle_seq,
+       s.source_id::text AS source_id, s.source_bundle_id::bigint AS source_bundle_id
+  FROM tide.sealed_after($1::bigint, $2::integer) AS s
+`
+
+type SealedAfterParams struct {
+	AfterBundleID int64
+	MaxRows       int32
+}
+
+type SealedAfterRow struct {
+	BundleID       int64
+	BucketID       string
+	BundleSeq      int64
+	SourceID       string
+	SourceBundleID int64
+}
+
+// Which buckets have news, and up to which bundle, in the order of the log.
+func (q *Queries) SealedAfter(ctx context.Context, arg SealedAfterParams) ([]SealedAfterRow, error) {
+	rows, err := q.db.Query(ctx, SealedAfter, arg.AfterBundleID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SealedAfterRow
+	for rows.Next() {
+		var i SealedAfterRow
+		if err := rows.Scan(
+			&i.BundleID,
+			&i.BucketID,
+			&i.BundleSeq,
+			&i.SourceID,
+			&i.SourceBundleID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

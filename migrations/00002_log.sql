@@ -207,6 +207,8 @@ CREATE TABLE tide.bucket_floor (
 );
 COMMENT ON TABLE tide.bucket_floor IS 'Every bucket there ever was, with the position below which bundles alone do not give its rows; the newest row counts.';
 COMMENT ON COLUMN tide.bucket_floor.reason IS 'born: began empty; adopted: held rows before pgtide did; reset: changes were missed or too many to list; pruned: retention.';
+-- A bucket that adoption begins has no bundle that says so.
+CREATE INDEX bucket_floor_adopted_idx ON tide.bucket_floor (floor_bundle_id) WHERE reason = 'adopted';
 
 CREATE TABLE tide.adoption_log (
     table_id   integer     NOT NULL,

@@ -1,6 +1,17 @@
 -- name: Head :one
 SELECT tide.head()::bigint AS bundle_id;
 
+-- Which buckets have news, and up to which bundle, in the order of the log.
+-- name: SealedAfter :many
+SELECT s.bundle_id::bigint AS bundle_id, s.bucket_id::text AS bucket_id, s.bundle_seq::bigint AS bundle_seq,
+       s.source_id::text AS source_id, s.source_bundle_id::bigint AS source_bundle_id
+  FROM tide.sealed_after(@after_bundle_id::bigint, @max_rows::integer) AS s;
+
+-- name: BucketHeads :many
+SELECT b.bucket_id::text AS bucket_id, p.head_seq::bigint AS head_seq
+  FROM unnest(@buckets::text[]) AS b (bucket_id)
+ CROSS JOIN LATERAL tide.bucket_position(b.bucket_id) AS p;
+
 -- One row for each bucket of a bundle, in the order of the log.
 -- name: BundlesAfter :many
 SELECT b.bundle_id::bigint AS bundle_id, b.bucket_id::text AS bucket_id, b.bundle_seq::bigint AS bundle_seq,

@@ -17,6 +17,7 @@ GRANT EXECUTE ON FUNCTION
     tide.pull(text[], bigint, integer, bigint, bigint),
     tide.bundle_rows(text, bigint, bigint, integer),
     tide.buckets_of(text),
+    tide.sealed_after(bigint, integer),
     tide.scope_state(text),
     tide.assert_scope(text),
     tide.connect(text, text, boolean),

@@ -86,6 +86,7 @@
 \ir functions/tide.pull.sql
 \ir functions/tide.pull_buckets.sql
 \ir functions/tide.bundle_rows.sql
+\ir functions/tide.sealed_after.sql
 \ir functions/tide.row_history.sql
 \ir views/tide.bundles.sql
 \ir views/tide.changes.sql

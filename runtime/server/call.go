@@ -109,7 +109,7 @@ func (c *call) admit() *wire.Error {
 		}
 		return nil
 	}
-	if c.draining.Load() {
+	if c.drains() {
 		return wire.Unavailable("the server is shutting down. Try again.", nil)
 	}
 	var ok bool

@@ -41,13 +41,13 @@ type limits struct {
 }
 
 // features are what clients of protocol v1 look for.
-func features() map[string]bool {
+func (c *call) features() map[string]bool {
 	return map[string]bool{
 		"bundle_pull": true, "bundle_push": true, "push_session_chunking": true, "committed_bundle_row_fetch": true, "snapshot_chunking": true,
 		"status_endpoint": true, "graceful_shutdown": true, "capabilities_endpoint": true, "history_pruned_errors": true, "structured_sync_keys": true,
 		"registered_write_rejection_enforced": true, "accepted_push_replay_visibility": true, "committed_bundle_visibility": true,
 		"retained_floor_visibility": true, "retained_window_visibility": true, "history_pruned_visibility": true, "connect_lifecycle": true,
-		"scope_initialization_leases": true, "server_checkpoint_tracking": false, "bundle_change_watch": false,
+		"scope_initialization_leases": true, "server_checkpoint_tracking": false, "bundle_change_watch": !c.config.NoWatch,
 		// What pgtide adds.
 		"one_request_push": true, "snapshot_stream": true,
 	}
@@ -65,7 +65,7 @@ func (c *call) capabilities() error {
 	}
 	told := capability{
 		ProtocolVersion: "v1", SchemaVersion: c.config.SchemaVersion, AppName: c.config.AppName,
-		Tables: []string{}, Specs: []tableSpec{}, Features: features(),
+		Tables: []string{}, Specs: []tableSpec{}, Features: c.features(),
 		Limits: limits{
 			MaxRowsPerBundle: bounds.MaxRowsPerPush, MaxBytesPerBundle: bounds.MaxBytesPerPush, MaxBundlesPerPull: largestBundles,
 			RowsPerPushChunk: min(standardPage, bounds.MaxRowsPerChunk), MaxRowsPerPushChunk: bounds.MaxRowsPerChunk, PushSessionSeconds: bounds.PushSessionTtlSeconds,

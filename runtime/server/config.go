@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgtide/pgtide/runtime/sealer"
+	"github.com/pgtide/pgtide/runtime/watch"
 )
 
 // Config bounds what a request may take. The zero value works.
@@ -37,6 +38,15 @@ type Config struct {
 	// WriteTimeout is how long a client may take to accept a piece of an answer. Defaults to 30 seconds.
 	WriteTimeout time.Duration
 
+	// NoWatch does without telling devices of changes: they poll.
+	NoWatch bool
+	// Watch says how this process hears of changes.
+	Watch watch.Config
+	// MaxWatchesPerUser is how many streams a user may watch at a time. Defaults to 100.
+	MaxWatchesPerUser int
+	// HeartbeatInterval is how often a stream without news says that it is there. Defaults to 25 seconds.
+	HeartbeatInterval time.Duration
+
 	// CachedHashes is how many bundle hashes are remembered. Defaults to 4096.
 	CachedHashes int
 	// Sealing says how often Run seals.
@@ -56,12 +66,17 @@ func (c Config) WithDefaults(poolSize int32) Config {
 	set(&c.LockTimeout, 5*time.Second)
 	set(&c.StreamTimeout, 10*time.Minute)
 	set(&c.WriteTimeout, 30*time.Second)
+	set(&c.MaxWatchesPerUser, 100)
+	set(&c.HeartbeatInterval, 25*time.Second)
 	set(&c.CachedHashes, 4096)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Sealing.Logger == nil {
 		c.Sealing.Logger = c.Logger
+	}
+	if c.Watch.Logger == nil {
+		c.Watch.Logger = c.Logger
 	}
 	return c
 }

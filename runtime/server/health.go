@@ -52,7 +52,7 @@ func (c *call) vitals() (vitals, error) {
 	version, err := c.health.ask(c.Server)
 	v := vitals{
 		Status: "healthy", Version: version, AppName: c.config.AppName, Lifecycle: "running",
-		Accepting: !c.draining.Load(), Inflight: c.counts.inflight.Load() - 1, // this one
+		Accepting: !c.drains(), Inflight: c.counts.inflight.Load() - 1, // this one
 	}
 	if !v.Accepting {
 		v.Lifecycle = "shutting_down"
@@ -112,7 +112,7 @@ func (c *call) status() error {
 		Committed      int64           `json:"committed_bundle_count"`
 		CommittedBytes int64           `json:"committed_bundle_bytes"`
 	}{
-		v, names, features(), 0, seen.headMax, seen.floorMin, seen.floorMax, seen.windowMin, seen.windowMax,
+		v, names, c.features(), 0, seen.headMax, seen.floorMin, seen.floorMax, seen.windowMin, seen.windowMax,
 		seen.pruned, seen.replays, seen.rejected, seen.applied, seen.bytes,
 	})
 }

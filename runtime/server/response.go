@@ -39,17 +39,21 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // while nothing is read, because then it would end the request: net/http takes it for a client that
 // went away.
 func (w *response) mayRead(limit time.Duration) {
-	var deadline time.Time
-	if limit > 0 {
-		deadline = time.Now().Add(limit)
-	}
 	// Not every ResponseWriter can: then the host has its own bounds.
-	_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(deadline)
+	_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(deadline(limit))
 }
 
-// mayWrite gives the client so much time from now to take what is written next.
+// mayWrite gives the client so much time from now to take what is written next; 0 is as much as it
+// likes.
 func (w *response) mayWrite(limit time.Duration) {
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(limit)) // as above
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(deadline(limit)) // as above
+}
+
+func deadline(limit time.Duration) time.Time {
+	if limit <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(limit)
 }
 
 // json answers with a body that build appends to.

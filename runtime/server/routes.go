@@ -19,6 +19,7 @@ func routes() router {
 		{http.MethodDelete, "/sync/push-sessions/{id}", device, false, wire.PushDeleteFailed, (*call).deletePushSession},
 		{http.MethodGet, "/sync/committed-bundles/{seq}/rows", device, false, wire.BundleRowsFailed, (*call).bundleRows},
 		{http.MethodGet, "/sync/pull", device, false, wire.PullFailed, (*call).pull},
+		{http.MethodGet, "/sync/watch", device, false, wire.WatchFailed, (*call).watch},
 		{http.MethodPost, "/sync/snapshot-sessions", device, true, wire.SnapshotCreateFailed, (*call).createSnapshotSession},
 		{http.MethodGet, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotChunkFailed, (*call).snapshotChunk},
 		{http.MethodDelete, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotDeleteFailed, (*call).deleteSnapshotSession},

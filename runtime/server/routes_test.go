@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -294,10 +295,14 @@ func TestPassingTrouble(t *testing.T) {
 	}
 	d.push(t, 2, task("UPDATE", taskA, 1, `"title":"b"`))
 
-	f.server.Drain()
-	d.get(t, "/sync/pull").is(t, 503, "service_unavailable")
-	f.device("", "").get(t, "/syncx/health").is(t, 503, "").golden(t, "health_draining")
-	f.server.draining.Store(false)
+	draining := New(f.server.pool, f.server.config)
+	draining.Drain()
+	web := httptest.NewServer(asHeaderSays(draining))
+	defer web.Close()
+	end := &front{db: f.db, url: web.URL, client: web.Client()}
+	end.device("u1", "phone").get(t, "/sync/pull").is(t, 503, "service_unavailable")
+	end.device("", "").get(t, "/syncx/health").is(t, 503, "").golden(t, "health_draining")
+
 	f.server.pool.Close()
 	for _, r := range f.server.routes {
 		if r.caller == device {

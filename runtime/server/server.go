@@ -6,12 +6,13 @@ package server
 import (
 	"context"
 	"net/http"
-	"sync/atomic"
+	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/runtime/sealer"
+	"github.com/pgtide/pgtide/runtime/watch"
 )
 
 // Server is an http.Handler. Who asks is taken from the context of a request (package auth), which a
@@ -28,7 +29,10 @@ type Server struct {
 	exporting chan struct{} // one for each two connections held at a time
 	counts    counters
 	health    healthCheck
-	draining  atomic.Bool
+	hub       *watch.Hub
+	watches   watches
+	draining  chan struct{} // closed when it does
+	drain     sync.Once
 }
 
 // New returns a server on the pool, which needs at least two connections and is closed by whoever
@@ -49,20 +53,42 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		// A stream holds one connection for long: others must find one.
 		streams:   make(chan struct{}, config.MaxStreams),
 		exporting: make(chan struct{}, 1),
+		hub:       watch.New(pool, config.Watch),
+		watches:   watches{limit: config.MaxWatchesPerUser, of: map[string]int{}},
+		draining:  make(chan struct{}),
 	}
 	s.handler = s.handled(false)
 	return s
 }
 
-// Run seals until ctx ends, and returns nil then. Pushes are sealed without it as well; what others
-// write to the database is sealed only while somebody does this duty. It returns an error when trying
-// again cannot help.
+// Run seals until ctx ends, tells devices that watch of what is new, and returns nil then. Pushes are
+// sealed without it as well; what others write to the database is sealed only while somebody does this
+// duty, and nobody can watch a server that does not run. It returns an error when trying again cannot
+// help.
 func (s *Server) Run(ctx context.Context) error {
-	return s.seals.Run(ctx, s.config.Sealing)
+	ctx, stop := context.WithCancel(ctx)
+	var telling sync.WaitGroup
+	if !s.config.NoWatch {
+		telling.Go(func() { s.hub.Run(ctx) })
+	}
+	err := s.seals.Run(ctx, s.config.Sealing)
+	stop()
+	telling.Wait()
+	return err
 }
 
-// Drain makes the server refuse new requests with 503, before it is shut down.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes the server refuse new requests with 503 and end the streams of devices that watch, before
+// it is shut down.
+func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
+
+func (s *Server) drains() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }

@@ -29,6 +29,8 @@ const (
 	SnapshotNotFound       Code = "snapshot_session_not_found"
 	SnapshotSessionInvalid Code = "snapshot_session_invalid"
 	SourceRetired          Code = "source_retired"
+	TooManyStreams         Code = "too_many_streams"
+	WatchDisabled          Code = "bundle_change_watch_disabled"
 )
 
 // What a route answers when it failed for no fault of the request.
@@ -40,6 +42,7 @@ const (
 	PushDeleteFailed     Code = "push_session_delete_failed"
 	BundleRowsFailed     Code = "committed_bundle_rows_failed"
 	PullFailed           Code = "pull_failed"
+	WatchFailed          Code = "bundle_change_watch_failed"
 	SnapshotCreateFailed Code = "snapshot_session_create_failed"
 	SnapshotChunkFailed  Code = "snapshot_chunk_failed"
 	SnapshotDeleteFailed Code = "snapshot_session_delete_failed"
@@ -62,6 +65,8 @@ var statuses = map[Code]int{
 	ConnectInvalid:       http.StatusBadRequest,
 	PushConflict:         http.StatusConflict,
 	PushRejected:         http.StatusUnprocessableEntity,
+	TooManyStreams:       http.StatusTooManyRequests,
+	WatchDisabled:        http.StatusServiceUnavailable,
 }
 
 // raised is the one table from SQLSTATE to code and status; docs/errors.md has it for readers.

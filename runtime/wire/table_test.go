@@ -67,7 +67,7 @@ func tableRows() (rows []string) {
 		slices.Sort(states)
 		rows = append(rows, fmt.Sprintf("%s %d %s", code, status, strings.Join(states, ", ")))
 	}
-	for _, code := range []Code{ConnectFailed, PushCreateFailed, PushChunkFailed, PushCommitFailed, PushDeleteFailed, BundleRowsFailed, PullFailed,
+	for _, code := range []Code{ConnectFailed, PushCreateFailed, PushChunkFailed, PushCommitFailed, PushDeleteFailed, BundleRowsFailed, PullFailed, WatchFailed,
 		SnapshotCreateFailed, SnapshotChunkFailed, SnapshotDeleteFailed, CapabilitiesFailed, HealthFailed, StatusFailed} {
 		rows = append(rows, fmt.Sprintf("%s %d ", code, code.Status()))
 	}
