@@ -48,9 +48,10 @@ func run(t *testing.T, s *Server) {
 
 // stream is what a device hears.
 type stream struct {
-	t        *testing.T
-	response *http.Response
-	lines    chan string
+	t      *testing.T
+	header http.Header
+	lines  chan string
+	close  func()
 }
 
 // watch opens a stream, which must begin.
@@ -71,14 +72,14 @@ func (d phone) watch(t *testing.T, query string, header ...string) *stream {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = response.Body.Close() }) // it was read
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(response.Body) // only adds to the failure
 		t.Fatalf("watch: %d %s", response.StatusCode, text)
 	}
-	s := &stream{t: t, response: response, lines: make(chan string, 10000)}
+	s := &stream{t: t, header: response.Header, lines: make(chan string, 10000), close: cancel}
 	go func() {
 		defer close(s.lines)
-		defer func() { _ = response.Body.Close() }() // it was read
 		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 			s.lines <- lines.Text()
 		}
@@ -153,7 +154,7 @@ func TestWatch(t *testing.T) {
 	d, other := f.device("u1", "phone").connect(t), f.device("u2", "phone").connect(t)
 	d.push(t, 1, task("INSERT", taskA, 0, `"title":"a"`))
 	fresh, knowing, again := d.watch(t, ""), d.watch(t, "?after_bundle_seq=1"), d.watch(t, "?after_bundle_seq=0", "Last-Event-ID", "1")
-	header := fresh.response.Header
+	header := fresh.header
 	if header.Get("Content-Type") != "text/event-stream" || header.Get("Cache-Control") != "no-cache" || header.Get("X-Accel-Buffering") != "no" {
 		t.Errorf("headers: %v", header)
 	}
@@ -198,7 +199,7 @@ func TestWatchRefusals(t *testing.T) {
 	last := d.watch(t, "")
 	d.get(t, "/sync/watch").is(t, 429, "too_many_streams").golden(t, "too_many_streams")
 	f.device("u2", "phone").connect(t).watch(t, "")
-	_ = last.response.Body.Close() // the other end is to notice
+	last.close()
 	eventually(t, "a stream that was closed to be counted no more", func() bool { return f.server.hub.Subscribers() == 2 })
 	d.watch(t, "")
 
@@ -255,7 +256,7 @@ func TestNothingFallsBetweenHeadAndWatch(t *testing.T) {
 		f.exec(t, fmt.Sprintf(`UPDATE app.note SET body = '%d' WHERE id = 1`, i))
 		s := <-opened
 		s.until(seq + 1)
-		_ = s.response.Body.Close() // it did its part
+		s.close()
 	}
 }
 
