@@ -54,7 +54,7 @@ func (c *call) watch() error {
 		return wire.Unavailable("nothing tells of changes here now. Try again.", nil)
 	}
 	stream := eventStream{call: c, told: position.HeadSeq}
-	var first []byte
+	first := []byte(heartbeat) // what stands between may hold back the header of an answer that is empty
 	if position.HeadSeq != after {
 		// Also when the device is ahead, of a state that was restored: its pull will tell it.
 		first = watch.NewEvent(bucket, position.HeadSeq, "", 0).Frame
@@ -99,8 +99,8 @@ func (s *eventStream) event(frame []byte) error {
 	if err := s.send(frame); err != nil {
 		return err
 	}
-	if err := http.NewResponseController(s.w).Flush(); err != nil {
-		return wire.Unavailable("the client went away", err)
+	if err := s.flush(); err != nil {
+		return err
 	}
 	s.w.mayWrite(0)
 	return nil
