@@ -205,6 +205,7 @@ CREATE TABLE tide.bucket_floor (
     CONSTRAINT bucket_floor_pkey PRIMARY KEY (bucket_id, floor_seq),
     CONSTRAINT bucket_floor_reason_known CHECK (reason IN ('born', 'adopted', 'reset', 'pruned'))
 );
+CREATE INDEX bucket_floor_floor_bundle_id_idx ON tide.bucket_floor (floor_bundle_id) WHERE reason <> 'born';
 COMMENT ON TABLE tide.bucket_floor IS 'Every bucket there ever was, with the position below which bundles alone do not give its rows; the newest row counts.';
 COMMENT ON COLUMN tide.bucket_floor.reason IS 'born: began empty; adopted: held rows before pgtide did; reset: changes were missed or too many to list; pruned: retention.';
 -- A bucket that adoption begins has no bundle that says so.

@@ -49,12 +49,27 @@ CREATE TABLE tide.source (
     user_id       text COLLATE "C" NOT NULL,
     source_id     text COLLATE "C" NOT NULL,
     shape_id      integer     NOT NULL,
+    kind          text        NOT NULL DEFAULT 'v1',
     first_seen_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 
-    CONSTRAINT source_pkey PRIMARY KEY (user_id, source_id)
+    CONSTRAINT source_pkey PRIMARY KEY (user_id, source_id),
+    CONSTRAINT source_kind_known CHECK (kind IN ('v1', 'cursor'))
 );
 COMMENT ON TABLE tide.source IS 'Devices, as they name themselves; each belongs to one user.';
+COMMENT ON COLUMN tide.source.kind IS 'v1 reads its home bucket by bundle_seq, cursor every bucket of its user by bundle_id; a row_version is one or the other.';
 COMMENT ON COLUMN tide.source.shape_id IS 'What was registered when it first connected: tables and columns that came later do not reach it.';
+
+CREATE TABLE tide.source_buckets (
+    user_id     text COLLATE "C" NOT NULL,
+    source_id   text COLLATE "C" NOT NULL,
+    fingerprint bytea       NOT NULL,
+    held        jsonb       NOT NULL,
+    written_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT source_buckets_pkey PRIMARY KEY (user_id, source_id, fingerprint)
+);
+COMMENT ON TABLE tide.source_buckets IS 'Buckets that a device holds, as its cursors name them by fingerprint; a few lists of each device are kept.';
+COMMENT ON COLUMN tide.source_buckets.held IS '{"bucket": bundle_id}: later bundles of the bucket are sent, if the cursor is not further yet; null where it must be fetched again.';
 
 CREATE TABLE tide.source_replacement (
     user_id       text COLLATE "C" NOT NULL,
@@ -122,11 +137,14 @@ CREATE UNLOGGED TABLE tide.snapshot_session (
     row_count           bigint      NOT NULL,
     byte_count          bigint      NOT NULL,
     expires_at          timestamptz NOT NULL,
+    buckets             text[],
 
     CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id),
     CONSTRAINT snapshot_session_user_id_slot_key UNIQUE (user_id, slot)
 );
 COMMENT ON TABLE tide.snapshot_session IS 'Snapshots that are fetched in chunks.';
+COMMENT ON COLUMN tide.snapshot_session.snapshot_bundle_seq IS 'Position: of the home bucket, or with buckets a bundle_id.';
+COMMENT ON COLUMN tide.snapshot_session.buckets IS 'What a cursor client fetches; NULL is the home bucket of a v1 client.';
 COMMENT ON COLUMN tide.snapshot_session.slot IS '1 to max_snapshot_sessions: what is unique bounds also those who ask at once.';
 CREATE INDEX snapshot_session_user_id_source_id_idx ON tide.snapshot_session (user_id, source_id);
 CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);
@@ -137,9 +155,11 @@ CREATE UNLOGGED TABLE tide.snapshot_row (
     table_id    integer NOT NULL,
     row_key     json    NOT NULL,
     payload     json    NOT NULL,
+    buckets     text[],
 
     CONSTRAINT snapshot_row_pkey PRIMARY KEY (snapshot_id, row_ordinal)
 );
 COMMENT ON TABLE tide.snapshot_row IS 'Rows of a snapshot session, counted from 1: tables with parents first, each in the order of its key.';
+COMMENT ON COLUMN tide.snapshot_row.buckets IS 'Buckets of the device that the row lies in; NULL for a v1 client.';
 RESET ROLE;
 SET LOCAL search_path TO DEFAULT;

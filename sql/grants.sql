@@ -38,6 +38,11 @@ GRANT EXECUTE ON FUNCTION
     tide.snapshot_session(text, uuid),
     tide.snapshot_rows(text, uuid, bigint, integer),
     tide.delete_snapshot_session(text, uuid),
+    tide.connect_buckets(text, text, text, json),
+    tide.pull_cursor(text, text, text, integer, bigint),
+    tide.head_seal(),
+    tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),
+    tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),
     tide.clean_sessions(),
     -- A push runs as its caller, who may become the client, and so do the steps of it.

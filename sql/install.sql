@@ -104,6 +104,7 @@
 \ir functions/tide.assert_source.sql
 \ir functions/tide.replace_source.sql
 \ir functions/tide.meet_source.sql
+\ir functions/tide.set_source_kind.sql
 \ir functions/tide.source_shape.sql
 \ir functions/tide.renew_shape.sql
 \ir functions/tide.project_payload.sql
@@ -111,6 +112,20 @@
 \ir functions/tide.assert_initialization.sql
 \ir functions/tide.connect.sql
 \ir functions/tide.exchange_limits.sql
+
+-- Cursor clients
+\ir functions/tide.write_cursor.sql
+\ir functions/tide.read_cursor.sql
+\ir functions/tide.hold_buckets.sql
+\ir functions/tide.lost_buckets.sql
+\ir functions/tide.open_cursor.sql
+\ir functions/tide.read_positions.sql
+\ir functions/tide.connect_buckets.sql
+\ir functions/tide.head_seal.sql
+\ir functions/tide.seal_of.sql
+\ir functions/tide.pull_page.sql
+\ir functions/tide.bundles_for.sql
+\ir functions/tide.pull_cursor.sql
 
 -- Pushing
 \ir functions/tide.is_retryable.sql
@@ -149,7 +164,14 @@
 
 -- Snapshots
 \ir functions/tide.snapshot_source.sql
+\ir functions/tide.rows_source.sql
+\ir functions/tide.begin_snapshot_session.sql
+\ir functions/tide.fill_snapshot_session.sql
 \ir functions/tide.create_snapshot_session.sql
+\ir functions/tide.open_buckets.sql
+\ir functions/tide.create_buckets_session.sql
+\ir functions/tide.set_snapshot_output.sql
+\ir functions/tide.open_buckets_snapshot.sql
 \ir functions/tide.snapshot_session.sql
 \ir functions/tide.snapshot_rows.sql
 \ir functions/tide.delete_snapshot_session.sql

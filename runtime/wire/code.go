@@ -101,6 +101,10 @@ var raised = map[string]struct {
 	"TD125": {"too_many_sessions", http.StatusTooManyRequests},
 	"TD126": {ServiceUnavailable, http.StatusServiceUnavailable},
 	"TD127": {"bundle_limit_exceeded", http.StatusRequestEntityTooLarge},
+	"TD131": {"history_changed", http.StatusConflict},
+	"TD132": {"bucket_list_needed", http.StatusConflict},
+	"TD133": {"cursor_invalid", http.StatusBadRequest},
+	"TD134": {"bucket_forbidden", http.StatusForbidden},
 }
 
 func init() {

@@ -4,7 +4,13 @@ CREATE OR REPLACE FUNCTION tide.delete_snapshot_session(user_id text, snapshot_i
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM tide.snapshot_session(user_id, snapshot_id);
+    BEGIN
+        PERFORM tide.snapshot_session(user_id, snapshot_id);
+    EXCEPTION
+        -- What may no longer be read may still be thrown away.
+        WHEN SQLSTATE 'TD134' THEN
+            NULL;
+    END;
     DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
     DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
 END;

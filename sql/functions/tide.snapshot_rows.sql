@@ -1,20 +1,25 @@
 CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
-    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json)
+    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json, buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_shown jsonb;
 BEGIN
-    PERFORM tide.snapshot_session(user_id, snapshot_rows.snapshot_id);
+    IF (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).buckets IS NOT NULL THEN
+        SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(tide.buckets_of(user_id)) AS b;
+    END IF;
     IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
     END IF;
     RETURN QUERY
-    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload
+    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload,
+           CASE WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
       FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
      WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
      ORDER BY r.row_ordinal;
 END;
 $$;
-COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. Raises TD119 to TD122.';
+COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. buckets are those of the device that the row lies in, NULL for a v1 client. Raises TD032, TD119 to TD122, TD134.';

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz)
+CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz, OUT buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -14,10 +14,15 @@ BEGIN
     IF v_session.expires_at <= clock_timestamp() THEN
         RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
     END IF;
+    IF v_session.buckets IS NOT NULL AND EXISTS (SELECT unnest(v_session.buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
+        RAISE EXCEPTION 'a bucket of this snapshot is no longer this user''s'
+            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    END IF;
     snapshot_bundle_seq := v_session.snapshot_bundle_seq;
     row_count := v_session.row_count;
     byte_count := v_session.byte_count;
     expires_at := v_session.expires_at;
+    buckets := v_session.buckets;
 END;
 $$;
-COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot. Raises TD119 to TD121.';
+COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot, and the buckets it is of; NULL is the home bucket of a v1 client. Raises TD032, TD119 to TD121, TD134.';

@@ -1,0 +1,11 @@
+CREATE OR REPLACE FUNCTION tide.set_snapshot_output()
+    RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT set_config(s.name, s.value, true)
+      FROM (VALUES ('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'),
+                   ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('cursor_tuple_fraction', '0.01')) AS s (name, value);
+    SELECT;
+$$;
+COMMENT ON FUNCTION tide.set_snapshot_output() IS 'Settings under which values have the form that devices get, for the rest of the transaction. Internal.';
