@@ -3088,6 +3088,20 @@ COMMENT ON FUNCTION tide.meet_source(text, text) IS 'Notes a device that is seen
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_source_kind(user_id text, source_id text, kind text)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE tide.source AS s SET kind = set_source_kind.kind
+     WHERE s.user_id = set_source_kind.user_id AND s.source_id = set_source_kind.source_id AND s.kind <> set_source_kind.kind;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_source_kind(text, text, text) IS 'Notes whether a device reads its home bucket or many. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.source_shape(user_id text, source_id text)
     RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3314,6 +3328,464 @@ AS $$
       FROM tide.setting AS s;
 $$;
 COMMENT ON FUNCTION tide.exchange_limits() IS 'The bounds of pushes and snapshots that tide.setting has.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- 54 bytes: version, bundle_id, seal and its identity, fingerprint of the held buckets, and a check that
+-- tells a cut or mistyped cursor. It carries no right: what it may read is asked anew each time. The
+-- identity of a seal is random, so it also tells histories apart.
+CREATE OR REPLACE FUNCTION tide.write_cursor(bundle_id bigint, seal_id bigint, identity uuid, fingerprint bytea)
+    RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_bytes bytea := '\x01' || int8send(bundle_id) || int8send(seal_id) || uuid_send(identity) || fingerprint;
+BEGIN
+    RETURN translate(encode(v_bytes || substr(sha256(v_bytes), 1, 5), 'base64'), E'+/\n', '-_');
+END;
+$$;
+COMMENT ON FUNCTION tide.write_cursor(bigint, bigint, uuid, bytea) IS 'A cursor, base64url. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.read_cursor(
+    read_cursor text,
+    OUT bundle_id bigint, OUT seal_id bigint, OUT identity uuid, OUT fingerprint bytea
+)
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_bytes bytea;
+BEGIN
+    IF read_cursor ~ '^[A-Za-z0-9_-]{72}$' THEN
+        v_bytes := decode(translate(read_cursor, '-_', '+/'), 'base64');
+    END IF;
+    IF v_bytes IS NULL OR get_byte(v_bytes, 0) <> 1 OR substr(v_bytes, 50) <> substr(sha256(substr(v_bytes, 1, 49)), 1, 5) THEN
+        RAISE EXCEPTION 'the cursor cannot be read'
+            USING ERRCODE = 'TD133', HINT = 'Send the newest one as it came, or connect without one and begin anew.';
+    END IF;
+    bundle_id := ('x' || encode(substr(v_bytes, 2, 8), 'hex'))::bit(64)::bigint;
+    seal_id := ('x' || encode(substr(v_bytes, 10, 8), 'hex'))::bit(64)::bigint;
+    identity := encode(substr(v_bytes, 18, 16), 'hex')::uuid;
+    fingerprint := substr(v_bytes, 34, 16);
+END;
+$$;
+COMMENT ON FUNCTION tide.read_cursor(text) IS 'What a cursor says. Raises TD133.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A device may come back with the cursor it used last, because an answer was lost: the list of that one
+-- is kept, beside the newest ones.
+CREATE OR REPLACE FUNCTION tide.hold_buckets(user_id text, source_id text, used bytea, held jsonb)
+    RETURNS bytea
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_fingerprint bytea := substr(sha256(convert_to(held::text, 'UTF8')), 1, 16);
+BEGIN
+    INSERT INTO tide.source_buckets AS b (user_id, source_id, fingerprint, held)
+    VALUES (hold_buckets.user_id, hold_buckets.source_id, v_fingerprint, hold_buckets.held)
+        ON CONFLICT (user_id, source_id, fingerprint) DO NOTHING;
+    DELETE FROM tide.source_buckets AS b
+     WHERE b.user_id = hold_buckets.user_id AND b.source_id = hold_buckets.source_id
+       AND b.fingerprint <> v_fingerprint AND b.fingerprint IS DISTINCT FROM used
+       AND b.fingerprint NOT IN (SELECT n.fingerprint FROM tide.source_buckets AS n
+                                  WHERE n.user_id = hold_buckets.user_id AND n.source_id = hold_buckets.source_id
+                                  ORDER BY n.written_at DESC LIMIT 3);
+    RETURN v_fingerprint;
+END;
+$$;
+COMMENT ON FUNCTION tide.hold_buckets(text, text, bytea, jsonb) IS 'Remembers which buckets a device holds, and returns the fingerprint of the list. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Few floors are newer than a position, so they are looked up by position, whatever the number of buckets.
+CREATE OR REPLACE FUNCTION tide.lost_buckets(held jsonb, after_bundle_id bigint)
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT DISTINCT f.bucket_id
+          FROM tide.bucket_floor AS f
+         WHERE f.reason <> 'born' AND f.floor_bundle_id > after_bundle_id AND f.floor_bundle_id > (held ->> f.bucket_id)::bigint
+         ORDER BY f.bucket_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.lost_buckets(jsonb, bigint) IS 'Which of the held buckets have a floor above the position of the device: their bundles alone do not give their rows. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What every request of a cursor client begins with: is the position of this history, which buckets does
+-- the device hold, and which may its user read now.
+CREATE OR REPLACE FUNCTION tide.open_cursor(
+    user_id text, source_id text, read_cursor text,
+    OUT bundle_id bigint, OUT seal_id bigint, OUT identity uuid, OUT fingerprint bytea, OUT held jsonb,
+    OUT head tide.seal_log, OUT access text[], OUT add text[], OUT remove text[], OUT repair text[], OUT ready boolean
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_seal tide.seal_log;
+    v_lost text[] := '{}';
+BEGIN
+    access := tide.buckets_of(open_cursor.user_id);
+    SELECT s.* INTO head FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
+    held := '{}';
+    IF coalesce(read_cursor, '') <> '' THEN
+        SELECT r.bundle_id, r.seal_id, r.identity, r.fingerprint INTO bundle_id, seal_id, identity, fingerprint FROM tide.read_cursor(open_cursor.read_cursor) AS r;
+        SELECT s.* INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id = open_cursor.seal_id;
+        IF v_seal.identity IS DISTINCT FROM identity OR bundle_id NOT BETWEEN 0 AND head.last_bundle_id THEN
+            IF pg_is_in_recovery() AND seal_id > head.seal_id THEN
+                RAISE EXCEPTION 'this server has not received so much yet'
+                    USING ERRCODE = 'TD126', HINT = 'Try again.';
+            END IF;
+            RAISE EXCEPTION 'the position is not of this history'
+                USING ERRCODE = 'TD131',
+                      DETAIL  = 'The database went back to an earlier state, or is another one.',
+                      HINT    = 'Connect with the positions of the buckets, and fetch those that are named.';
+        END IF;
+        SELECT b.held INTO held FROM tide.source_buckets AS b
+         WHERE b.user_id = open_cursor.user_id AND b.source_id = open_cursor.source_id AND b.fingerprint = open_cursor.fingerprint;
+        IF held IS NULL THEN
+            RAISE EXCEPTION 'it is not known which buckets this device holds'
+                USING ERRCODE = 'TD132', HINT = 'Connect with the positions of the buckets.';
+        END IF;
+        v_lost := tide.lost_buckets(held, bundle_id);
+    END IF;
+    add := ARRAY(SELECT a FROM unnest(access) AS a WHERE NOT jsonb_exists(held, a));
+    remove := '{}';
+    -- As many as there are, all of them his: none is to be removed.
+    IF cardinality(access) - cardinality(add) < (SELECT count(*) FROM jsonb_object_keys(held)) THEN
+        remove := ARRAY(SELECT k FROM jsonb_object_keys(held) AS k EXCEPT SELECT a FROM unnest(access) AS a ORDER BY 1);
+    END IF;
+    repair := ARRAY(SELECT h.key FROM jsonb_each(held) AS h WHERE h.value = 'null' OR h.key IN (SELECT unnest(v_lost)) EXCEPT SELECT r FROM unnest(remove) AS r ORDER BY 1);
+    -- The position goes on only with all that the list says: what was passed over would never come.
+    ready := remove = '{}' AND v_lost = '{}';
+END;
+$$;
+COMMENT ON FUNCTION tide.open_cursor(text, text, text) IS
+'Reads a cursor, NULL for none: the position, the held buckets, and what is to be fetched (add, repair) or dropped (remove). ready: bundles may be sent. Raises TD032, TD126, TD131 to TD133. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A bucket needs no repair when the last bundle that the device applied of it is one of this history: what
+-- came after it in the bucket is sent from there on.
+CREATE OR REPLACE FUNCTION tide.read_positions(positions json)
+    RETURNS TABLE (bucket_id text, bundle_id bigint, seal_id bigint, identity uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF json_typeof(positions) <> 'object' OR EXISTS (
+           SELECT FROM json_each(positions) AS p (key, value)
+            WHERE CASE WHEN json_typeof(p.value) = 'object'
+                       THEN coalesce(p.value ->> 'bundle_id', '') !~ '^\d{1,18}$'
+                            OR coalesce(p.value ->> 'seal', '') !~ '^\d{1,18}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                       ELSE true END) THEN
+        RAISE EXCEPTION 'the positions cannot be read'
+            USING ERRCODE = 'TD133', HINT = 'Send {"<bucket>": {"bundle_id": n, "seal": "..."}}, as they came with the last bundle or snapshot of each bucket.';
+    END IF;
+    RETURN QUERY
+    SELECT p.key, CASE WHEN s.seal_id IS NOT NULL AND p.bundle_id <= s.last_bundle_id THEN p.bundle_id END, s.seal_id, s.identity
+      FROM (SELECT e.key, (e.value ->> 'bundle_id')::bigint AS bundle_id, split_part(e.value ->> 'seal', '-', 1)::bigint AS seal_id,
+                   substr(e.value ->> 'seal', 1 + strpos(e.value ->> 'seal', '-'))::uuid AS identity
+              FROM (SELECT DISTINCT ON (d.key) d.key, d.value FROM json_each(positions) AS d (key, value) ORDER BY d.key) AS e) AS p
+      LEFT JOIN tide.seal_log AS s ON s.seal_id = p.seal_id AND s.identity = p.identity;
+END;
+$$;
+COMMENT ON FUNCTION tide.read_positions(json) IS 'Where a device stands in each bucket, bundle_id NULL where that is not of this history. Raises TD133. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.connect_buckets(
+    user_id text, source_id text, read_cursor text DEFAULT NULL, positions json DEFAULT NULL,
+    OUT next_cursor text, OUT bundle_id bigint, OUT add text[], OUT remove text[], OUT repair text[]
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_open record;
+    v_base bigint;
+    v_held jsonb;
+    v_lost text[];
+    v_nothing boolean;
+BEGIN
+    PERFORM tide.set_source_kind(connect_buckets.user_id, connect_buckets.source_id, 'cursor');
+    SELECT * INTO v_open FROM tide.open_cursor(connect_buckets.user_id, connect_buckets.source_id, CASE WHEN positions IS NULL THEN read_cursor END);
+    v_held := v_open.held;
+    v_base := v_open.bundle_id;
+    add := v_open.add;
+    remove := v_open.remove;
+    repair := v_open.repair;
+    IF positions IS NOT NULL THEN
+        SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(max(p.bundle_id), 0),
+               max(p.seal_id), (array_agg(p.identity ORDER BY p.seal_id DESC NULLS LAST))[1]
+          INTO v_held, v_base, bundle_id, v_open.seal_id, v_open.identity
+          FROM tide.read_positions(positions) AS p;
+        v_lost := tide.lost_buckets(v_held, v_base);
+        add := ARRAY(SELECT a FROM unnest(v_open.access) AS a WHERE NOT jsonb_exists(v_held, a));
+        remove := ARRAY(SELECT k FROM jsonb_object_keys(v_held) AS k EXCEPT SELECT a FROM unnest(v_open.access) AS a ORDER BY 1);
+        repair := ARRAY(SELECT h.key FROM jsonb_each(v_held) AS h WHERE h.value = 'null' OR h.key IN (SELECT unnest(v_lost)) EXCEPT SELECT r FROM unnest(remove) AS r ORDER BY 1);
+    END IF;
+    SELECT coalesce(jsonb_object_agg(h.key, CASE WHEN h.key IN (SELECT unnest(repair)) THEN 'null' WHEN h.value::bigint <= v_base THEN '0' ELSE h.value END), '{}'),
+           coalesce(bool_and(h.key IN (SELECT unnest(repair))), true)
+      INTO v_held, v_nothing
+      FROM jsonb_each(v_held) AS h
+     WHERE h.key NOT IN (SELECT unnest(remove));
+    IF v_nothing THEN
+        -- Nothing that bundles could go on from.
+        v_base := (v_open.head).last_bundle_id;
+        v_open.seal_id := (v_open.head).seal_id;
+        v_open.identity := (v_open.head).identity;
+    END IF;
+    next_cursor := tide.write_cursor(v_base, v_open.seal_id, v_open.identity,
+        tide.hold_buckets(connect_buckets.user_id, connect_buckets.source_id, v_open.fingerprint, v_held));
+END;
+$$;
+COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json) IS
+'For a device that reads many buckets: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.head_seal(OUT bundle_id bigint, OUT seal_id bigint, OUT identity uuid)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    SELECT s.last_bundle_id, s.seal_id, s.identity INTO bundle_id, seal_id, identity
+      FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
+END;
+$$;
+COMMENT ON FUNCTION tide.head_seal() IS 'The newest seal that is complete, and the last bundle_id that may be read.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- last_bundle_id never falls from one seal to the next.
+CREATE OR REPLACE FUNCTION tide.seal_of(bundle_id bigint)
+    RETURNS tide.seal_log
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_seal   tide.seal_log;
+    v_low    bigint;
+    v_high   bigint;
+BEGIN
+    SELECT s.* INTO v_seal
+      FROM tide.bundle_log AS l JOIN tide.seal_log AS s ON s.seal_id = l.seal_id
+     WHERE l.bundle_id = seal_of.bundle_id LIMIT 1;
+    IF v_seal.seal_id IS NOT NULL THEN
+        RETURN v_seal;
+    END IF;
+    -- A number that nothing is listed under.
+    SELECT min(s.seal_id), max(s.seal_id) INTO v_low, v_high FROM tide.seal_log AS s;
+    WHILE v_low < v_high LOOP
+        SELECT s.* INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= (v_low + v_high) / 2 ORDER BY s.seal_id LIMIT 1;
+        IF v_seal.last_bundle_id >= seal_of.bundle_id THEN
+            v_high := (v_low + v_high) / 2;
+        ELSE
+            v_low := v_seal.seal_id + 1;
+        END IF;
+    END LOOP;
+    SELECT s.* INTO v_seal FROM tide.seal_log AS s WHERE s.seal_id >= v_high AND s.last_bundle_id >= seal_of.bundle_id ORDER BY s.seal_id LIMIT 1;
+    RETURN v_seal;
+END;
+$$;
+COMMENT ON FUNCTION tide.seal_of(bigint) IS 'The seal that a bundle_id was given by, or the first that reached it; NULL beyond the last. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Which bundles are the next page, from bundle_log alone. Two ways to find them: read on in the log and
+-- leave out what is not for the device, or look into each of its buckets, some bundles ahead. Either may
+-- stop early; what it found up to the edge is complete.
+CREATE OR REPLACE FUNCTION tide.pull_page(
+    counted jsonb, after_bundle_id bigint, until_bundle_id bigint, max_bundles bigint, max_bytes bigint,
+    OUT last_bundle_id bigint, OUT bundle_ids bigint[], OUT bucket_ids text[]
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_longest constant bigint := 50000;
+    v_buckets bigint := (SELECT count(*) FROM jsonb_object_keys(counted));
+    v_ahead   bigint := least(max_bundles, greatest(10, 4 * max_bundles / greatest(v_buckets, 1)));
+    -- A row of the log that is read and left out costs an eighth of looking into a bucket, which has several partitions.
+    v_reading boolean := until_bundle_id - after_bundle_id <= 8 * v_buckets;
+BEGIN
+    LOOP
+        WITH found AS MATERIALIZED (
+            SELECT r.bundle_id, r.bucket_id, r.byte_count
+              FROM (SELECT l.bundle_id, l.bucket_id, l.byte_count FROM tide.bundle_log AS l
+                     WHERE v_reading AND l.bundle_id > after_bundle_id AND l.bundle_id <= until_bundle_id
+                     ORDER BY l.bundle_id LIMIT v_longest) AS r
+             UNION ALL
+            SELECT k.bundle_id, k.bucket_id, k.byte_count
+              FROM jsonb_each_text(counted) AS u (bucket_id, held_until)
+             CROSS JOIN LATERAL (
+                       SELECT l.bundle_id, l.bucket_id, l.byte_count FROM tide.bundle_log AS l
+                        WHERE l.bucket_id = u.bucket_id COLLATE "C"
+                          AND l.bundle_id > greatest(after_bundle_id, u.held_until::bigint) AND l.bundle_id <= until_bundle_id
+                        ORDER BY l.bundle_id LIMIT v_ahead) AS k
+             WHERE NOT v_reading
+        ), edge AS MATERIALIZED (
+            SELECT coalesce(CASE WHEN v_reading THEN (SELECT max(f.bundle_id) - 1 FROM found AS f HAVING count(*) = v_longest)
+                                 ELSE (SELECT min(b.last) FROM (SELECT max(f.bundle_id) AS last FROM found AS f GROUP BY f.bucket_id HAVING count(*) = v_ahead) AS b) END,
+                            until_bundle_id) AS edge
+        ), kept AS MATERIALIZED (
+            SELECT f.bundle_id, f.bucket_id, f.byte_count FROM found AS f
+             WHERE f.bundle_id <= (SELECT e.edge FROM edge AS e) AND (counted ->> f.bucket_id)::bigint < f.bundle_id
+        ), fitting AS MATERIALIZED (
+            SELECT s.bundle_id, s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
+              FROM (SELECT k.bundle_id, sum(k.byte_count) AS bytes, row_number() OVER w AS nth,
+                           sum(sum(k.byte_count)) OVER (w ROWS UNBOUNDED PRECEDING) - sum(k.byte_count) AS bytes_before
+                      FROM kept AS k GROUP BY k.bundle_id WINDOW w AS (ORDER BY k.bundle_id)) AS s
+        ), last AS MATERIALIZED (
+            SELECT CASE WHEN bool_and(f.fits) THEN (SELECT e.edge FROM edge AS e) ELSE max(f.bundle_id) FILTER (WHERE f.fits) END AS last FROM fitting AS f
+        )
+        SELECT coalesce((SELECT l.last FROM last AS l), (SELECT e.edge FROM edge AS e)), p.bundle_ids, p.bucket_ids
+          INTO last_bundle_id, bundle_ids, bucket_ids
+          FROM (SELECT array_agg(k.bundle_id) AS bundle_ids, array_agg(k.bucket_id::text) AS bucket_ids
+                  FROM kept AS k WHERE k.bundle_id <= (SELECT coalesce(l.last, (SELECT e.edge FROM edge AS e)) FROM last AS l)) AS p;
+        -- One bundle alone is longer than what is read at once.
+        EXIT WHEN last_bundle_id > after_bundle_id OR NOT v_reading;
+        v_reading := false;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
+'Bundles of a page, once for each bucket of {"bucket": bundle_id} that they touch beyond its bundle_id; last_bundle_id is where the page ends. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], bucket_ids text[], shape jsonb)
+    RETURNS TABLE (
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
+        source text, source_bundle_id bigint, sealed_at timestamptz, seal text
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH part AS MATERIALIZED (
+        SELECT l.bundle_id, l.bucket_id, l.xid, l.seal_id, l.changes, l.ops, l.source_id, l.source_bundle_id, l.sealed_at
+          FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
+         CROSS JOIN LATERAL (SELECT b.* FROM tide.bundle_log AS b WHERE b.bucket_id = p.bucket_id COLLATE "C" AND b.bundle_id = p.bundle_id OFFSET 0) AS l
+    ), entry AS (
+        SELECT p.bundle_id, p.xid, e.change_id, bool_or(e.op <> 'I') AS before, array_agg(p.bucket_id::text ORDER BY p.bucket_id) FILTER (WHERE e.op <> 'D') AS listed
+          FROM part AS p
+         CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
+         GROUP BY p.bundle_id, p.xid, e.change_id
+    ), judged AS (
+        SELECT e.bundle_id, e.change_id, c.table_id, c.row_key, c.payload,
+               e.before OR EXISTS (SELECT FROM unnest(c.old_buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id) AS before,
+               -- Rules over other tables are judged at sealing, and are not in the change itself.
+               CASE WHEN c.buckets IS NULL THEN coalesce(e.listed, '{}')
+                    ELSE ARRAY(SELECT b FROM unnest(c.buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id ORDER BY b COLLATE "C") END AS buckets
+          FROM entry AS e
+         -- One by one, by the key: statistics of many small transactions suggest worse.
+         CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
+    )
+    SELECT b.bundle_id, NULL::bigint, b.buckets, NULL::text, NULL::text, NULL::json, NULL::text, NULL::json,
+           b.source, b.source_bundle_id, b.sealed_at, s.seal_id || '-' || s.identity
+      FROM (SELECT p.bundle_id, array_agg(p.bucket_id::text ORDER BY p.bucket_id) AS buckets, coalesce(min(p.source_id), 'server') AS source,
+                   coalesce(min(p.source_bundle_id), p.bundle_id) AS source_bundle_id, min(p.sealed_at) AS sealed_at, min(p.seal_id) AS seal_id
+              FROM part AS p GROUP BY p.bundle_id) AS b
+      JOIN tide.seal_log AS s ON s.seal_id = b.seal_id
+     UNION ALL
+    SELECT j.bundle_id, row_number() OVER (PARTITION BY j.bundle_id ORDER BY j.change_id) - 1, j.buckets, t.table_schema, t.table_name, j.row_key::json,
+           CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END,
+           CASE WHEN j.buckets = '{}' THEN NULL WHEN shape IS NULL THEN j.payload ELSE tide.project_payload(j.payload, shape -> (t.table_schema || '.' || t.table_name)) END,
+           NULL, NULL, NULL, NULL
+      FROM judged AS j
+      JOIN tide.synced_table AS t ON t.table_id = j.table_id
+     WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)
+     ORDER BY 1, 2 NULLS FIRST;
+END;
+$$;
+COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS
+'Bundles as a device gets them that holds the buckets {"bucket": bundle_id} and knows the tables of shape (NULL for all): each is a row without row_ordinal, followed by its rows. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
+-- later position already does not count before that. What is there is what the change says of the row's
+-- buckets, so that a row which left one bucket and stayed in another is an update.
+CREATE OR REPLACE FUNCTION tide.pull_cursor(
+    user_id text, source_id text, read_cursor text, max_bundles integer DEFAULT 1000, max_bytes bigint DEFAULT 8388608
+)
+    RETURNS TABLE (
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
+        source text, source_bundle_id bigint, sealed_at timestamptz, seal text,
+        next_cursor text, has_more boolean, add text[], remove text[], repair text[]
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_open    record;
+    v_counted jsonb;
+    v_page    record;
+    v_seal    tide.seal_log;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT * INTO v_open FROM tide.open_cursor(pull_cursor.user_id, pull_cursor.source_id, read_cursor);
+    IF v_open.bundle_id IS NULL THEN
+        RAISE EXCEPTION 'a pull needs a cursor' USING ERRCODE = 'TD133', HINT = 'Connect, and send the cursor of the answer.';
+    END IF;
+    add := v_open.add;
+    remove := v_open.remove;
+    repair := v_open.repair;
+    IF NOT v_open.ready OR v_open.bundle_id = (v_open.head).last_bundle_id THEN
+        next_cursor := read_cursor;
+        has_more := v_open.bundle_id < (v_open.head).last_bundle_id;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO v_counted FROM jsonb_each(v_open.held) AS h WHERE h.value <> 'null';
+    SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, (v_open.head).last_bundle_id, max_bundles, max_bytes);
+    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
+    v_seal := v_open.head;
+    IF has_more THEN
+        v_seal := tide.seal_of(v_page.last_bundle_id);
+    END IF;
+    IF v_seal.seal_id < v_open.seal_id THEN
+        -- A bucket was fetched at a later one.
+        v_seal.seal_id := v_open.seal_id;
+        v_seal.identity := v_open.identity;
+    END IF;
+    next_cursor := tide.write_cursor(v_page.last_bundle_id, v_seal.seal_id, v_seal.identity, v_open.fingerprint);
+    RETURN NEXT;
+    RETURN QUERY
+    SELECT r.*, NULL::text, NULL::boolean, NULL::text[], NULL::text[], NULL::text[]
+      FROM tide.bundles_for(v_counted, v_page.bundle_ids, v_page.bucket_ids, tide.source_shape(pull_cursor.user_id, pull_cursor.source_id)) AS r;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull_cursor(text, text, text, integer, bigint) IS
+'Whole bundles over all buckets that a device holds, after its cursor, in causal order. The first row has the next cursor, whether there is more, and what to fetch or drop (then connect; with something to drop or repair no bundle is sent before that). Each bundle is a row without row_ordinal, followed by its rows. Never writes. Raises TD014, TD018, TD032, TD126, TD131 to TD133.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4389,34 +4861,74 @@ COMMENT ON FUNCTION tide.snapshot_source(integer, text) IS 'Query for the rows t
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.create_snapshot_session(
-    user_id text, source_id text, snapshot_bundle_seq bigint,
-    OUT snapshot_id uuid, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz
-)
+-- Like tide.snapshot_source, for many buckets: each row once. For an owner its column is compared with all
+-- the owners that the buckets name, so that its index finds them.
+CREATE OR REPLACE FUNCTION tide.rows_source(table_id integer, wanted text[], shown jsonb)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = rows_source.table_id);
+    v_column record;
+    v_owner  text;
+    v_owners text[];
+    v_filter text;
+    n        record;
+BEGIN
+    IF v_table.bucket <> ALL (wanted) THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.owner_column IS NOT NULL THEN
+        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
+          INTO v_column
+          FROM tide.synced_columns(table_id) AS c
+          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
+          JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
+          JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+          JOIN pg_operator AS o ON o.oid = am.amopopr
+          JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
+         WHERE c.column_name = v_table.owner_column;
+        IF v_column.name IS NOT NULL THEN
+            FOR v_owner IN SELECT substr(w, 1 + length(v_table.bucket_prefix)) FROM unnest(wanted) AS w WHERE starts_with(w, v_table.bucket_prefix) LOOP
+                BEGIN
+                    EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
+                    v_owners := v_owners || v_owner;
+                EXCEPTION
+                    -- A name that no owner can have: the bucket has none of these rows.
+                    WHEN data_exception OR integrity_constraint_violation THEN
+                        NULL;
+                END;
+            END LOOP;
+            v_filter := format('tide_n.%I OPERATOR(%s) ANY (%L::%s[])', v_column.name, v_column.equality, coalesce(v_owners, '{}'), v_column.type);
+            IF v_table.null_owner_bucket = ANY (wanted) THEN
+                v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
+            END IF;
+        END IF;
+    END IF;
+    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload, ARRAY(SELECT b FROM unnest(tide_b.buckets) AS b WHERE jsonb_exists(%L, b) ORDER BY b COLLATE "C") AS buckets '
+                  || 'FROM %s AS tide_n CROSS JOIN LATERAL (SELECT %s AS buckets OFFSET 0) AS tide_b WHERE %s ORDER BY %s',
+        table_id, n.row_key, n.payload, shown, v_table.relation, n.buckets,
+        concat_ws(' AND ', v_filter, format('jsonb_exists_any(%L, tide_b.buckets)', (SELECT jsonb_object_agg(w, 0) FROM unnest(wanted) AS w))),
+        (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+END;
+$$;
+COMMENT ON FUNCTION tide.rows_source(integer, text[], jsonb) IS 'Query for the rows that one table has in any of these buckets, each with those of its buckets that are keys of shown; NULL when it can have none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A device has one snapshot at a time: the answer to an earlier one was lost, perhaps.
+CREATE OR REPLACE FUNCTION tide.begin_snapshot_session(user_id text, source_id text, "position" bigint, buckets text[], OUT snapshot_id uuid, OUT expires_at timestamptz)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
-    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     v_user    text COLLATE "C" := user_id;
     v_source  text COLLATE "C" := source_id;
     v_setting tide.setting := (SELECT s FROM tide.setting AS s);
-    v_table   record;
-    v_query   text;
-    v_rows    bigint;
-    v_bytes   bigint;
-    v_shape   jsonb;
 BEGIN
-    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
-        RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
-            USING ERRCODE = 'TD128',
-                  DETAIL  = 'All tables must be read as they were when the position was sealed.',
-                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
-    END IF;
-    PERFORM tide.assert_scope(v_user);
-    -- A device has one snapshot at a time: the answer to an earlier one was lost, perhaps.
     WITH ended AS (
         DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
@@ -4424,8 +4936,8 @@ BEGIN
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
     FOR v_slot IN 1 .. v_setting.max_snapshot_sessions LOOP
         -- A slot that somebody took since this transaction began is a serialization failure: try again.
-        INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at)
-        VALUES (v_user, v_source, v_slot, snapshot_bundle_seq, 0, 0, expires_at)
+        INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at, buckets)
+        VALUES (v_user, v_source, v_slot, "position", 0, 0, expires_at, begin_snapshot_session.buckets)
             ON CONFLICT (user_id, slot) DO NOTHING
         RETURNING s.snapshot_id INTO snapshot_id;
         EXIT WHEN snapshot_id IS NOT NULL;
@@ -4434,19 +4946,44 @@ BEGIN
         RAISE EXCEPTION 'this user has too many open snapshots'
             USING ERRCODE = 'TD125', DETAIL = format('At most %s are allowed.', v_setting.max_snapshot_sessions), HINT = 'Delete one, or wait.';
     END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.begin_snapshot_session(text, text, bigint, text[]) IS 'An empty snapshot session; an earlier one of the same source ends. Raises TD125. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.fill_snapshot_session(
+    snapshot_id uuid, user_id text, source_id text, wanted text[], shown jsonb,
+    OUT row_count bigint, OUT byte_count bigint
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_shape   jsonb := tide.renew_shape(user_id, source_id);
+    v_table   record;
+    v_query   text;
+    v_rows    bigint;
+    v_bytes   bigint;
+BEGIN
     row_count := 0;
     byte_count := 0;
-    v_shape := tide.renew_shape(v_user, v_source);
     FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
-        v_query := tide.snapshot_source(v_table.table_id, tide.home_bucket(v_user));
-        CONTINUE WHEN v_query IS NULL OR v_shape IS NOT NULL AND v_table.columns IS NULL;
+        CONTINUE WHEN v_shape IS NOT NULL AND v_table.columns IS NULL;
+        v_query := CASE WHEN wanted IS NULL THEN tide.snapshot_source(v_table.table_id, tide.home_bucket(user_id))
+                        ELSE tide.rows_source(v_table.table_id, wanted, shown) END;
+        CONTINUE WHEN v_query IS NULL;
         EXECUTE format($sql$
             WITH written AS (
-                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload)
-                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END FROM (%s LIMIT $3) AS q
+                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload, buckets)
+                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END, %s FROM (%s LIMIT $3) AS q
                 RETURNING octet_length(payload::text) AS bytes
             )
-            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, v_query)
+            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL' ELSE 'q.buckets' END, v_query)
            INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns;
         row_count := row_count + v_rows;
         byte_count := byte_count + v_bytes;
@@ -4455,13 +4992,37 @@ BEGIN
                 USING ERRCODE = 'TD124', DETAIL = format('At most %s rows and %s bytes are allowed.', v_setting.max_rows_per_snapshot, v_setting.max_bytes_per_snapshot), HINT = 'Take it as a stream.';
         END IF;
     END LOOP;
+    UPDATE tide.snapshot_session AS s
+       SET row_count = fill_snapshot_session.row_count, byte_count = fill_snapshot_session.byte_count
+     WHERE s.snapshot_id = fill_snapshot_session.snapshot_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.fill_snapshot_session(uuid, text, text, text[], jsonb) IS
+'Copies the rows of these buckets, NULL for the home bucket, as this transaction sees them. Raises TD124. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.create_snapshot_session(
+    user_id text, source_id text, snapshot_bundle_seq bigint,
+    OUT snapshot_id uuid, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
+            USING ERRCODE = 'TD128',
+                  DETAIL  = 'All tables must be read as they were when the position was sealed.',
+                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
+    END IF;
+    PERFORM tide.assert_scope(user_id);
+    SELECT b.snapshot_id, b.expires_at INTO snapshot_id, expires_at FROM tide.begin_snapshot_session(user_id, source_id, snapshot_bundle_seq, NULL) AS b;
+    SELECT f.row_count, f.byte_count INTO row_count, byte_count FROM tide.fill_snapshot_session(snapshot_id, user_id, source_id, NULL, NULL) AS f;
     IF row_count > 0 AND coalesce(snapshot_bundle_seq, 0) = 0 THEN
         RAISE EXCEPTION 'a table waits to be read, and the home bucket has no position yet'
             USING ERRCODE = 'TD126', HINT = 'Try again after the next seal; SELECT * FROM tide.check() says more.';
     END IF;
-    UPDATE tide.snapshot_session AS s
-       SET row_count = create_snapshot_session.row_count, byte_count = create_snapshot_session.byte_count
-     WHERE s.snapshot_id = create_snapshot_session.snapshot_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
@@ -4469,7 +5030,121 @@ COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz)
+-- The device goes on from where it stands; what it fetches now counts from the position of the snapshot
+-- on. One that holds nothing yet begins there.
+CREATE OR REPLACE FUNCTION tide.open_buckets(
+    user_id text, source_id text, read_cursor text, buckets text[], bundle_id bigint, seal_id bigint, identity uuid,
+    OUT next_cursor text, OUT wanted text[], OUT shown jsonb
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_open record;
+    v_held jsonb;
+    v_base bigint;
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'a snapshot must be taken under REPEATABLE READ'
+            USING ERRCODE = 'TD128',
+                  DETAIL  = 'All tables must be read as they were when the position was sealed.',
+                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
+    END IF;
+    PERFORM tide.assert_scope(open_buckets.user_id);
+    SELECT * INTO v_open FROM tide.open_cursor(open_buckets.user_id, open_buckets.source_id, read_cursor);
+    wanted := coalesce(buckets, v_open.add || v_open.repair);
+    IF EXISTS (SELECT w FROM unnest(wanted) AS w EXCEPT SELECT a FROM unnest(v_open.access) AS a) THEN
+        RAISE EXCEPTION 'not all of these buckets are this user''s'
+            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    END IF;
+    SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO shown
+      FROM jsonb_each(v_open.held) AS h
+     WHERE h.value <> 'null' AND h.key NOT IN (SELECT unnest(v_open.remove || wanted));
+    v_base := v_open.bundle_id;
+    IF shown = '{}' THEN
+        v_base := open_buckets.bundle_id;
+    END IF;
+    SELECT shown || coalesce(jsonb_object_agg(w, CASE WHEN v_base < open_buckets.bundle_id THEN open_buckets.bundle_id ELSE 0 END), '{}') INTO shown FROM unnest(wanted) AS w;
+    v_held := v_open.held || shown;
+    next_cursor := tide.write_cursor(v_base, open_buckets.seal_id, open_buckets.identity,
+        tide.hold_buckets(open_buckets.user_id, open_buckets.source_id, v_open.fingerprint, v_held));
+END;
+$$;
+COMMENT ON FUNCTION tide.open_buckets(text, text, text, text[], bigint, bigint, uuid) IS
+'What a snapshot of buckets (NULL: all that the device lacks) at this position is of, and the cursor for after it. Raises TD032, TD108, TD109, TD126, TD128, TD131 to TD134. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.create_buckets_session(
+    user_id text, source_id text, read_cursor text, buckets text[], bundle_id bigint, seal_id bigint, identity uuid,
+    OUT snapshot_id uuid, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz, OUT next_cursor text, OUT wanted text[]
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_shown jsonb;
+BEGIN
+    SELECT o.next_cursor, o.wanted, o.shown INTO next_cursor, wanted, v_shown
+      FROM tide.open_buckets(user_id, source_id, read_cursor, buckets, bundle_id, seal_id, identity) AS o;
+    SELECT b.snapshot_id, b.expires_at INTO snapshot_id, expires_at FROM tide.begin_snapshot_session(user_id, source_id, bundle_id, wanted) AS b;
+    SELECT f.row_count, f.byte_count INTO row_count, byte_count FROM tide.fill_snapshot_session(snapshot_id, user_id, source_id, wanted, v_shown) AS f;
+END;
+$$;
+COMMENT ON FUNCTION tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid) IS
+'Copies the rows of buckets of a user, NULL for all that the device lacks, like tide.create_snapshot_session; bundle_id, seal_id and identity are those that tide.head_seal gave after the seal. next_cursor is for when all rows are applied. Raises what that does, and TD032, TD131 to TD134.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_snapshot_output()
+    RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT set_config(s.name, s.value, true)
+      FROM (VALUES ('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'),
+                   ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('cursor_tuple_fraction', '0.01')) AS s (name, value);
+    SELECT;
+$$;
+COMMENT ON FUNCTION tide.set_snapshot_output() IS 'Settings under which values have the form that devices get, for the rest of the transaction. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A cursor, so that the first row leaves before the last is read. What it computes is computed while it
+-- is fetched, outside of this function: hence settings of the transaction.
+CREATE OR REPLACE FUNCTION tide.open_buckets_snapshot(
+    user_id text, source_id text, read_cursor text, buckets text[], bundle_id bigint, seal_id bigint, identity uuid, cursor_name text DEFAULT 'tide_snapshot',
+    OUT next_cursor text, OUT wanted text[]
+)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_cursor refcursor := cursor_name;
+    v_shown  jsonb;
+    v_shape  jsonb;
+    v_query  text;
+BEGIN
+    SELECT o.next_cursor, o.wanted, o.shown INTO next_cursor, wanted, v_shown
+      FROM tide.open_buckets(user_id, source_id, read_cursor, buckets, bundle_id, seal_id, identity) AS o;
+    v_shape := tide.renew_shape(user_id, source_id);
+    PERFORM tide.set_snapshot_output();
+    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, q.buckets FROM (%s) AS q', t.table_schema, t.table_name,
+                             CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
+      INTO v_query
+      FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+     WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
+    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''{}''::text[] WHERE false');
+END;
+$$;
+COMMENT ON FUNCTION tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text) IS
+'Opens a cursor over the rows of buckets of a user (schema, table, key, payload, buckets), NULL for all that the device lacks; for a REPEATABLE READ transaction whose snapshot was sealed. next_cursor is for when all rows are applied. Raises what tide.create_buckets_session does.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_session(user_id text, snapshot_id uuid, OUT snapshot_bundle_seq bigint, OUT row_count bigint, OUT byte_count bigint, OUT expires_at timestamptz, OUT buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -4485,36 +5160,46 @@ BEGIN
     IF v_session.expires_at <= clock_timestamp() THEN
         RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
     END IF;
+    IF v_session.buckets IS NOT NULL AND EXISTS (SELECT unnest(v_session.buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
+        RAISE EXCEPTION 'a bucket of this snapshot is no longer this user''s'
+            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    END IF;
     snapshot_bundle_seq := v_session.snapshot_bundle_seq;
     row_count := v_session.row_count;
     byte_count := v_session.byte_count;
     expires_at := v_session.expires_at;
+    buckets := v_session.buckets;
 END;
 $$;
-COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot. Raises TD119 to TD121.';
+COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a user''s snapshot, and the buckets it is of; NULL is the home bucket of a v1 client. Raises TD032, TD119 to TD121, TD134.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
-    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json)
+    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json, buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_shown jsonb;
 BEGIN
-    PERFORM tide.snapshot_session(user_id, snapshot_rows.snapshot_id);
+    IF (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).buckets IS NOT NULL THEN
+        SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(tide.buckets_of(user_id)) AS b;
+    END IF;
     IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
     END IF;
     RETURN QUERY
-    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload
+    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload,
+           CASE WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
       FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
      WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
      ORDER BY r.row_ordinal;
 END;
 $$;
-COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. Raises TD119 to TD122.';
+COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. buckets are those of the device that the row lies in, NULL for a v1 client. Raises TD032, TD119 to TD122, TD134.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4524,7 +5209,13 @@ CREATE OR REPLACE FUNCTION tide.delete_snapshot_session(user_id text, snapshot_i
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM tide.snapshot_session(user_id, snapshot_id);
+    BEGIN
+        PERFORM tide.snapshot_session(user_id, snapshot_id);
+    EXCEPTION
+        -- What may no longer be read may still be thrown away.
+        WHEN SQLSTATE 'TD134' THEN
+            NULL;
+    END;
     DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
     DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
 END;
@@ -4545,9 +5236,7 @@ DECLARE
     v_query  text;
 BEGIN
     PERFORM tide.assert_scope(user_id);
-    PERFORM set_config(s.name, s.value, true)
-       FROM (VALUES ('TimeZone', 'UTC'), ('extra_float_digits', '1'), ('DateStyle', 'ISO, YMD'), ('IntervalStyle', 'postgres'), ('bytea_output', 'hex'),
-                    ('lc_monetary', 'C'), ('quote_all_identifiers', 'off'), ('jit', 'off'), ('max_parallel_workers_per_gather', '0'), ('cursor_tuple_fraction', '0.01')) AS s (name, value);
+    PERFORM tide.set_snapshot_output();
     SELECT string_agg(format('SELECT %L, %L, q.row_key::json, q.payload FROM (%s) AS q', t.table_schema, t.table_name, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, tide.snapshot_source(s.table_id, tide.home_bucket(open_snapshot.user_id)) AS query
@@ -4843,6 +5532,11 @@ GRANT EXECUTE ON FUNCTION
     tide.snapshot_session(text, uuid),
     tide.snapshot_rows(text, uuid, bigint, integer),
     tide.delete_snapshot_session(text, uuid),
+    tide.connect_buckets(text, text, text, json),
+    tide.pull_cursor(text, text, text, integer, bigint),
+    tide.head_seal(),
+    tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),
+    tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),
     tide.clean_sessions(),
     -- A push runs as its caller, who may become the client, and so do the steps of it.
