@@ -219,7 +219,7 @@ func TestWatchRefusals(t *testing.T) {
 // A stream outlives the timeouts of the server, and ends with the token.
 func TestWatchEndsWithItsToken(t *testing.T) {
 	t.Parallel()
-	f := newRunningFront(t, Config{HeartbeatInterval: 100 * time.Millisecond, RequestTimeout: 200 * time.Millisecond})
+	f := newRunningFront(t, Config{HeartbeatInterval: 100 * time.Millisecond, RequestTimeout: 2 * time.Second})
 	var expires time.Time
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.server.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User"), ExpiresAt: expires})))
@@ -230,7 +230,7 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	f.device("u1", "phone").connect(t)
 	d := phone{&front{db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
 	lasting := d.watch(t, "")
-	expires = time.Now().Add(time.Second)
+	expires = time.Now().Add(3 * time.Second)
 	short := d.watch(t, "")
 	short.ends()
 	if time.Now().Before(expires) || short.beats < 3 {

@@ -73,7 +73,7 @@ func (h *Hub) look(ctx context.Context) (time.Duration, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	if h.place.known && !now.anew {
+	if h.place.known {
 		found, err := h.advance(ctx)
 		var refused *pgconn.PgError
 		switch {
@@ -101,7 +101,7 @@ const deaf = 2
 
 func (h *Hub) noteHearing(ctx context.Context, now heard, found bool) {
 	switch {
-	case now.said || !now.listening:
+	case now.said || now.anew || !now.listening:
 		h.place.unheard = 0
 	case found:
 		if h.place.unheard++; h.place.unheard == deaf {
