@@ -49,7 +49,8 @@ const BoundTransaction = `-- name: BoundTransaction :exec
 SELECT pg_catalog.set_config('statement_timeout', $1::text, true),
        pg_catalog.set_config('lock_timeout', $2::text, true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', $3::text, true),
-       pg_catalog.set_config('synchronous_commit', $4::text, true)
+       pg_catalog.set_config('synchronous_commit', $4::text, true),
+       pg_catalog.set_config('tide.traceparent', $5::text, true)
 `
 
 type BoundTransactionParams struct {
@@ -57,16 +58,18 @@ type BoundTransactionParams struct {
 	LockTimeoutMs      string
 	IdleTimeoutMs      string
 	SynchronousCommit  string
+	Traceparent        string
 }
 
 // Bounds for what a request may take, and what it need not wait for: the seal after a push commits
-// synchronously, and lies behind it in the WAL.
+// synchronously, and lies behind it in the WAL. Bundles keep the trace they came from.
 func (q *Queries) BoundTransaction(ctx context.Context, arg BoundTransactionParams) error {
 	_, err := q.db.Exec(ctx, BoundTransaction,
 		arg.StatementTimeoutMs,
 		arg.LockTimeoutMs,
 		arg.IdleTimeoutMs,
 		arg.SynchronousCommit,
+		arg.Traceparent,
 	)
 	return err
 }

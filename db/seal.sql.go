@@ -33,6 +33,22 @@ func (q *Queries) Maintain(ctx context.Context) ([]string, error) {
 	return items, nil
 }
 
+const Progress = `-- name: Progress :one
+SELECT tide.head()::bigint AS head_bundle_id, l.unsealed_changes::bigint AS unsealed_changes FROM tide.lag AS l
+`
+
+type ProgressRow struct {
+	HeadBundleID    int64
+	UnsealedChanges int64
+}
+
+func (q *Queries) Progress(ctx context.Context) (ProgressRow, error) {
+	row := q.db.QueryRow(ctx, Progress)
+	var i ProgressRow
+	err := row.Scan(&i.HeadBundleID, &i.UnsealedChanges)
+	return i, err
+}
+
 const Seal = `-- name: Seal :one
 SELECT tide.seal()::bigint AS last_bundle_id
 `

@@ -181,11 +181,13 @@ CREATE TABLE tide.bundle_log (
     source_id        text,
     user_id          text,
     label            text,
+    traceparent      text,
 
     CONSTRAINT bundle_log_pkey PRIMARY KEY (bucket_id, bundle_id)
 ) PARTITION BY RANGE (bundle_id);
 COMMENT ON TABLE tide.bundle_log IS 'One row per transaction and bucket it touched. Read it through tide.bundles.';
 COMMENT ON COLUMN tide.bundle_log.bundle_seq IS 'Position in the bucket, without gaps.';
+COMMENT ON COLUMN tide.bundle_log.traceparent IS 'W3C trace context of the request or job that wrote the transaction, when it named one.';
 COMMENT ON COLUMN tide.bundle_log.byte_count IS 'Bytes of the payloads, for bounding a page.';
 COMMENT ON COLUMN tide.bundle_log.changes IS 'change_id of each change this bucket sees, in order; empty where clients are sent to a snapshot instead.';
 COMMENT ON COLUMN tide.bundle_log.ops IS 'What each change is for this bucket, parallel to changes: I, U or D. These alone decide what a reader sees.';

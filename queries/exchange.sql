@@ -99,9 +99,10 @@ SELECT tide.version()::text AS version;
 SELECT tide.clean_sessions()::bigint AS ended;
 
 -- Bounds for what a request may take, and what it need not wait for: the seal after a push commits
--- synchronously, and lies behind it in the WAL.
+-- synchronously, and lies behind it in the WAL. Bundles keep the trace they came from.
 -- name: BoundTransaction :exec
 SELECT pg_catalog.set_config('statement_timeout', sqlc.arg(statement_timeout_ms)::text, true),
        pg_catalog.set_config('lock_timeout', sqlc.arg(lock_timeout_ms)::text, true),
        pg_catalog.set_config('idle_in_transaction_session_timeout', sqlc.arg(idle_timeout_ms)::text, true),
-       pg_catalog.set_config('synchronous_commit', sqlc.arg(synchronous_commit)::text, true);
+       pg_catalog.set_config('synchronous_commit', sqlc.arg(synchronous_commit)::text, true),
+       pg_catalog.set_config('tide.traceparent', sqlc.arg(traceparent)::text, true);

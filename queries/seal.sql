@@ -4,5 +4,8 @@ SELECT tide.seal()::bigint AS last_bundle_id;
 -- name: SealInProgress :one
 SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l;
 
+-- name: Progress :one
+SELECT tide.head()::bigint AS head_bundle_id, l.unsealed_changes::bigint AS unsealed_changes FROM tide.lag AS l;
+
 -- name: Maintain :many
 SELECT m.done::text AS done FROM tide.maintain() AS m (done);

@@ -22,7 +22,7 @@ func databaseURL(cmd *cli.Command) (string, error) {
 
 // connect prepares connections; the first is made when it is used. Statements are not prepared by
 // name, so that all commands also work through a pooler in transaction mode.
-func connect(ctx context.Context, cmd *cli.Command) (*pgxpool.Pool, error) {
+func connect(ctx context.Context, cmd *cli.Command, change ...func(*pgxpool.Config)) (*pgxpool.Pool, error) {
 	url, err := databaseURL(cmd)
 	if err != nil {
 		return nil, err
@@ -36,6 +36,9 @@ func connect(ctx context.Context, cmd *cli.Command) (*pgxpool.Pool, error) {
 	}
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "pgtide " + cmd.Name
+	}
+	for _, f := range change {
+		f(config)
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

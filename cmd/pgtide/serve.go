@@ -43,7 +43,12 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	pool, err := connect(ctx, cmd)
+	traces, err := tracing(ctx)
+	if err != nil {
+		return err
+	}
+	defer traces.end(ctx, logger)
+	pool, err := connect(ctx, cmd, traces.statements)
 	if err != nil {
 		return err
 	}
@@ -81,6 +86,7 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 		StreamTimeout:  cmd.Duration("stream-timeout"),
 		WriteTimeout:   cmd.Duration("write-timeout"),
 		Logger:         logger,
+		TracerProvider: traces.requests(),
 	})
 	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -16,7 +17,12 @@ const longestSeal = 10 * time.Minute
 // Group lets many wait for seals in one process: one seal runs at a time, and all who asked while it
 // ran share the next one, because only a seal that begins after a commit is sure to take it.
 type Group struct {
+	// Observe is told what was done ("seal", "clean", "maintain"), how long it took, and how it ended.
+	// It is set before the group is used, or not at all.
+	Observe func(task string, took time.Duration, err error)
+
 	pool *pgxpool.Pool
+	last atomic.Int64 // Unix nanoseconds
 
 	mutex   sync.Mutex
 	running bool
@@ -31,7 +37,22 @@ type round struct {
 }
 
 // NewGroup makes a group that seals through the pool.
-func NewGroup(pool *pgxpool.Pool) *Group { return &Group{pool: pool} }
+func NewGroup(pool *pgxpool.Pool) *Group {
+	g := &Group{pool: pool, Observe: func(string, time.Duration, error) {}}
+	g.last.Store(time.Now().UnixNano())
+	return g
+}
+
+// Last is when a seal last succeeded, or when the group was made.
+func (g *Group) Last() time.Time { return time.Unix(0, g.last.Load()) }
+
+// observed tells Observe how do went.
+func (g *Group) observed(task string, do func() error) error {
+	began := time.Now()
+	err := do()
+	g.Observe(task, time.Since(began), err)
+	return err
+}
 
 // Seal waits for a seal that begins after this call, and returns its last bundle_id. It needs no
 // other process: the first who asks begins the seal, for all who follow.
@@ -79,5 +100,11 @@ func (g *Group) seal(ctx context.Context, r *round) {
 	defer close(r.done)
 	ctx, cancel := context.WithTimeout(ctx, longestSeal)
 	defer cancel()
-	r.last, r.err = Seal(ctx, g.pool)
+	r.err = g.observed("seal", func() (err error) {
+		r.last, err = Seal(ctx, g.pool)
+		return err
+	})
+	if r.err == nil {
+		g.last.Store(time.Now().UnixNano())
+	}
 }

@@ -79,12 +79,12 @@ func (g *Group) Run(ctx context.Context, config Config) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	wait := config.Interval
 	var last int64
-	duties := []*duty{{every: config.CleanInterval, do: clean}, {every: config.MaintainInterval, do: maintain}}
+	duties := []*duty{{task: "clean", every: config.CleanInterval, do: clean}, {task: "maintain", every: config.MaintainInterval, do: maintain}}
 	for {
 		now, err := g.Seal(ctx)
 		for _, d := range duties {
 			if err == nil {
-				err = d.run(ctx, g.pool, config.Logger)
+				err = d.run(ctx, g, config.Logger)
 			}
 		}
 		switch {
@@ -113,17 +113,18 @@ func (g *Group) Run(ctx context.Context, config Config) error {
 
 // duty is what the sealing process does beside sealing.
 type duty struct {
+	task  string
 	every time.Duration
 	do    func(context.Context, *pgxpool.Pool, *slog.Logger) error
 	last  time.Time
 }
 
-func (d *duty) run(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {
+func (d *duty) run(ctx context.Context, g *Group, logger *slog.Logger) error {
 	if time.Since(d.last) < d.every {
 		return nil
 	}
 	d.last = time.Now()
-	return d.do(ctx, pool, logger)
+	return g.observed(d.task, func() error { return d.do(ctx, g.pool, logger) })
 }
 
 func clean(ctx context.Context, pool *pgxpool.Pool, logger *slog.Logger) error {

@@ -33,6 +33,7 @@ const (
 
 // readPage reads a page of a bundle of the home bucket, and tells whose it is.
 func (c *call) readPage(seq, after, maxRows int64, into *bundle, f func(wire.Row) error) (n int64, err error) {
+	defer c.enterStage(readStage)()
 	into.id.userID, into.id.device, into.id.seq = c.user.UserID, c.source, seq
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))

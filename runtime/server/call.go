@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/pgtide/pgtide/db"
 	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/wire"
@@ -29,6 +31,10 @@ type call struct {
 	user      auth.Identity
 	source    string
 	operator  bool // it came to the address of operators
+
+	spent                          [stages]time.Duration
+	inner                          time.Duration // what stages within the one that runs have taken
+	received, rowsSent, rowsPushed int64
 }
 
 // unwantedTimeout is how long the rest of a body may take that nobody wants.
@@ -38,6 +44,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	started := time.Now()
 	s.counts.inflight.Add(1)
 	defer s.counts.inflight.Add(-1)
+	r, span := s.startSpan(r)
 	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r), operator: operator}
 	w.Header().Set("X-Request-Id", c.requestID)
 	c.w.mayRead(0)
@@ -51,7 +58,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 			refused.Write(c.w, c.requestID)
 		}
 	}
-	c.log(started, refused)
+	took := time.Since(started)
+	c.log(took, refused)
+	c.metrics.answered(c, took, refused)
+	c.endSpan(span, refused)
 	if r.Body != http.NoBody {
 		c.w.mayRead(unwantedTimeout) // what is left of it is read and dropped
 	}
@@ -167,17 +177,28 @@ func (c *call) replacement() string {
 	return source
 }
 
-func (c *call) log(started time.Time, refused *wire.Error) {
+// routeName is the route of the request as metrics and traces name it.
+func (c *call) routeName() string {
+	if c.route == nil {
+		return "none"
+	}
+	return c.route.method + " " + c.route.path
+}
+
+func (c *call) log(took time.Duration, refused *wire.Error) {
 	path := c.r.URL.Path
 	if c.route != nil {
 		path = c.route.path
 	}
 	attributes := []slog.Attr{
 		slog.String("request_id", c.requestID), slog.String("method", c.r.Method), slog.String("route", path),
-		slog.Int("status", c.w.status), slog.Int64("bytes", c.w.bytes), slog.Duration("took", time.Since(started)),
+		slog.Int("status", c.w.status), slog.Int64("bytes", c.w.bytes), slog.Duration("took", took),
 	}
 	if c.user.UserID != "" {
 		attributes = append(attributes, slog.String("user_id", c.user.UserID), slog.String("source_id", c.source))
+	}
+	if span := trace.SpanContextFromContext(c.client); span.IsValid() {
+		attributes = append(attributes, slog.String("trace_id", span.TraceID().String()))
 	}
 	level, message := slog.LevelInfo, "answered"
 	if refused != nil {

@@ -4,6 +4,9 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/pgtide/pgtide/runtime/sealer"
 	"github.com/pgtide/pgtide/runtime/watch"
 )
@@ -53,6 +56,12 @@ type Config struct {
 	Sealing sealer.Config
 	// Logger gets a line for each request. Defaults to discarding it.
 	Logger *slog.Logger
+	// Registry takes the metrics of this server, and GET /metrics shows all it has. Defaults to one of
+	// the server's own, with those of the process.
+	Registry *prometheus.Registry
+	// TracerProvider makes the spans of requests. Defaults to the global one of OpenTelemetry, which
+	// does nothing until a program sets another.
+	TracerProvider trace.TracerProvider
 }
 
 // WithDefaults fills in what is not set, for a pool of this size. [New] does it itself.

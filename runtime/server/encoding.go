@@ -65,15 +65,18 @@ func (c *call) capped(unpacked io.ReadCloser) io.ReadCloser {
 	return http.MaxBytesReader(nil, unpacked, c.config.MaxBodyBytes)
 }
 
-// received remembers what went wrong on the way here, which is not the fault of how a body is encoded.
+// received counts what was sent, and remembers what went wrong on the way here, which is not the fault
+// of how a body is encoded.
 type received struct {
 	io.ReadCloser
+	n   int64
 	err error
 }
 
 // Read implements io.Reader.
 func (r *received) Read(b []byte) (int, error) {
 	n, err := r.ReadCloser.Read(b)
+	r.n += int64(n)
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
@@ -82,11 +85,13 @@ func (r *received) Read(b []byte) (int, error) {
 
 // text reads the body of the request.
 func (c *call) text() ([]byte, error) {
+	defer c.enterStage(receiveStage)()
 	c.w.mayRead(c.config.RequestTimeout)
 	defer c.w.mayRead(0)
 	sent := &received{ReadCloser: c.r.Body}
 	c.r.Body = sent
 	text, err := c.read()
+	c.received = sent.n
 	var long *http.MaxBytesError
 	var refused *wire.Error
 	switch {

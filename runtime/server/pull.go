@@ -39,11 +39,13 @@ func (c *call) pull() error {
 	}
 	page := pullPage{body: c.body(form.contentType), form: form, target: target}
 	defer page.close()
+	leave := c.enterStage(readStage)
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
 		batch.Queue(db.HomePosition, c.user.UserID).QueryRow(page.begin)
 		each(batch.Queue(db.PullHome, c.user.UserID, c.source, after, int32(maxBundles), c.config.MaxPullBytes, target), page.change)
 	})
+	leave()
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (c *call) push() error {
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
 	}
-	_, err := c.apply(func() (db.PushRow, error) {
+	got, err := c.apply(func() (db.PushRow, error) {
 		return db.New(c.writing()).Push(c.r.Context(), db.PushParams{
 			UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, WireRows: string(asked.Rows), Claims: c.claims(),
 			InitializationID: initialization(asked.InitializationID),
@@ -32,6 +32,9 @@ func (c *call) push() error {
 	place, err := c.place(asked.SourceBundleID)
 	if err != nil {
 		return err
+	}
+	if got.Status == "applied" {
+		c.rowsPushed = place.RowCount
 	}
 	answer := c.body(typeJSON)
 	defer answer.close()
@@ -49,10 +52,10 @@ func (c *call) push() error {
 // apply runs a push. A conflict with a change that is not sealed yet is judged once more after a seal,
 // so that the answer has the version of that change.
 func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
-	got, err := push()
+	got, err := c.applyOnce(push)
 	if err == nil && got.Status == "conflict" && got.Unsealed {
-		if _, err = c.seals.Seal(c.r.Context()); err == nil {
-			got, err = push()
+		if err = c.seal(); err == nil {
+			got, err = c.applyOnce(push)
 		}
 	}
 	if err != nil {
@@ -61,8 +64,7 @@ func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
 	switch got.Status {
 	case "applied":
 		c.counts.applied.Add(1)
-		_, err = c.seals.Seal(c.r.Context())
-		return got, err
+		return got, c.seal()
 	case "already_committed":
 		c.counts.replays.Add(1)
 		return got, nil
@@ -76,11 +78,23 @@ func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
 	return got, fmt.Errorf("tide.push answered with status %q", got.Status)
 }
 
+func (c *call) applyOnce(push func() (db.PushRow, error)) (db.PushRow, error) {
+	defer c.enterStage(applyStage)()
+	return push()
+}
+
+func (c *call) seal() error {
+	defer c.enterStage(sealStage)()
+	_, err := c.seals.Seal(c.r.Context())
+	return err
+}
+
 // place is where a committed push stands in the log. What a retry asks for is sealed, as a rule.
 func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
 	for try := 0; ; try++ {
 		var place db.PushResultRow
 		found := false
+		leave := c.enterStage(readStage)
 		err := c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 			batch.Queue(db.PushResult, c.user.UserID, c.source, sourceBundleID).Query(func(rows pgx.Rows) error {
 				for rows.Next() {
@@ -92,6 +106,7 @@ func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
 				return rows.Err()
 			})
 		})
+		leave()
 		switch {
 		case err != nil:
 			return place, err
@@ -103,7 +118,7 @@ func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
 		case try > 0:
 			return place, wire.Unavailable("the push is committed and not sealed yet. Ask again.", nil)
 		}
-		if _, err := c.seals.Seal(c.r.Context()); err != nil {
+		if err := c.seal(); err != nil {
 			return place, err
 		}
 	}

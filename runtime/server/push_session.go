@@ -88,6 +88,9 @@ func (c *call) commitPushSession() error {
 	if err != nil {
 		return err
 	}
+	if got.Status == "applied" {
+		c.rowsPushed = committed.place.RowCount
+	}
 	return c.json(func(b []byte) []byte { return append(committed.appendTo(append(b, '{')), '}') })
 }
 

@@ -80,6 +80,7 @@ func (c *call) header(contentType string, length int) {
 }
 
 func (c *call) send(b []byte) error {
+	defer c.enterStage(sendStage)()
 	c.w.mayWrite(c.config.WriteTimeout)
 	_, err := c.w.Write(b)
 	return sent(err)
@@ -87,6 +88,7 @@ func (c *call) send(b []byte) error {
 
 // flush lets the client have what was sent so far, compressed or not.
 func (c *call) flush() error {
+	defer c.enterStage(sendStage)()
 	err := http.NewResponseController(c.w.ResponseWriter).Flush()
 	if errors.Is(err, http.ErrNotSupported) {
 		return nil // the host's own way of writing has its own time

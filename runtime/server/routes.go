@@ -25,6 +25,9 @@ func routes() router {
 		{http.MethodDelete, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotDeleteFailed, (*call).deleteSnapshotSession},
 		{http.MethodGet, "/sync/snapshot", device, true, wire.SnapshotCreateFailed, (*call).streamSnapshot},
 		{http.MethodGet, "/sync/capabilities", device, false, wire.CapabilitiesFailed, (*call).capabilities},
+		{http.MethodGet, "/healthz", anyone, false, wire.HealthFailed, (*call).alive},
+		{http.MethodGet, "/readyz", anyone, false, wire.HealthFailed, (*call).healthState},
+		{http.MethodGet, "/metrics", operator, false, wire.StatusFailed, (*call).showMetrics},
 		{http.MethodGet, "/syncx/health", anyone, false, wire.HealthFailed, (*call).healthState},
 		{http.MethodGet, "/syncx/status", operator, false, wire.StatusFailed, (*call).status},
 	}

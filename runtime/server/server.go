@@ -10,6 +10,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pgtide/pgtide/runtime/sealer"
 	"github.com/pgtide/pgtide/runtime/watch"
@@ -23,6 +24,9 @@ type Server struct {
 	routes  router
 	handler http.Handler
 	seals   *sealer.Group
+
+	metrics *metrics
+	tracer  trace.Tracer
 
 	hashes    *lru.Cache[bundleID, bundle]
 	streams   chan struct{} // one for each answer that is streamed
@@ -49,6 +53,7 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		config: config,
 		routes: routes(),
 		seals:  sealer.NewGroup(pool),
+		tracer: tracerOf(config.TracerProvider),
 		hashes: hashes,
 		// A stream holds one connection for long: others must find one.
 		streams:   make(chan struct{}, config.MaxStreams),
@@ -57,6 +62,8 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		watches:   watches{limit: config.MaxWatchesPerUser, of: map[string]int{}},
 		draining:  make(chan struct{}),
 	}
+	s.metrics = newMetrics(s, config.Registry)
+	s.seals.Observe = s.metrics.sealed
 	s.handler = s.handled(false)
 	return s
 }

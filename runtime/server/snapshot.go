@@ -29,7 +29,7 @@ func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq 
 	if err != nil {
 		return err
 	}
-	reader, seq, err := c.position(ctx)
+	reader, seq, err := c.position()
 	release()
 	if err != nil {
 		return err
@@ -46,6 +46,7 @@ func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq 
 // enter waits until no other request holds two connections: several that each waited for their second
 // one would wait for ever.
 func (c *call) enter(ctx context.Context) (release func(), err error) {
+	defer c.enterStage(waitStage)()
 	select {
 	case c.exporting <- struct{}{}:
 		return func() { <-c.exporting }, nil
@@ -54,7 +55,9 @@ func (c *call) enter(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func (c *call) position(ctx context.Context) (reader *pgxpool.Conn, seq int64, err error) {
+func (c *call) position() (reader *pgxpool.Conn, seq int64, err error) {
+	defer c.enterStage(sealStage)()
+	ctx := c.r.Context()
 	sealing, err := c.pool.Acquire(ctx)
 	if err != nil {
 		return nil, 0, fmt.Errorf("get a connection: %w", err)
@@ -83,7 +86,7 @@ func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (seq int64
 	var snapshot string
 	var batch pgx.Batch
 	done(batch.Queue(beginSnapshot))
-	done(queueBounds(&batch, c.bounds(c.config.StreamTimeout, "off")))
+	done(queueBounds(ctx, &batch, c.bounds(c.config.StreamTimeout, "off")))
 	batch.Queue(db.ExportSnapshot).QueryRow(func(row pgx.Row) error { return row.Scan(&snapshot) })
 	if err := reader.SendBatch(ctx, &batch).Close(); err != nil {
 		return 0, fmt.Errorf("export a snapshot: %w", err)

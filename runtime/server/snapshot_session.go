@@ -24,6 +24,7 @@ func (c *call) createSnapshotSession() error {
 	var session db.CreateSnapshotSessionRow
 	var position int64
 	err = c.atPosition(func(ctx context.Context, tx *pgx.Conn, seq int64) (err error) {
+		defer c.enterStage(buildStage)()
 		position = seq
 		session, err = db.New(tx).CreateSnapshotSession(ctx, db.CreateSnapshotSessionParams{UserID: c.user.UserID, SourceID: source, SnapshotBundleSeq: seq})
 		return err
@@ -89,6 +90,7 @@ func (c *call) snapshotChunk() error {
 	var session db.SnapshotSessionRow
 	var version []byte
 	var rows int64
+	leave := c.enterStage(readStage)
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		batch.Queue(db.SnapshotSession, c.user.UserID, id).QueryRow(func(row pgx.Row) error {
 			if err := row.Scan(&session.SnapshotBundleSeq, &session.RowCount); err != nil {
@@ -110,6 +112,7 @@ func (c *call) snapshotChunk() error {
 			return answer.check()
 		})
 	})
+	leave()
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ func (c *call) streamSnapshot() error {
 		return err
 	}
 	return c.atPosition(func(ctx context.Context, tx *pgx.Conn, seq int64) error {
+		defer c.enterStage(readStage)()
 		if err := db.New(tx).OpenSnapshot(ctx, db.OpenSnapshotParams{UserID: c.user.UserID, CursorName: snapshotCursor}); err != nil {
 			return err
 		}

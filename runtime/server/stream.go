@@ -109,6 +109,7 @@ func (s *body) row(row wire.Row, version []byte) {
 		s.names = wire.AppendString(append(s.names, `,"table":`...), row.Table)
 		s.names = append(s.names, `,"key":`...)
 	}
+	s.c.rowsSent++
 	s.b = append(s.b, s.names...)
 	s.b = append(s.b, row.Key...)
 	if row.Op != nil {

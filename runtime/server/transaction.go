@@ -63,7 +63,7 @@ func (t transaction) run(ctx context.Context, queue func(*pgx.Batch)) error {
 	defer conn.Release()
 	var batch pgx.Batch
 	done(batch.Queue(t.begin))
-	done(queueBounds(&batch, t.bounds))
+	done(queueBounds(ctx, &batch, t.bounds))
 	queue(&batch)
 	done(batch.Queue(commit))
 	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
@@ -73,8 +73,8 @@ func (t transaction) run(ctx context.Context, queue func(*pgx.Batch)) error {
 	return nil
 }
 
-func queueBounds(batch *pgx.Batch, b db.BoundTransactionParams) *pgx.QueuedQuery {
-	return batch.Queue(db.BoundTransaction, b.StatementTimeoutMs, b.LockTimeoutMs, b.IdleTimeoutMs, b.SynchronousCommit)
+func queueBounds(ctx context.Context, batch *pgx.Batch, b db.BoundTransactionParams) *pgx.QueuedQuery {
+	return batch.Queue(db.BoundTransaction, b.StatementTimeoutMs, b.LockTimeoutMs, b.IdleTimeoutMs, b.SynchronousCommit, traceparent(ctx))
 }
 
 // done reads a result that has nothing to say: without a callback, those after it would be skipped.

@@ -110,7 +110,7 @@ BEGIN
     ), bundle AS MATERIALIZED (
         SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
                (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
-               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label
+               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
           FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
                        (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
                   FROM fresh AS f GROUP BY f.xid) AS t
@@ -158,15 +158,15 @@ BEGIN
           FROM image_row AS i CROSS JOIN adopting AS a
     ), everything AS MATERIALIZED (
         SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
-               b.source_id, b.source_bundle_id, b.user_id, b.label
+               b.source_id, b.source_bundle_id, b.user_id, b.label, b.traceparent
           FROM part AS p JOIN bundle AS b ON b.xid = p.xid
          UNION ALL
         SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(octet_length(i.payload::text)),
-               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption'
+               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption', NULL
           FROM (SELECT r.change_id, r.op, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
          GROUP BY a.xid, a.bundle_id, i.bucket_id
          UNION ALL
-        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset'
+        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset', NULL
           FROM reset AS r CROSS JOIN adopting AS a
     ), head AS MATERIALIZED (
         SELECT d.bucket_id, l.bundle_seq, f.floor_seq, a.bucket_id IS NOT NULL AS adopted,
@@ -180,9 +180,9 @@ BEGIN
           FROM everything AS e JOIN head AS h ON h.bucket_id = e.bucket_id
     ), logged AS (
         INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
-                                     bucket_id, changes, ops, source_id, user_id, label)
+                                     bucket_id, changes, ops, source_id, user_id, label, traceparent)
         SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
-               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label
+               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label, n.traceparent
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (

@@ -12,7 +12,8 @@ BEGIN
     END IF;
     INSERT INTO tide.change_log (table_id, op, payload)
     VALUES (0, 'O', json_build_object('source', source, 'source_bundle_id', source_bundle_id, 'label', label,
-                                      'user', nullif(current_setting('app.user_id', true), '')));
+                                      'user', nullif(current_setting('app.user_id', true), ''),
+                                      'traceparent', substring(current_setting('tide.traceparent', true) FROM '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$')));
 END;
 $$;
-COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of the current transaction, its number there, and a label; they appear on its bundle together with app.user_id. The last call counts. Raises TD017.';
+COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of the current transaction, its number there, and a label; they appear on its bundle together with app.user_id, and with tide.traceparent where that is set to the W3C trace context. The last call counts. Raises TD017.';
