@@ -2275,7 +2275,7 @@ BEGIN
     ), bundle AS MATERIALIZED (
         SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
                (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
-               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label
+               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
           FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
                        (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
                   FROM fresh AS f GROUP BY f.xid) AS t
@@ -2323,15 +2323,15 @@ BEGIN
           FROM image_row AS i CROSS JOIN adopting AS a
     ), everything AS MATERIALIZED (
         SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
-               b.source_id, b.source_bundle_id, b.user_id, b.label
+               b.source_id, b.source_bundle_id, b.user_id, b.label, b.traceparent
           FROM part AS p JOIN bundle AS b ON b.xid = p.xid
          UNION ALL
         SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(octet_length(i.payload::text)),
-               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption'
+               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption', NULL
           FROM (SELECT r.change_id, r.op, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
          GROUP BY a.xid, a.bundle_id, i.bucket_id
          UNION ALL
-        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset'
+        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset', NULL
           FROM reset AS r CROSS JOIN adopting AS a
     ), head AS MATERIALIZED (
         SELECT d.bucket_id, l.bundle_seq, f.floor_seq, a.bucket_id IS NOT NULL AS adopted,
@@ -2345,9 +2345,9 @@ BEGIN
           FROM everything AS e JOIN head AS h ON h.bucket_id = e.bucket_id
     ), logged AS (
         INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
-                                     bucket_id, changes, ops, source_id, user_id, label)
+                                     bucket_id, changes, ops, source_id, user_id, label, traceparent)
         SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
-               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label
+               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label, n.traceparent
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
@@ -2398,10 +2398,11 @@ BEGIN
     END IF;
     INSERT INTO tide.change_log (table_id, op, payload)
     VALUES (0, 'O', json_build_object('source', source, 'source_bundle_id', source_bundle_id, 'label', label,
-                                      'user', nullif(current_setting('app.user_id', true), '')));
+                                      'user', nullif(current_setting('app.user_id', true), ''),
+                                      'traceparent', substring(current_setting('tide.traceparent', true) FROM '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$')));
 END;
 $$;
-COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of the current transaction, its number there, and a label; they appear on its bundle together with app.user_id. The last call counts. Raises TD017.';
+COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of the current transaction, its number there, and a label; they appear on its bundle together with app.user_id, and with tide.traceparent where that is set to the W3C trace context. The last call counts. Raises TD017.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -2801,7 +2802,7 @@ COMMENT ON FUNCTION tide.row_history(regclass, jsonb) IS 'Everything the log hol
 -- +goose StatementBegin
 CREATE OR REPLACE VIEW tide.bundles AS
 SELECT b.bundle_id, b.bucket_id, b.bundle_seq, b.xid, b.seal_id, cardinality(b.changes) AS change_count, b.byte_count,
-       coalesce(b.source_id, 'server') AS source_id, coalesce(b.source_bundle_id, b.bundle_id) AS source_bundle_id, b.user_id, b.label, b.sealed_at
+       coalesce(b.source_id, 'server') AS source_id, coalesce(b.source_bundle_id, b.bundle_id) AS source_bundle_id, b.user_id, b.label, b.sealed_at, b.traceparent
   FROM tide.bundle_log AS b
  WHERE b.bundle_id <= (SELECT tide.head());
 COMMENT ON VIEW tide.bundles IS 'Every sealed transaction, one row for each bucket it touched. A bundle of label reset has no changes: it stands for a snapshot that devices must take.';
