@@ -47,6 +47,8 @@ func TestJudging(t *testing.T) {
 		{name: "read again", happens: `SELECT tide.refresh('app.note'); SELECT tide.seal()`, op: "UPDATE", want: ok},
 		{name: "capture was paused", happens: `SELECT tide.pause(); UPDATE app.note SET n = 7 WHERE id = 1; SELECT tide.resume(); SELECT tide.seal()`, op: "UPDATE", want: pruned},
 		{name: "capture is paused", happens: `SELECT tide.pause()`, op: "UPDATE", want: "TD126"},
+		// The row of a conflict would have changes that no version stands for.
+		{name: "capture is paused after a change", happens: `UPDATE app.note SET n = 7 WHERE id = 1; SELECT tide.seal(); SELECT tide.pause()`, op: "UPDATE", want: "TD126"},
 		{name: "changes were missed, and the table was not read yet", happens: `SELECT tide.pause(); UPDATE app.note SET n = 7 WHERE id = 1; SELECT tide.resume()`, op: "UPDATE", want: "TD126"},
 		{name: "a version that is not there yet", op: "UPDATE", base: 99, want: pruned},
 	} {
@@ -164,4 +166,43 @@ func TestJudgingWithinASeal(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	d.applied(t, update("note", 1, 4, `{"n":9}`), update("note", 3, 4, `{"n":9}`))
+}
+
+// Of a row of somebody else, what is there, was there, or changed is told no more than of one that never was.
+func TestHiddenRows(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	d := connected(t, db, "ann")
+	base := d.applied(t, insert("note", 1, `{"body":"hers"}`))
+	for _, statement := range []string{
+		`INSERT INTO app.note SELECT g, 'bob' FROM generate_series(11, 14) AS g`,
+		`SELECT tide.seal()`,
+		`UPDATE app.note SET n = 1 WHERE id = 12`,
+		`UPDATE app.note SET owner_id = 'eve' WHERE id = 13`,
+		`DELETE FROM app.note WHERE id = 14`,
+		`UPDATE app.note SET n = 1 WHERE id = 1`,
+		`SELECT tide.seal()`,
+	} {
+		exec(t, db, statement)
+	}
+	told := func(r row) string {
+		a := d.push(t.Context(), r)
+		for i := range a.Conflicts {
+			a.Conflicts[i].Key = nil
+		}
+		return fmt.Sprintf("%+v", a)
+	}
+	for _, base := range []int64{0, base, base + 1} {
+		never, neverDeleted := told(update("note", 99, base, `{"body":"x"}`)), told(remove("note", 99, base))
+		for id := 11; id <= 14; id++ {
+			if got := told(update("note", id, base, `{"body":"x"}`)); got != never {
+				t.Errorf("update of %d upon %d: %s, of a row that never was: %s", id, base, got, never)
+			}
+			if got := told(remove("note", id, base)); got != neverDeleted {
+				t.Errorf("delete of %d upon %d: %s, of a row that never was: %s", id, base, got, neverDeleted)
+			}
+		}
+	}
+	d.applied(t, insert("note", 14, `{"body":"the key is free again"}`))
 }
