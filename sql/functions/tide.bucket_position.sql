@@ -11,7 +11,7 @@ BEGIN
       LEFT JOIN LATERAL (
                SELECT b.bundle_seq
                  FROM tide.bundle_log AS b
-                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= tide.head()
+                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= (SELECT tide.head())
                 ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
       LEFT JOIN LATERAL (
                SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = bucket_position.bucket_id

@@ -17,7 +17,7 @@ BEGIN
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
       FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id <= tide.head() ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+             WHERE b.bucket_id = v_home AND b.bundle_id <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
         RETURN;

@@ -1,5 +1,8 @@
+-- Counted range by range: joined with all ranges at once, the whole log is read when nothing was analysed yet.
 CREATE OR REPLACE VIEW tide.lag AS
-SELECT (SELECT count(*) FROM tide.sealable_ranges(c.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below) AS unsealed_changes,
+SELECT (SELECT coalesce(sum(n.changes), 0)::bigint
+          FROM tide.sealable_ranges(c.snap) AS r
+         CROSS JOIN LATERAL (SELECT count(*) AS changes FROM tide.change_log AS l WHERE l.xid > r.above AND l.xid < r.below) AS n) AS unsealed_changes,
        clock_timestamp() - s.sealed_at AS since_last_seal,
        s.cut_change_id IS NOT NULL AS seal_in_progress,
        (SELECT min(x) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS oldest_open_xid,
