@@ -38,6 +38,29 @@ func TestPullOverSeveralBuckets(t *testing.T) {
 	}
 }
 
+// Whoever loses a row learns that, and nothing of where it went or what it became.
+func TestARowThatLeftIsBlank(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup)
+	seal(t, db)
+	exec(t, db, `UPDATE app.task SET owner = 2, title = 'secret' WHERE id = 1`)
+	seal(t, db)
+	for query, reads := range map[string]string{
+		"tide.pull":               `tide.pull('user:%s', 1)`,
+		"tide.pull of several":    `tide.pull('{user:%s}'::text[], tide.head() - 1)`,
+		"tide.bundle_rows":        `tide.bundle_rows('user:%s', 2)`,
+		"tide.device_bundle_rows": `tide.device_bundle_rows('%s', 'device', 2)`,
+		"tide.changes":            `tide.changes AS c WHERE c.bucket_id = 'user:%s' AND c.bundle_seq = 2`,
+	} {
+		for user, want := range map[string]string{"1": "DELETE", "2": "INSERT secret"} {
+			if got := value[string](t, db, `SELECT string_agg(concat_ws(' ', op, payload ->> 'title'), ', ') FROM `+fmt.Sprintf(reads, user)); got != want {
+				t.Errorf("%s, bucket of %s: got %q, want %q", query, user, got, want)
+			}
+		}
+	}
+}
+
 // A page is bounded by bytes, holds at least one bundle, and never a part of one.
 func TestPagesAreWholeBundles(t *testing.T) {
 	t.Parallel()
