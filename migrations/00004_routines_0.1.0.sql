@@ -2488,7 +2488,7 @@ BEGIN
       LEFT JOIN LATERAL (
                SELECT b.bundle_seq
                  FROM tide.bundle_log AS b
-                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= tide.head()
+                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= (SELECT tide.head())
                 ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
       LEFT JOIN LATERAL (
                SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = bucket_position.bucket_id
@@ -2847,8 +2847,11 @@ COMMENT ON VIEW tide.buckets IS 'Every bucket, from where and up to where its lo
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Counted range by range: joined with all ranges at once, the whole log is read when nothing was analysed yet.
 CREATE OR REPLACE VIEW tide.lag AS
-SELECT (SELECT count(*) FROM tide.sealable_ranges(c.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below) AS unsealed_changes,
+SELECT (SELECT coalesce(sum(n.changes), 0)::bigint
+          FROM tide.sealable_ranges(c.snap) AS r
+         CROSS JOIN LATERAL (SELECT count(*) AS changes FROM tide.change_log AS l WHERE l.xid > r.above AND l.xid < r.below) AS n) AS unsealed_changes,
        clock_timestamp() - s.sealed_at AS since_last_seal,
        s.cut_change_id IS NOT NULL AS seal_in_progress,
        (SELECT min(x) FROM pg_snapshot_xip(pg_current_snapshot()) AS x) AS oldest_open_xid,
@@ -4572,7 +4575,7 @@ BEGIN
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
       FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id <= tide.head() ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+             WHERE b.bucket_id = v_home AND b.bundle_id <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
         RETURN;
