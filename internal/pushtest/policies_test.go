@@ -66,6 +66,22 @@ func TestRowLevelSecurity(t *testing.T) {
 	}
 }
 
+// Where policies are for another role than tide_client, pushes run as that one, once the table is registered again.
+func TestPoliciesForAnotherRole(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewOn(t, pgtest.Private(t, pgtest.ClusterConfig{})) // roles belong to all databases
+	exec(t, db, `
+		CREATE ROLE authenticated; GRANT authenticated TO tide_runtime;
+		CREATE SCHEMA app;
+		CREATE TABLE app.note (id int PRIMARY KEY, owner_id text, body text); ALTER TABLE app.note ENABLE ROW LEVEL SECURITY;
+		CREATE POLICY mine ON app.note TO authenticated USING (owner_id = current_setting('app.user_id', true));
+		SELECT tide.register_table('app.note', owner_column => 'owner_id', push_policy => 'rls')`)
+	d := connected(t, db, "ann")
+	d.refused(t, map[int64]string{0: "42501"}, insert("note", 1, `{"body":"x"}`))
+	exec(t, db, `UPDATE tide.setting SET client_role = 'authenticated'; SELECT tide.register_table('app.note', owner_column => 'owner_id', push_policy => 'rls')`)
+	d.applied(t, insert("note", 1, `{"body":"x"}`))
+}
+
 // A row that lies in no bucket of the device would never come back to it.
 func TestRowsElsewhere(t *testing.T) {
 	t.Parallel()
