@@ -1240,9 +1240,10 @@ BEGIN
                  ELSE format(E'SET search_path = %s\n    SET TimeZone = ''UTC''\n    SET DateStyle = ''ISO, YMD''\n    SET IntervalStyle = ''postgres''', v_path) END,
             'SET plan_cache_mode = force_generic_plan SET jit = off',
             CASE WHEN v_part.part NOT IN ('keys', 'insert') THEN 'SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off' END);
-        SELECT p.prosrc, p.prosecdef INTO v_current FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name;
-        CONTINUE WHEN v_current.prosrc = v_source AND v_current.prosecdef = (v_table.push_policy = 'owner_only')
-                  AND obj_description((SELECT p.oid FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name), 'pg_proc') LIKE '%' || md5(v_settings);
+        SELECT p.oid, p.prosrc, p.prosecdef, obj_description(p.oid, 'pg_proc') AS remark INTO v_current
+          FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name;
+        CONTINUE WHEN v_current.prosrc = v_source AND v_current.prosecdef = (v_table.push_policy = 'owner_only') AND v_current.remark LIKE '%' || md5(v_settings)
+                  AND (v_table.push_policy <> 'rls' OR has_function_privilege(v_client, v_current.oid, 'EXECUTE'));
         EXECUTE format(E'CREATE OR REPLACE FUNCTION tide.%I(tide.pushed_row[]%s)\n    RETURNS %s\n    LANGUAGE plpgsql %s\n    %s\nAS %L',
             v_name, v_part.arguments, v_part.result, CASE WHEN v_table.push_policy = 'owner_only' THEN 'SECURITY DEFINER' ELSE 'SECURITY INVOKER' END, v_settings, v_source);
         EXECUTE format('COMMENT ON FUNCTION tide.%I IS %L', v_name,
