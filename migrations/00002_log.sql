@@ -76,6 +76,11 @@ CREATE TABLE tide.synced_table (
     bucket            text,
     bucket_function   text,
     deleted_at_column text,
+    parents           regclass[]  NOT NULL DEFAULT '{}',
+    parent_fks        text[]      NOT NULL DEFAULT '{}',
+    derived           boolean     NOT NULL DEFAULT false,
+    synced            boolean     NOT NULL DEFAULT true,
+    dep_columns       text[]      NOT NULL DEFAULT '{}',
     on_capture_error  text        NOT NULL,
     push_policy       text        NOT NULL,
     server_columns    text[]      NOT NULL,
@@ -92,7 +97,10 @@ CREATE TABLE tide.synced_table (
 
     CONSTRAINT synced_table_pkey PRIMARY KEY (table_id),
     CONSTRAINT synced_table_relation_key UNIQUE (relation),
-    CONSTRAINT synced_table_one_rule CHECK (num_nonnulls(owner_column, bucket, bucket_function) = 1),
+    CONSTRAINT synced_table_one_rule CHECK (
+        num_nonnulls(owner_column, bucket, bucket_function) <= 1
+        AND synced = (num_nonnulls(owner_column, bucket, bucket_function) = 1 OR cardinality(parents) > 0)),
+    CONSTRAINT synced_table_parents_parallel CHECK (cardinality(parents) = cardinality(parent_fks)),
     CONSTRAINT synced_table_on_capture_error_known CHECK (on_capture_error IN ('fail', 'mark_dirty')),
     CONSTRAINT synced_table_push_policy_known CHECK (push_policy IN ('disabled', 'owner_only', 'rls')),
     CONSTRAINT synced_table_columns_parallel CHECK (cardinality(column_names) = cardinality(column_attnums))
@@ -102,6 +110,11 @@ COMMENT ON COLUMN tide.synced_table.table_schema IS 'Schema as devices know it: 
 COMMENT ON COLUMN tide.synced_table.table_name IS 'Name as devices know it: the one at registration, kept when the table is renamed.';
 COMMENT ON COLUMN tide.synced_table.sync_columns IS 'Columns in the payload, as devices know them; fixed until the next register_table or refresh.';
 COMMENT ON COLUMN tide.synced_table.all_columns IS 'No list of columns was given: a refresh takes in columns added since.';
+COMMENT ON COLUMN tide.synced_table.parents IS 'A row also lies in the buckets of its rows in these tables.';
+COMMENT ON COLUMN tide.synced_table.parent_fks IS 'Columns that refer to the key of each parent, in its order, as a comma-separated list.';
+COMMENT ON COLUMN tide.synced_table.derived IS 'The buckets depend on other tables: they are judged at sealing and kept in tide.membership.';
+COMMENT ON COLUMN tide.synced_table.synced IS 'False for a table that no device gets: it is captured because rules of others look at it.';
+COMMENT ON COLUMN tide.synced_table.dep_columns IS 'Columns that capture notes beside the row, because buckets hang on them.';
 COMMENT ON COLUMN tide.synced_table.push_policy IS 'Who may change rows by pushing: nobody, their owner, or whom the row-level security policies of the table let.';
 COMMENT ON COLUMN tide.synced_table.server_columns IS 'Synced columns that the database fills; what a push says of them is not looked at.';
 COMMENT ON COLUMN tide.synced_table.protected_columns IS 'Synced columns that a push must not change.';
@@ -112,6 +125,80 @@ COMMENT ON COLUMN tide.synced_table.column_names IS 'Every column capture uses, 
 COMMENT ON COLUMN tide.synced_table.column_attnums IS 'pg_attribute.attnum of column_names: finds a column again after it was renamed.';
 COMMENT ON COLUMN tide.synced_table.partitions IS 'Partitions (all levels) that carried the capture triggers at registration.';
 COMMENT ON COLUMN tide.synced_table.granted IS 'What registering granted to tide_owner (select, usage, policy), taken back by unregistering.';
+
+CREATE TABLE tide.bucket_dependency (
+    table_id       integer NOT NULL,
+    source_id      integer NOT NULL,
+    source_columns text[]  NOT NULL,
+    table_columns  text[],
+    affects        text,
+
+    CONSTRAINT bucket_dependency_pkey PRIMARY KEY (table_id, source_id, source_columns),
+    CONSTRAINT bucket_dependency_one_way CHECK (num_nonnulls(table_columns, affects) = 1)
+);
+COMMENT ON TABLE tide.bucket_dependency IS 'Tables that the bucket function of a table looks at, declared with tide.add_bucket_dependency.';
+COMMENT ON COLUMN tide.bucket_dependency.table_columns IS 'Rows whose columns equal source_columns of a changed row are judged again.';
+COMMENT ON COLUMN tide.bucket_dependency.affects IS 'Query for the rows to be judged again; the changed row is called changed in it.';
+
+CREATE TABLE tide.access_dependency (
+    source_id   integer NOT NULL,
+    user_column text    NOT NULL,
+
+    CONSTRAINT access_dependency_pkey PRIMARY KEY (source_id, user_column)
+);
+COMMENT ON TABLE tide.access_dependency IS 'Tables that decide which buckets a user may read, declared with tide.add_access_dependency.';
+
+CREATE TABLE tide.bucket_source (
+    table_id  integer NOT NULL,
+    source_id integer NOT NULL,
+
+    CONSTRAINT bucket_source_pkey PRIMARY KEY (table_id, source_id)
+);
+COMMENT ON TABLE tide.bucket_source IS 'All tables whose changes can move rows of a table, near and far, the table itself among them. Written by registering.';
+
+CREATE TABLE tide.membership (
+    table_id  integer NOT NULL,
+    key_hash  bigint  NOT NULL,
+    row_key   text COLLATE "C" NOT NULL,
+    bucket_id text COLLATE "C" NOT NULL,
+
+    CONSTRAINT membership_pkey PRIMARY KEY (table_id, key_hash, bucket_id, row_key)
+);
+COMMENT ON TABLE tide.membership IS 'Buckets of the rows of tables with derived rules, as of the last seal. Written by sealing alone.';
+CREATE INDEX membership_bucket_id_table_id_idx ON tide.membership (bucket_id, table_id);
+
+CREATE TABLE tide.bucket_failure (
+    table_id  integer     NOT NULL,
+    key_hash  bigint      NOT NULL,
+    row_key   text COLLATE "C" NOT NULL,
+    error     text        NOT NULL,
+    seal_id   bigint      NOT NULL,
+    failed_at timestamptz NOT NULL,
+
+    CONSTRAINT bucket_failure_pkey PRIMARY KEY (table_id, key_hash, row_key)
+);
+COMMENT ON TABLE tide.bucket_failure IS 'Rows whose bucket rule raised an error. Read it through tide.bucket_failures.';
+
+CREATE TYPE tide.rule_change AS (
+    table_id       integer,
+    last_change_id bigint,
+    op             "char",
+    row_key        text,
+    deps           json,
+    old_deps       json
+);
+CREATE TYPE tide.judged_row AS (
+    row_key        text,
+    key_hash       bigint,
+    last_change_id bigint,
+    op             "char",
+    before         text[],
+    after          text[],
+    payload        json,
+    error          text
+);
+COMMENT ON TYPE tide.judged_row IS 'A row of a table with derived rules: its buckets as stored and as they are now.';
+COMMENT ON TYPE tide.rule_change IS 'A change that buckets of rows may hang on. op A: devices get the row in any case; last_change_id: of its transaction.';
 
 -- CACHE 1 is part of the design: numbers must be drawn in the order of the changes, over all sessions.
 CREATE SEQUENCE tide.change_id AS bigint CACHE 1;
@@ -137,10 +224,10 @@ COMMENT ON TABLE tide.change_log IS 'Every captured row effect, written by the t
 COMMENT ON COLUMN tide.change_log.xid IS 'Transaction that made the change; for a row image that sealing read, the transaction that asked for it.';
 COMMENT ON COLUMN tide.change_log.key_hash IS 'hashtextextended(row_key, table_id); NULL on rows about a whole table or transaction.';
 COMMENT ON COLUMN tide.change_log.order_id IS 'Drawn before the statement where triggers may invert the order of capture; NULL means change_id.';
-COMMENT ON COLUMN tide.change_log.op IS 'I insert, U update, D delete, A read the table again, ! changes of the table were missed, O origin of the transaction.';
+COMMENT ON COLUMN tide.change_log.op IS 'I insert, U update, D delete; M the row moved between buckets, R its buckets are to be judged again; A read the table again, ! changes of the table were missed, O origin of the transaction.';
 COMMENT ON COLUMN tide.change_log.row_key IS 'JSON object, every value the canonical text of the key column. text, because json has no equality.';
-COMMENT ON COLUMN tide.change_log.buckets IS 'Buckets the row lies in after the change (row rules).';
-COMMENT ON COLUMN tide.change_log.old_buckets IS 'Buckets the row lay in before the change (row rules).';
+COMMENT ON COLUMN tide.change_log.buckets IS 'Buckets the row lies in after the change: by a row rule, or (op M) by derived ones.';
+COMMENT ON COLUMN tide.change_log.old_buckets IS 'Buckets the row lay in before the change: by a row rule, or (op M) by derived ones.';
 COMMENT ON COLUMN tide.change_log.deps IS 'Dependency columns of the new image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.old_deps IS 'Dependency columns of the old image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.payload IS 'Row after the change, sent as it is.';
@@ -155,6 +242,7 @@ CREATE TABLE tide.seal_log (
     last_change_id bigint      NOT NULL,
     snap           pg_snapshot NOT NULL,
     cut_change_id  bigint,
+    has_derived    boolean     NOT NULL DEFAULT false,
     sealed_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
 
     CONSTRAINT seal_log_pkey PRIMARY KEY (seal_id)
@@ -164,6 +252,7 @@ COMMENT ON COLUMN tide.seal_log.identity IS 'Random: tells this history from ano
 COMMENT ON COLUMN tide.seal_log.last_change_id IS 'Largest change_id drawn when the seal began.';
 COMMENT ON COLUMN tide.seal_log.snap IS 'Snapshot of the seal; transactions listed in it as in progress are sealed later.';
 COMMENT ON COLUMN tide.seal_log.cut_change_id IS 'Set on a step of a long seal: only transactions whose largest change_id is at most this are sealed, and its bundles are not readable before the last step.';
+COMMENT ON COLUMN tide.seal_log.has_derived IS 'Rows moved between buckets because of other tables: only all bundles of this seal together are what the rules say.';
 
 CREATE TABLE tide.bundle_log (
     bundle_id        bigint      NOT NULL,

@@ -13,11 +13,18 @@
 \ir functions/tide.bucket_patterns.sql
 \ir functions/tide.key_index.sql
 \ir functions/tide.key_equality.sql
+\ir functions/tide.column_equality.sql
+\ir functions/tide.key_columns.sql
+\ir functions/tide.parent_columns.sql
+\ir functions/tide.deleted_expression.sql
 
 -- What a row is on the wire
 \ir functions/tide.bytea_array_json.sql
 \ir functions/tide.owner_bucket.sql
 \ir functions/tide.function_buckets.sql
+\ir functions/tide.own_buckets.sql
+\ir functions/tide.bucket_expression.sql
+\ir functions/tide.buckets_beside_tree.sql
 \ir functions/tide.row_expressions.sql
 
 -- Capture
@@ -36,6 +43,18 @@
 \ir functions/tide.capture_source.sql
 \ir functions/tide.capture_function.sql
 \ir functions/tide.write_capture_functions.sql
+
+-- Rules that look at other tables
+\ir functions/tide.affected_source.sql
+\ir functions/tide.write_bucket_functions.sql
+\ir functions/tide.set_bucket_sources.sql
+\ir functions/tide.resolve_parents.sql
+\ir functions/tide.watch_columns.sql
+\ir functions/tide.add_bucket_dependency.sql
+\ir functions/tide.add_access_dependency.sql
+\ir functions/tide.judge_rows.sql
+\ir functions/tide.judge_rules.sql
+\ir functions/tide.pending_moves.sql
 
 -- Pushing: what is written for each table
 \ir functions/tide.push_columns.sql
@@ -87,6 +106,7 @@
 \ir functions/tide.pull_buckets.sql
 \ir functions/tide.bundle_rows.sql
 \ir functions/tide.sealed_after.sql
+\ir functions/tide.key_text.sql
 \ir functions/tide.row_history.sql
 \ir views/tide.bundles.sql
 \ir views/tide.changes.sql
@@ -177,6 +197,16 @@
 \ir functions/tide.delete_snapshot_session.sql
 \ir functions/tide.open_snapshot.sql
 \ir functions/tide.clean_sessions.sql
+
+-- Explaining and mending buckets
+\ir functions/tide.rebucket.sql
+\ir functions/tide.retry_bucket_failures.sql
+\ir functions/tide.check_buckets.sql
+\ir functions/tide.row_buckets.sql
+\ir functions/tide.why_bucket.sql
+\ir functions/tide.who_sees.sql
+\ir functions/tide.why_not.sql
+\ir views/tide.bucket_failures.sql
 
 -- Operating it
 \ir functions/tide.add_partitions.sql

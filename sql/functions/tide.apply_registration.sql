@@ -16,6 +16,7 @@ DECLARE
     v_reason   text;
     v_lock     text;
     v_sql      text;
+    v_deps     boolean;
 BEGIN
     IF NOT (SELECT pg_has_role(current_user, c.relowner, 'USAGE') AND pg_has_role(current_user, 'tide_owner', 'USAGE')
               FROM pg_class AS c WHERE c.oid = v_relation) THEN
@@ -37,8 +38,10 @@ BEGIN
         v_reason := 'registered';
     ELSIF missed_changes OR v_current.unregistered_at IS NOT NULL
           OR tide.bucket_patterns(v_current) IS DISTINCT FROM tide.bucket_patterns(wanted)
-          OR ROW(v_current.owner_column, v_current.bucket_function, v_current.deleted_at_column, v_current.key_columns, v_current.table_schema, v_current.table_name)
-             IS DISTINCT FROM ROW(wanted.owner_column, wanted.bucket_function, wanted.deleted_at_column, wanted.key_columns, wanted.table_schema, wanted.table_name)
+          OR ROW(v_current.owner_column, v_current.bucket_function, v_current.deleted_at_column, v_current.key_columns, v_current.table_schema, v_current.table_name,
+                 v_current.parents, v_current.parent_fks, v_current.derived, v_current.synced)
+             IS DISTINCT FROM ROW(wanted.owner_column, wanted.bucket_function, wanted.deleted_at_column, wanted.key_columns, wanted.table_schema, wanted.table_name,
+                 wanted.parents, wanted.parent_fks, wanted.derived, wanted.synced)
           OR NOT wanted.partitions @> v_current.partitions THEN
         v_mark := '!';
         v_reason := 'registered again';
@@ -61,12 +64,20 @@ BEGIN
             EXECUTE v_sql;
         END LOOP;
         PERFORM tide.assert_readable(r.oid) FROM unnest(v_trees) AS r (oid);
+        v_deps := v_current.dep_columns IS DISTINCT FROM wanted.dep_columns;
         wanted := tide.store_registration(wanted, v_grants);
-        IF v_current.table_id IS NOT NULL AND v_mark = '!' THEN
+        PERFORM tide.set_bucket_sources();
+        IF v_current.table_id IS NOT NULL AND (v_mark = '!' OR v_deps) THEN
             -- Writers under the old rule must be done before the new one holds.
             PERFORM tide.lock_briefly(v_relation, 'SHARE ROW EXCLUSIVE');
         END IF;
         PERFORM tide.write_capture_functions(wanted.table_id);
+        -- Expressions of children hold those of their parents.
+        PERFORM tide.write_bucket_functions(b.table_id) FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id;
+        IF NOT wanted.derived THEN
+            PERFORM tide.write_bucket_functions(wanted.table_id);
+            DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
+        END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.set_fk_depths();
         PERFORM tide.set_shape();

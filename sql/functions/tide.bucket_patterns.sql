@@ -4,6 +4,8 @@ CREATE OR REPLACE FUNCTION tide.bucket_patterns(synced_table tide.synced_table)
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
+               -- What rows of a derived table lay in is known exactly: tide.membership.
+               WHEN synced_table.derived OR NOT synced_table.synced THEN '{}'
                WHEN synced_table.bucket IS NOT NULL THEN ARRAY['=' || synced_table.bucket]
                WHEN synced_table.bucket_function IS NOT NULL THEN ARRAY['^']
                ELSE array_remove(ARRAY['^' || synced_table.bucket_prefix, '=' || synced_table.null_owner_bucket], NULL)

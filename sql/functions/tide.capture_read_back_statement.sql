@@ -23,26 +23,27 @@ BEGIN
 
     v_touched := CASE event
         WHEN 'INSERT' THEN
-            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
+            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::json AS old_deps, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         WHEN 'DELETE' THEN
-            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.buckets, format(v_keys, 'tide_o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS old_deps, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.captured_buckets, coalesce(o.deps, 'NULL::json'), format(v_keys, 'tide_o'))
         ELSE
-            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.buckets, o.image, format(v_keys, 'tide_o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS old_deps, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.captured_buckets, coalesce(o.deps, 'NULL::json'), o.image, format(v_keys, 'tide_o'))
             || ' UNION ALL ' ||
-            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
+            format('SELECT %s, NULL, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         END;
     RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, order_id)
-        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, %8$s
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, deps, old_deps, order_id)
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, c.deps, c.old_deps, %8$s
           FROM (SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
                        CASE WHEN tide_n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
-                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %11$s END AS deps, t.old_deps
                   FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
                   LEFT JOIN %6$s AS tide_n ON %7$s AND %2$s = t.row_key
                  WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
                        OR current_setting('tide.capture_equal', true) = 'on'
                  ORDER BY t.ordinal) AS c$sql$,
-        table_id, n.row_key, n.buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image);
+        table_id, n.row_key, n.captured_buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image, coalesce(n.deps, 'NULL::json'));
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_read_back_statement(integer, text, text, text) IS 'The same as tide.capture_statement for tables whose triggers may change a row again within one statement. Internal.';

@@ -19,6 +19,7 @@ AS $$
                           WHEN s.bucket_function IS NOT NULL THEN 'other'
                           WHEN c.base_type = ANY ('{int2,int4,int8,oid,numeric,text,varchar,bpchar,name,"\"char\"",uuid,bool,json,jsonb,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,tsvector}'::regtype[])
                                OR t.typtype = 'e' THEN 'plain'
+                          WHEN c.column_name = ANY (s.dep_columns) THEN 'other'
                           WHEN c.base_type = ANY ('{date,time,timestamp}'::regtype[])
                                AND c.column_name IS DISTINCT FROM s.owner_column THEN 'plain'
                           WHEN c.base_type = 'timestamptz'::regtype AND c.column_name IS DISTINCT FROM s.owner_column THEN 'zone'

@@ -18,7 +18,7 @@ DECLARE
 BEGIN
     row_count := 0;
     byte_count := 0;
-    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced ORDER BY s.fk_depth, s.table_id LOOP
         CONTINUE WHEN v_shape IS NOT NULL AND v_table.columns IS NULL;
         v_query := CASE WHEN wanted IS NULL THEN tide.snapshot_source(v_table.table_id, tide.home_bucket(user_id))
                         ELSE tide.rows_source(v_table.table_id, wanted, shown) END;

@@ -13,7 +13,7 @@ BEGIN
                   DETAIL  = 'A bucket name has 1 to 512 bytes.',
                   HINT    = 'Mend the function; return NULL or an empty array for a row that nobody gets.';
     END IF;
-    buckets := ARRAY(SELECT DISTINCT b FROM unnest(buckets) AS b WHERE b IS NOT NULL ORDER BY b);
+    buckets := ARRAY(SELECT DISTINCT b COLLATE "C" AS b FROM unnest(buckets) AS b WHERE b IS NOT NULL ORDER BY b);
     IF cardinality(buckets) > 1000 THEN
         RAISE EXCEPTION 'bucket function returned too many buckets for one row'
             USING ERRCODE = 'TD013',

@@ -30,7 +30,7 @@ BEGIN
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
-               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid) AS last_change_id
+               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid AND c.op <> 'M') AS last_change_id
           FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
           LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
           LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
@@ -41,7 +41,7 @@ BEGIN
                c.xid IS NOT NULL AND CASE
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
-                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid) > b.last_change_id
+                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id
                END AS later
           FROM unnest(rows) AS r
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal

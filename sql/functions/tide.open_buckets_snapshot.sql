@@ -21,7 +21,7 @@ BEGIN
                              CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''{}''::text[] WHERE false');
 END;

@@ -14,7 +14,7 @@ BEGIN
     SELECT string_agg(format('SELECT %L, %L, q.row_key::json, q.payload FROM (%s) AS q', t.table_schema, t.table_name, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, tide.snapshot_source(s.table_id, tide.home_bucket(open_snapshot.user_id)) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL;
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json WHERE false');
 END;

@@ -39,7 +39,7 @@ BEGIN
                   LEFT JOIN LATERAL (
                             SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
                               FROM tide.synced_table AS t
-                             WHERE t.unregistered_at IS NULL
+                             WHERE t.unregistered_at IS NULL AND t.synced
                                AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
                                                                       (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
                              ORDER BY t.table_name = btrim(f."table") DESC

@@ -21,6 +21,9 @@ AS $$
 DECLARE
     v_position record;
     v_bucket   text COLLATE "C" := bucket_id;
+    v_stable   bigint;
+    v_whole    boolean := false;
+    v_last     record;
 BEGIN
     PERFORM tide.check_page(max_bundles, max_bytes);
     SELECT * INTO v_position FROM tide.bucket_position(v_bucket);
@@ -30,9 +33,28 @@ BEGIN
                   DETAIL  = format('Its log goes from %s to %s.', v_position.floor_seq, v_position.head_seq),
                   HINT    = 'Take a snapshot of the bucket, and go on from its position.';
     END IF;
+    v_stable := least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq);
+    IF EXISTS (SELECT FROM tide.bucket_source) THEN
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
+        SELECT p.bundle_seq, s.seal_id, s.has_derived
+          INTO v_last
+          FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                  FROM tide.bundle_log AS l
+                 WHERE l.bucket_id = v_bucket AND l.bundle_seq > after_bundle_seq AND l.bundle_seq <= v_stable
+                 ORDER BY l.bundle_seq LIMIT max_bundles) AS p
+          JOIN tide.seal_log AS s ON s.seal_id = p.seal_id
+         WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes
+         ORDER BY p.bundle_seq DESC LIMIT 1;
+        IF v_last.has_derived THEN
+            v_whole := true;
+            v_stable := coalesce((SELECT l.bundle_seq - 1 FROM tide.bundle_log AS l
+                                   WHERE l.bucket_id = v_bucket AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= v_stable AND l.seal_id <> v_last.seal_id
+                                   ORDER BY l.bundle_seq LIMIT 1), v_stable);
+        END IF;
+    END IF;
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, e.nth - 1, s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN e.op <> 'D' THEN c.payload END,
            b.source_id, b.source_bundle_id, b.sealed_at
       FROM (SELECT p.bundle_id, p.bundle_seq, ARRAY[p.bucket_id::text] AS bucket_ids, p.xid, p.min_change_id, p.max_change_id, p.changes, p.ops,
@@ -42,18 +64,19 @@ BEGIN
                       FROM tide.bundle_log AS l
                      WHERE l.bucket_id = v_bucket
                        AND l.bundle_seq > after_bundle_seq
-                       AND l.bundle_seq <= least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq)
+                       AND l.bundle_seq <= v_stable
                      ORDER BY l.bundle_seq
-                     LIMIT max_bundles) AS p
-             WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
-     CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
-     CROSS JOIN LATERAL (
+                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS p
+             WHERE v_whole OR p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
+      -- A bundle without changes says that the user's access changed.
+      LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth) ON true
+      LEFT JOIN LATERAL (
                SELECT l.* FROM tide.change_log AS l
                 WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
-               OFFSET 0) AS c
-      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+               OFFSET 0) AS c ON true
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY b.bundle_seq, e.nth;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
-'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';
+'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger, or rows moved between buckets within it. A bundle without changes, one row with key NULL, says that the access of the user changed. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';

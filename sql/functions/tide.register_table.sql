@@ -14,6 +14,9 @@ CREATE OR REPLACE FUNCTION tide.register_table(
     server_columns    name[]  DEFAULT '{}',
     protected_columns name[]  DEFAULT '{}',
     push_search_path  text    DEFAULT NULL,
+    parent            regclass DEFAULT NULL,
+    parent_fk         text    DEFAULT NULL,
+    parents           jsonb   DEFAULT NULL,
     dry_run           boolean DEFAULT false
 )
     RETURNS SETOF text
@@ -28,14 +31,15 @@ BEGIN
         RAISE EXCEPTION 'table % cannot be registered', table_name
             USING ERRCODE = 'TD001', DETAIL = v_problem, HINT = 'Register an ordinary, logged table that is not reached by inheritance or replication.';
     END IF;
-    IF num_nonnulls(owner_column, bucket, bucket_function) <> 1 THEN
+    SELECT p.parents, p.fks INTO v_wanted.parents, v_wanted.parent_fks FROM tide.resolve_parents(table_name, key_columns, parent, parent_fk, parents) AS p (parents, fks);
+    IF num_nonnulls(owner_column, bucket, bucket_function) <> 1 AND (cardinality(v_wanted.parents) = 0 OR num_nonnulls(owner_column, bucket, bucket_function) > 1) THEN
         RAISE EXCEPTION 'table % needs exactly one bucket rule', table_name
             USING ERRCODE = 'TD004',
                   DETAIL  = format('Given: %s.', coalesce(nullif(concat_ws(', ',
                                 CASE WHEN owner_column IS NOT NULL THEN 'owner_column' END,
                                 CASE WHEN bucket IS NOT NULL THEN 'bucket' END,
                                 CASE WHEN bucket_function IS NOT NULL THEN 'bucket_function' END), ''), 'none')),
-                  HINT    = 'Give owner_column (rows of one user), bucket (one bucket for all rows) or bucket_function (a function of the row).';
+                  HINT    = 'Give owner_column (rows of one user), bucket (one bucket for all rows), bucket_function (a function of the row) or parent (the buckets of another row); a parent may go with one of the others.';
     END IF;
     IF null_owner_bucket IS NOT NULL AND owner_column IS NULL THEN
         RAISE EXCEPTION 'null_owner_bucket goes with owner_column'
@@ -76,8 +80,11 @@ BEGIN
     IF bucket_function IS NOT NULL THEN
         v_wanted.bucket_function := tide.resolve_bucket_function(table_name, bucket_function);
     END IF;
+    v_wanted.synced := true;
+    v_wanted.derived := cardinality(v_wanted.parents) > 0
+        OR EXISTS (SELECT FROM pg_proc AS p WHERE p.oid = v_wanted.bucket_function::regprocedure AND p.provolatile <> 'i');
     RETURN QUERY SELECT tide.apply_registration(v_wanted, NULL, dry_run);
 END;
 $$;
-COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, boolean) IS
-'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
+COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, regclass, text, jsonb, boolean) IS
+'Captures every change of a table from now on, and puts its rows into buckets by one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row, which may look at other tables when these are declared with tide.add_bucket_dependency). With parent and parent_fk (columns, comma-separated), or several in parents ({"table": "columns"}), a row also lies in the buckets of its parents. push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011, TD020.';

@@ -14,7 +14,7 @@ BEGIN
                WHEN v_function IS NULL THEN 'There is no such function.'
                WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)
                WHEN p.prorettype NOT IN ('text'::regtype, 'text[]'::regtype) OR p.proretset THEN 'It must return text or text[].'
-               WHEN p.provolatile <> 'i' THEN 'It must be IMMUTABLE: it may look at nothing but the row.'
+               WHEN p.provolatile = 'v' THEN 'It must be IMMUTABLE when it looks at the row alone, or STABLE when it looks at other tables.'
                WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
            END
       INTO v_problem

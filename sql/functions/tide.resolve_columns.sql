@@ -15,7 +15,8 @@ BEGIN
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_unknown
-      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column) AS n
+      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column
+                  || string_to_array(array_to_string(wanted.parent_fks, ','), ',')) AS n
      WHERE n <> ALL (v_all);
     IF v_unknown IS NOT NULL THEN
         RAISE EXCEPTION 'table % has no such column', wanted.relation
@@ -39,6 +40,9 @@ BEGIN
                   HINT    = 'Add a primary key, or name columns with such an index in key_columns.';
     END IF;
 
+    IF NOT wanted.synced THEN
+        wanted.sync_columns := wanted.key_columns;
+    END IF;
     IF wanted.all_columns THEN
         wanted.sync_columns := ARRAY(SELECT n FROM unnest(v_all) WITH ORDINALITY AS c (n, i) WHERE n <> ALL (wanted.exclude_columns) ORDER BY i);
     END IF;
@@ -55,11 +59,23 @@ BEGIN
                   HINT    = 'Name them in exclude_columns, or make them STORED.';
     END IF;
 
+    -- What rules of this table and of others hang on.
+    wanted.dep_columns := ARRAY(
+        SELECT f FROM string_to_table(array_to_string(wanted.parent_fks, ','), ',') AS f
+         UNION
+        SELECT o FROM unnest(ARRAY[wanted.owner_column, wanted.deleted_at_column]) AS o WHERE wanted.derived AND o IS NOT NULL
+         UNION
+        SELECT d.name
+          FROM tide.synced_table AS s
+         CROSS JOIN LATERAL (SELECT unnest(b.source_columns) FROM tide.bucket_dependency AS b WHERE b.source_id = s.table_id
+                              UNION SELECT a.user_column FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
+         WHERE s.relation = wanted.relation
+         ORDER BY 1);
     SELECT array_agg(a.attname ORDER BY a.attnum), array_agg(a.attnum ORDER BY a.attnum)
       INTO wanted.column_names, wanted.column_attnums
       FROM pg_attribute AS a
      WHERE a.attrelid = wanted.relation AND a.attnum > 0 AND NOT a.attisdropped
-       AND a.attname = ANY (wanted.sync_columns || wanted.owner_column || wanted.deleted_at_column);
+       AND a.attname = ANY (wanted.sync_columns || wanted.owner_column || wanted.deleted_at_column || wanted.dep_columns);
     RETURN wanted;
 END;
 $$;

@@ -2,7 +2,8 @@
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
     table_id integer, row_alias text,
-    OUT row_key text, OUT payload text, OUT buckets text, OUT image text, OUT key_image text
+    OUT row_key text, OUT payload text, OUT buckets text, OUT captured_buckets text, OUT deps text,
+    OUT image text, OUT key_image text
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -11,14 +12,12 @@ DECLARE
     v_table   tide.synced_table;
     v_missing text;
     v_whole   boolean;
-    v_owner   record;
-    v_deleted record;
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = row_expressions.table_id;
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_missing
-      FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column) AS n
+      FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || v_table.dep_columns) AS n
      WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c);
     IF v_missing IS NOT NULL THEN
         RAISE EXCEPTION 'table %.% has lost a column that its registration needs', v_table.table_schema, v_table.table_name
@@ -62,7 +61,9 @@ BEGIN
                   AND (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped)
                    <> (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped))
       INTO v_whole;
-    IF v_whole THEN
+    IF NOT v_table.synced THEN
+        payload := 'NULL::json';
+    ELSIF v_whole THEN
         payload := format('row_to_json(%s)', row_alias);
     ELSE
         SELECT format('(SELECT row_to_json(tide_p) FROM (SELECT %s) AS tide_p)', string_agg(
@@ -80,29 +81,13 @@ BEGIN
          WHERE c.in_payload;
     END IF;
 
-    IF v_table.bucket IS NOT NULL THEN
-        buckets := format('%L::text[]', ARRAY[v_table.bucket]);
-    ELSIF v_table.bucket_function IS NOT NULL THEN
-        buckets := format(
-            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
-                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
-            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
-            row_alias);
-    ELSE
-        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
-        buckets := format(
-            CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
-                 THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
-                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
-            row_alias, v_owner.current_name,
-            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
-    END IF;
-
-    IF v_table.deleted_at_column IS NOT NULL THEN
-        SELECT * INTO STRICT v_deleted FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.deleted_at_column;
-        buckets := format('CASE WHEN %s.%I %s THEN ''{}''::text[] ELSE %s END', row_alias, v_deleted.current_name,
-            CASE WHEN v_deleted.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END, buckets);
-    END IF;
+    -- Rules that look at other tables are judged at sealing: capture notes what they hang on.
+    buckets := tide.bucket_expression(v_table.table_id, row_alias);
+    captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
+    SELECT 'json_build_object(' || string_agg(format('%L, %s.%I::text', c.column_name, row_alias, c.current_name), ', ') || ')'
+      INTO deps
+      FROM tide.synced_columns(v_table.table_id) AS c
+     WHERE c.column_name = ANY (v_table.dep_columns);
 
     -- A bucket function may look at any column.
     SELECT CASE WHEN bool_and(a.used) THEN row_alias
@@ -115,4 +100,4 @@ BEGIN
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets, what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';

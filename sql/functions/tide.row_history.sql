@@ -6,22 +6,9 @@ CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
-    v_key   text COLLATE "C";
+    v_key      text COLLATE "C" := tide.key_text(table_name, key);
+    v_table_id integer := (SELECT s.table_id FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
 BEGIN
-    IF v_table.table_id IS NULL THEN
-        v_table := tide.registered_table(table_name);
-    END IF;
-    -- Values may be given as JSON numbers or as text: the log has text.
-    SELECT '{' || string_agg(to_json(k.name)::text || ':' || to_json(key ->> k.name)::text, ',' ORDER BY k.ordinal) || '}'
-      INTO v_key
-      FROM unnest(v_table.key_columns) WITH ORDINALITY AS k (name, ordinal);
-    IF v_key IS NULL THEN
-        RAISE EXCEPTION 'key does not fit table %', table_name
-            USING ERRCODE = 'TD003',
-                  DETAIL  = format('Given: %s.', key),
-                  HINT    = format('Its key columns are: %s.', array_to_string(v_table.key_columns, ', '));
-    END IF;
     RETURN QUERY
     SELECT c.change_id, c.xid, b.bundle_id,
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' ELSE 'READ' END,
@@ -32,7 +19,7 @@ BEGIN
                SELECT l.* FROM tide.bundle_log AS l
                 WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
                 LIMIT 1) AS b ON true
-     WHERE c.key_hash = hashtextextended(v_key, v_table.table_id) AND c.table_id = v_table.table_id AND c.row_key = v_key
+     WHERE c.key_hash = hashtextextended(v_key, v_table_id) AND c.table_id = v_table_id AND c.row_key = v_key
      ORDER BY c.change_id;
 END;
 $$;

@@ -19,7 +19,13 @@ BEGIN
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
-     WHERE own.here IS NOT TRUE;
+      -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
+      LEFT JOIN LATERAL (
+               SELECT bool_or(v_home = ANY (j.before) OR v_home = ANY (j.after)) AS here
+                 FROM tide.synced_table AS s
+                CROSS JOIN LATERAL unnest(tide.judge_rows(s.table_id, ARRAY[ROW(s.table_id, NULL, NULL, r.row_key, NULL, NULL)::tide.rule_change])) AS j
+                WHERE s.table_id = r.table_id AND s.derived) AS derived ON true
+     WHERE own.here IS NOT TRUE AND derived.here IS NOT TRUE;
     RETURN v_rejected;
 END;
 $$;

@@ -13,10 +13,26 @@ DECLARE
     v_filter text;
     n        record;
 BEGIN
-    IF v_table.bucket <> ALL (wanted) THEN
+    IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.derived THEN
+        -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
+        RETURN format($sql$
+            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload, ARRAY(SELECT b FROM unnest(g.buckets) AS b WHERE jsonb_exists(%4$L, b) ORDER BY b COLLATE "C") AS buckets
+              FROM (WITH pending AS MATERIALIZED (SELECT p.row_key COLLATE "C" AS row_key, p.after FROM tide.pending_moves(%1$s) AS p)
+                    SELECT k.row_key, ARRAY(SELECT o.bucket_id::text FROM tide.membership AS o WHERE o.table_id = %1$s AND o.key_hash = k.key_hash AND o.row_key = k.row_key) AS buckets
+                      FROM (SELECT DISTINCT m.key_hash, m.row_key FROM tide.membership AS m WHERE m.bucket_id = ANY (%5$L::text[]) AND m.table_id = %1$s) AS k
+                     WHERE k.row_key NOT IN (SELECT p.row_key FROM pending AS p)
+                     UNION ALL
+                    SELECT p.row_key, p.after FROM pending AS p WHERE p.after && %5$L::text[]) AS g
+              JOIN %6$s AS tide_n ON %7$s
+             ORDER BY %8$s$sql$,
+            table_id, n.row_key, n.payload, shown, wanted, v_table.relation,
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
+            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+    END IF;
     IF v_table.owner_column IS NOT NULL THEN
         SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
           INTO v_column

@@ -6,7 +6,7 @@ AS $$
 DECLARE
     v_shape_id integer := tide.shape_of((
         SELECT coalesce(jsonb_object_agg(s.table_schema || '.' || s.table_name, to_jsonb(ARRAY(SELECT c FROM unnest(s.sync_columns) AS c ORDER BY c))), '{}')
-          FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL));
+          FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL AND s.synced));
 BEGIN
     UPDATE tide.setting AS s SET shape_id = v_shape_id WHERE s.shape_id IS DISTINCT FROM v_shape_id;
 END;

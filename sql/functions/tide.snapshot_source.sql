@@ -12,10 +12,25 @@ DECLARE
     v_filter text;
     n        record;
 BEGIN
-    IF v_table.bucket <> bucket_id THEN
+    IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.derived THEN
+        -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
+        RETURN format($sql$
+            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload
+              FROM (WITH pending AS MATERIALIZED (SELECT p.row_key COLLATE "C" AS row_key, p.after FROM tide.pending_moves(%1$s) AS p)
+                    SELECT m.row_key FROM tide.membership AS m
+                     WHERE m.bucket_id = %4$L AND m.table_id = %1$s AND m.row_key NOT IN (SELECT p.row_key FROM pending AS p)
+                     UNION ALL
+                    SELECT p.row_key FROM pending AS p WHERE %4$L = ANY (p.after)) AS g
+              JOIN %5$s AS tide_n ON %6$s
+             ORDER BY %7$s$sql$,
+            table_id, n.row_key, n.payload, bucket_id, v_table.relation,
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
+            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+    END IF;
     IF v_table.owner_column IS NOT NULL THEN
         SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
           INTO v_column

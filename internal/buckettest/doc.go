@@ -1,0 +1,2 @@
+// Package buckettest holds the bucket rules of tables that look at other tables against plain SQL.
+package buckettest

@@ -1,0 +1,30 @@
+CREATE OR REPLACE FUNCTION tide.own_buckets(table_id integer, row_alias text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = own_buckets.table_id);
+    v_owner record;
+BEGIN
+    IF v_table.bucket IS NOT NULL THEN
+        RETURN format('%L::text[]', ARRAY[v_table.bucket]);
+    ELSIF v_table.bucket_function IS NOT NULL THEN
+        RETURN format(
+            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
+                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
+            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
+            row_alias);
+    ELSIF v_table.owner_column IS NOT NULL THEN
+        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
+        RETURN format(
+            CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
+                 THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
+                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
+            row_alias, v_owner.current_name,
+            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.own_buckets(integer, text) IS 'SQL expression for the buckets that the row rule of a table gives one of its rows, NULL when it has none. Internal.';
