@@ -113,15 +113,18 @@ COMMENT ON FUNCTION tide.registered_table(regclass) IS 'Registration of a table.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.describe_rule(synced_table tide.synced_table)
     RETURNS text
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT concat_ws(', ',
                CASE
                    WHEN synced_table.bucket IS NOT NULL THEN format('bucket %s', synced_table.bucket)
                    WHEN synced_table.bucket_function IS NOT NULL THEN format('buckets by %s', synced_table.bucket_function)
-                   ELSE format('bucket %s<%s>', synced_table.bucket_prefix, synced_table.owner_column)
+                   WHEN synced_table.owner_column IS NOT NULL THEN format('bucket %s<%s>', synced_table.bucket_prefix, synced_table.owner_column)
+                   WHEN NOT synced_table.synced THEN 'captured for the rules of other tables'
                END,
+               (SELECT format('buckets of its %s', string_agg(format('%s (%s)', r.relation, r.fk), ', ' ORDER BY r.ordinal))
+                  FROM unnest(synced_table.parents, synced_table.parent_fks) WITH ORDINALITY AS r (relation, fk, ordinal) HAVING count(*) > 0),
                synced_table.null_owner_bucket || ' where there is no owner',
                CASE WHEN synced_table.deleted_at_column IS NOT NULL THEN format('deleted when %s is set', synced_table.deleted_at_column) END);
 $$;
@@ -135,6 +138,8 @@ CREATE OR REPLACE FUNCTION tide.bucket_patterns(synced_table tide.synced_table)
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE
+               -- What rows of a derived table lay in is known exactly: tide.membership.
+               WHEN synced_table.derived OR NOT synced_table.synced THEN '{}'
                WHEN synced_table.bucket IS NOT NULL THEN ARRAY['=' || synced_table.bucket]
                WHEN synced_table.bucket_function IS NOT NULL THEN ARRAY['^']
                ELSE array_remove(ARRAY['^' || synced_table.bucket_prefix, '=' || synced_table.null_owner_bucket], NULL)
@@ -191,6 +196,88 @@ AS $$
      WHERE s.table_id = key_equality.table_id;
 $$;
 COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name name, OUT type text, OUT equality text)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format_type(a.atttypid, a.atttypmod), format('%I.%s', n.nspname, o.oprname)
+      FROM pg_attribute AS a
+      LEFT JOIN pg_opclass AS oc
+        ON oc.opcintype = (SELECT CASE WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN 'anyarray'::regtype
+                                       WHEN t.typtype = 'e' THEN 'anyenum'::regtype
+                                       WHEN t.oid = 'varchar'::regtype THEN 'text'::regtype ELSE t.oid::regtype END
+                             FROM pg_type AS t WHERE t.oid = tide.base_type(a.atttypid))
+       AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
+      LEFT JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+      LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
+      LEFT JOIN pg_namespace AS n ON n.oid = o.oprnamespace
+     WHERE a.attrelid = relation AND a.attname = column_name AND NOT a.attisdropped;
+$$;
+COMMENT ON FUNCTION tide.column_equality(regclass, name) IS 'Type of a column, and the equality that an ordinary index on it serves; NULL when there is none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.key_columns(
+    table_id integer, row_key text,
+    OUT ordinal bigint, OUT column_name text, OUT current_name name, OUT type text, OUT equality text, OUT value text
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT k.ordinal, k.name, c.current_name, t.type, e.equality,
+           format(CASE WHEN c.base_type = 'bytea'::regtype AND NOT c.is_array THEN 'decode(%s::json ->> %L, ''base64'')::%s' ELSE '(%s::json ->> %L)::%s' END, row_key, k.name, t.type)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL unnest(s.key_columns) WITH ORDINALITY AS k (name, ordinal)
+      JOIN tide.synced_columns(s.table_id) AS c ON c.column_name = k.name
+     CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS t
+      JOIN tide.key_equality(s.table_id) AS e ON e.column_name = c.current_name
+     WHERE s.table_id = key_columns.table_id
+     ORDER BY k.ordinal;
+$$;
+COMMENT ON FUNCTION tide.key_columns(integer, text) IS 'Key columns of a table in the order of its registration, with the expression that reads each from a row_key. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.parent_columns(
+    table_id integer,
+    OUT parent_id integer, OUT parent regclass, OUT parent_ordinal bigint, OUT key_ordinal bigint, OUT fk_column name, OUT fk_type text, OUT fk_equality text,
+    OUT key_column name, OUT key_name text, OUT key_type text, OUT key_equality text
+)
+    RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.table_id, p.relation, r.ordinal, f.ordinal, c.current_name, ct.type, ct.equality, k.current_name, k.column_name, kt.type, e.equality
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL unnest(s.parents, s.parent_fks) WITH ORDINALITY AS r (relation, fk, ordinal)
+      JOIN tide.synced_table AS p ON p.relation = r.relation
+     CROSS JOIN LATERAL unnest(string_to_array(r.fk, ',')) WITH ORDINALITY AS f (name, ordinal)
+      JOIN tide.synced_columns(s.table_id) AS c ON c.column_name = f.name
+     CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS ct
+      JOIN tide.synced_columns(p.table_id) AS k ON k.column_name = p.key_columns[f.ordinal]
+     CROSS JOIN LATERAL tide.column_equality(p.relation, k.current_name) AS kt
+      JOIN tide.key_equality(p.table_id) AS e ON e.column_name = k.current_name
+     WHERE s.table_id = parent_columns.table_id
+     ORDER BY r.ordinal, f.ordinal;
+$$;
+COMMENT ON FUNCTION tide.parent_columns(integer) IS 'Columns by which a table refers to its parents, each with the key column it refers to. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.deleted_expression(table_id integer, row_alias text)
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%s.%I %s', row_alias, c.current_name, CASE WHEN c.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END)
+      FROM tide.synced_table AS s CROSS JOIN LATERAL tide.synced_columns(s.table_id) AS c
+     WHERE s.table_id = deleted_expression.table_id AND c.column_name = s.deleted_at_column;
+$$;
+COMMENT ON FUNCTION tide.deleted_expression(integer, text) IS 'SQL expression that tells a softly deleted row, NULL when the table has none. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -259,7 +346,7 @@ BEGIN
                   DETAIL  = 'A bucket name has 1 to 512 bytes.',
                   HINT    = 'Mend the function; return NULL or an empty array for a row that nobody gets.';
     END IF;
-    buckets := ARRAY(SELECT DISTINCT b FROM unnest(buckets) AS b WHERE b IS NOT NULL ORDER BY b);
+    buckets := ARRAY(SELECT DISTINCT b COLLATE "C" AS b FROM unnest(buckets) AS b WHERE b IS NOT NULL ORDER BY b);
     IF cardinality(buckets) > 1000 THEN
         RAISE EXCEPTION 'bucket function returned too many buckets for one row'
             USING ERRCODE = 'TD013',
@@ -273,11 +360,109 @@ COMMENT ON FUNCTION tide.function_buckets(text[]) IS 'What a bucket function ret
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.own_buckets(table_id integer, row_alias text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = own_buckets.table_id);
+    v_owner record;
+BEGIN
+    IF v_table.bucket IS NOT NULL THEN
+        RETURN format('%L::text[]', ARRAY[v_table.bucket]);
+    ELSIF v_table.bucket_function IS NOT NULL THEN
+        RETURN format(
+            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
+                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
+            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
+            row_alias);
+    ELSIF v_table.owner_column IS NOT NULL THEN
+        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
+        RETURN format(
+            CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
+                 THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
+                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
+            row_alias, v_owner.current_name,
+            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
+    END IF;
+    RETURN NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.own_buckets(integer, text) IS 'SQL expression for the buckets that the row rule of a table gives one of its rows, NULL when it has none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A row lies in the buckets of its own rule and in those of its parents, theirs, and so on. Written
+-- as one expression over the row, which is right in whatever snapshot it runs. A table that is its
+-- own parent is a tree: UNION makes an end also where its rows go in a circle.
+CREATE OR REPLACE FUNCTION tide.bucket_expression(table_id integer, row_alias text, level integer DEFAULT 1)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = bucket_expression.table_id);
+    v_deleted text := tide.deleted_expression(table_id, row_alias);
+    v_above   text := 'tide_above' || level;
+    v_buckets text := tide.buckets_beside_tree(table_id, row_alias, level);
+    k         record;
+BEGIN
+    IF v_table.relation = ANY (v_table.parents) THEN
+        SELECT string_agg(format('%s.%I', v_above, c.key_column), ', ') AS keys,
+               string_agg(format('%s.%I', v_above, c.fk_column), ', ') AS references,
+               string_agg(format('%s.%I OPERATOR(%s) %s.%I::%s', v_above, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS of_row,
+               string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_f%s::%s', v_above, c.key_column, c.key_equality, c.key_ordinal, c.key_type), ' AND ') AS of_above,
+               string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_k%s', v_above, c.key_column, c.key_equality, c.key_ordinal), ' AND ') AS again,
+               string_agg(format('tide_k%s', c.key_ordinal), ', ') || ', ' || string_agg(format('tide_f%s', c.key_ordinal), ', ') AS columns,
+               coalesce(' AND (' || tide.deleted_expression(table_id, v_above) || ') IS NOT TRUE', '') AS alive
+          INTO k
+          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = bucket_expression.table_id;
+        v_buckets := format($sql$%1$s || (
+            WITH RECURSIVE tide_up (%2$s) AS (
+                SELECT %3$s, %4$s FROM %5$s AS %6$s WHERE %7$s%8$s
+                 UNION
+                SELECT %3$s, %4$s FROM tide_up JOIN %5$s AS %6$s ON %9$s%8$s)
+            SELECT array_agg(tide_b) FROM tide_up JOIN %5$s AS %6$s ON %10$s CROSS JOIN LATERAL unnest(%11$s) AS tide_b)$sql$,
+            coalesce(v_buckets, 'NULL::text[]'), k.columns, k.keys, k.references, v_table.relation, v_above, k.of_row, k.alive, k.of_above, k.again,
+            coalesce(tide.buckets_beside_tree(table_id, v_above, level + 1), 'NULL::text[]'));
+    END IF;
+    IF v_table.derived THEN
+        v_buckets := format('tide.function_buckets(%s)', v_buckets);
+    END IF;
+    RETURN format(CASE WHEN v_deleted IS NULL THEN '%2$s' ELSE 'CASE WHEN %1$s THEN ''{}''::text[] ELSE %2$s END' END, v_deleted, coalesce(v_buckets, 'NULL::text[]'));
+END;
+$$;
+COMMENT ON FUNCTION tide.bucket_expression(integer, text, integer) IS 'SQL expression for all buckets of one row of a table, in the snapshot it runs in. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.buckets_beside_tree(table_id integer, row_alias text, level integer)
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(' || ',
+               '(' || tide.own_buckets(buckets_beside_tree.table_id, row_alias) || ')',
+               string_agg(format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined),
+                          ' || ' ORDER BY p.parent_ordinal))
+      FROM (SELECT c.parent_ordinal, c.parent_id, c.parent,
+                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS joined
+              FROM tide.parent_columns(buckets_beside_tree.table_id) AS c
+             WHERE c.parent_id <> buckets_beside_tree.table_id
+             GROUP BY c.parent_ordinal, c.parent_id, c.parent) AS p
+    HAVING tide.own_buckets(buckets_beside_tree.table_id, row_alias) IS NOT NULL OR count(*) > 0;
+$$;
+COMMENT ON FUNCTION tide.buckets_beside_tree(integer, text, integer) IS 'SQL expression for the buckets of a row but for those it inherits from rows of its own table, NULL when there are none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Written once here, used by capture, adoption and every other reader of images, so that all of them
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
     table_id integer, row_alias text,
-    OUT row_key text, OUT payload text, OUT buckets text, OUT image text, OUT key_image text
+    OUT row_key text, OUT payload text, OUT buckets text, OUT captured_buckets text, OUT deps text,
+    OUT image text, OUT key_image text
 )
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -286,14 +471,12 @@ DECLARE
     v_table   tide.synced_table;
     v_missing text;
     v_whole   boolean;
-    v_owner   record;
-    v_deleted record;
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = row_expressions.table_id;
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_missing
-      FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column) AS n
+      FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || v_table.dep_columns) AS n
      WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c);
     IF v_missing IS NOT NULL THEN
         RAISE EXCEPTION 'table %.% has lost a column that its registration needs', v_table.table_schema, v_table.table_name
@@ -337,7 +520,9 @@ BEGIN
                   AND (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped)
                    <> (SELECT array_agg(a.attname ORDER BY a.attnum) FROM pg_attribute AS a WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped))
       INTO v_whole;
-    IF v_whole THEN
+    IF NOT v_table.synced THEN
+        payload := 'NULL::json';
+    ELSIF v_whole THEN
         payload := format('row_to_json(%s)', row_alias);
     ELSE
         SELECT format('(SELECT row_to_json(tide_p) FROM (SELECT %s) AS tide_p)', string_agg(
@@ -355,29 +540,13 @@ BEGIN
          WHERE c.in_payload;
     END IF;
 
-    IF v_table.bucket IS NOT NULL THEN
-        buckets := format('%L::text[]', ARRAY[v_table.bucket]);
-    ELSIF v_table.bucket_function IS NOT NULL THEN
-        buckets := format(
-            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
-                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
-            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
-            row_alias);
-    ELSE
-        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
-        buckets := format(
-            CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
-                 THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
-                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
-            row_alias, v_owner.current_name,
-            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
-    END IF;
-
-    IF v_table.deleted_at_column IS NOT NULL THEN
-        SELECT * INTO STRICT v_deleted FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.deleted_at_column;
-        buckets := format('CASE WHEN %s.%I %s THEN ''{}''::text[] ELSE %s END', row_alias, v_deleted.current_name,
-            CASE WHEN v_deleted.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END, buckets);
-    END IF;
+    -- Rules that look at other tables are judged at sealing: capture notes what they hang on.
+    buckets := tide.bucket_expression(v_table.table_id, row_alias);
+    captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
+    SELECT 'json_build_object(' || string_agg(format('%L, %s.%I::text', c.column_name, row_alias, c.current_name), ', ') || ')'
+      INTO deps
+      FROM tide.synced_columns(v_table.table_id) AS c
+     WHERE c.column_name = ANY (v_table.dep_columns);
 
     -- A bucket function may look at any column.
     SELECT CASE WHEN bool_and(a.used) THEN row_alias
@@ -390,7 +559,7 @@ BEGIN
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets, what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -479,6 +648,7 @@ AS $$
                           WHEN s.bucket_function IS NOT NULL THEN 'other'
                           WHEN c.base_type = ANY ('{int2,int4,int8,oid,numeric,text,varchar,bpchar,name,"\"char\"",uuid,bool,json,jsonb,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,tsvector}'::regtype[])
                                OR t.typtype = 'e' THEN 'plain'
+                          WHEN c.column_name = ANY (s.dep_columns) THEN 'other'
                           WHEN c.base_type = ANY ('{date,time,timestamp}'::regtype[])
                                AND c.column_name IS DISTINCT FROM s.owner_column THEN 'plain'
                           WHEN c.base_type = 'timestamptz'::regtype AND c.column_name IS DISTINCT FROM s.owner_column THEN 'zone'
@@ -555,26 +725,27 @@ BEGIN
 
     v_touched := CASE event
         WHEN 'INSERT' THEN
-            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
+            format('SELECT %s AS row_key, NULL::text[] AS old_buckets, NULL::json AS old_deps, NULL::record AS image, false AS old, row_number() OVER () AS ordinal, %s FROM inserted AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         WHEN 'DELETE' THEN
-            format('SELECT %s AS row_key, %s AS old_buckets, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.buckets, format(v_keys, 'tide_o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS old_deps, NULL::record AS image, true AS old, row_number() OVER () AS ordinal, %s FROM deleted AS tide_o', o.row_key, o.captured_buckets, coalesce(o.deps, 'NULL::json'), format(v_keys, 'tide_o'))
         ELSE
-            format('SELECT %s AS row_key, %s AS old_buckets, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.buckets, o.image, format(v_keys, 'tide_o'))
+            format('SELECT %s AS row_key, %s AS old_buckets, %s AS old_deps, %s AS image, true AS old, row_number() OVER () AS ordinal, %s FROM before AS tide_o', o.row_key, o.captured_buckets, coalesce(o.deps, 'NULL::json'), o.image, format(v_keys, 'tide_o'))
             || ' UNION ALL ' ||
-            format('SELECT %s, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
+            format('SELECT %s, NULL, NULL, NULL, false, row_number() OVER (), %s FROM updated AS tide_n', n.row_key, format(v_keys, 'tide_n'))
         END;
     RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, order_id)
-        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, %8$s
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, deps, old_deps, order_id)
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, c.deps, c.old_deps, %8$s
           FROM (SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
                        CASE WHEN tide_n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
-                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload,
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %11$s END AS deps, t.old_deps
                   FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
                   LEFT JOIN %6$s AS tide_n ON %7$s AND %2$s = t.row_key
                  WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
                        OR current_setting('tide.capture_equal', true) = 'on'
                  ORDER BY t.ordinal) AS c$sql$,
-        table_id, n.row_key, n.buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image);
+        table_id, n.row_key, n.captured_buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image, coalesce(n.deps, 'NULL::json'));
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_read_back_statement(integer, text, text, text) IS 'The same as tide.capture_statement for tables whose triggers may change a row again within one statement. Internal.';
@@ -595,6 +766,8 @@ DECLARE
     v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = capture_statement.table_id);
     n          record;
     o          record;
+    v_deps     text;
+    v_c_deps   text;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
@@ -602,43 +775,51 @@ BEGIN
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;
+    IF n.deps IS NOT NULL THEN
+        v_deps := ', deps, old_deps';
+        v_c_deps := ', c.deps, c.old_deps';
+    END IF;
 
     CASE event
         WHEN 'INSERT' THEN
             RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, payload)
-        SELECT %1$s, 'I', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.payload
-          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload FROM inserted AS tide_n) AS c$sql$,
-                table_id, n.row_key, n.buckets, n.payload);
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, payload%5$s)
+        SELECT %1$s, 'I', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.payload%6$s
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS payload%7$s FROM inserted AS tide_n) AS c$sql$,
+                table_id, n.row_key, n.captured_buckets, n.payload,
+                CASE WHEN n.deps IS NOT NULL THEN ', deps' END, CASE WHEN n.deps IS NOT NULL THEN ', c.deps' END, ', ' || n.deps || ' AS deps');
         WHEN 'DELETE' THEN
             RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
-        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
-          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets FROM deleted AS tide_o) AS c$sql$,
-                table_id, o.row_key, o.buckets);
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets%4$s)
+        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets%5$s
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets%6$s FROM deleted AS tide_o) AS c$sql$,
+                table_id, o.row_key, o.captured_buckets,
+                CASE WHEN o.deps IS NOT NULL THEN ', old_deps' END, CASE WHEN o.deps IS NOT NULL THEN ', c.old_deps' END, ', ' || o.deps || ' AS old_deps');
         WHEN 'UPDATE ONE' THEN
             RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
-        SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
-          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload%7$s)
+        SELECT %1$s, 'U', c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload%8$s
+          FROM (SELECT %2$s AS row_key, %3$s AS buckets, %4$s AS old_buckets, %5$s AS payload%9$s
                   FROM before AS tide_o, updated AS tide_n
                  WHERE %6$s) AS c$sql$,
-                table_id, n.row_key, n.buckets, o.buckets, n.payload,
-                format('%s *= %s AND (%s *<> %s OR %s)', o.key_image, n.key_image, o.image, n.image, v_always));
+                table_id, n.row_key, n.captured_buckets, o.captured_buckets, n.payload,
+                format('%s *= %s AND (%s *<> %s OR %s)', o.key_image, n.key_image, o.image, n.image, v_always),
+                v_deps, v_c_deps, ', ' || n.deps || ' AS deps, ' || o.deps || ' AS old_deps');
         WHEN 'UPDATE' THEN
             -- Images are paired by key: a key that changed is a row that left and one that came.
             -- A FULL JOIN is never planned as a nested loop, whatever the size of the first update.
             RETURN format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload)
-        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload%10$s)
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload%11$s
           FROM (SELECT CASE WHEN o.row_key IS NULL THEN 'I' WHEN n.row_key IS NULL THEN 'D' ELSE 'U' END AS op,
-                       coalesce(n.row_key, o.row_key) AS row_key, n.buckets, o.old_buckets, n.payload
-                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image FROM updated AS tide_n) AS n
-                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image FROM before AS tide_o) AS o
+                       coalesce(n.row_key, o.row_key) AS row_key, n.buckets, o.old_buckets, n.payload%12$s
+                  FROM (SELECT %2$s COLLATE "C" AS row_key, %3$s AS buckets, %5$s AS payload, %8$s AS image%13$s FROM updated AS tide_n) AS n
+                  FULL JOIN (SELECT %6$s COLLATE "C" AS row_key, %4$s AS old_buckets, %9$s AS image%14$s FROM before AS tide_o) AS o
                     ON o.row_key = n.row_key
                  WHERE n.row_key IS NULL OR o.row_key IS NULL OR %7$s) AS c$sql$,
-                table_id, n.row_key, n.buckets, o.buckets, n.payload, o.row_key,
-                '(o.image *<> n.image OR ' || v_always || ')', n.image, o.image);
+                table_id, n.row_key, n.captured_buckets, o.captured_buckets, n.payload, o.row_key,
+                '(o.image *<> n.image OR ' || v_always || ')', n.image, o.image,
+                v_deps, v_c_deps, CASE WHEN n.deps IS NOT NULL THEN ', n.deps, o.old_deps' END, ', ' || n.deps || ' AS deps', ', ' || o.deps || ' AS old_deps');
         ELSE
             RAISE EXCEPTION 'event % has no capture statement', event USING ERRCODE = 'invalid_parameter_value';
     END CASE;
@@ -706,7 +887,9 @@ AS $$
     SELECT s.table_id, mark_table.op,
            json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s)))
       FROM tide.synced_table AS s
-     WHERE s.table_id = mark_table.table_id;
+     WHERE s.table_id = mark_table.table_id
+            -- Where rows went whose change nobody saw, their children and dependants went as well.
+        OR mark_table.op = '!' AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = mark_table.table_id);
 $$;
 COMMENT ON FUNCTION tide.mark_table(integer, "char", text, text[]) IS 'Asks the seal of this transaction to read the table: A when every change was captured, ! when some may be missing. Internal.';
 -- +goose StatementEnd
@@ -729,13 +912,13 @@ BEGIN
     SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets)
-        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets
-          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets, old_deps)
+        SELECT %1$s, 'D', c.row_key, hashtextextended(c.row_key, %1$s), c.old_buckets, c.old_deps
+          FROM (SELECT %2$s AS row_key, %3$s AS old_buckets, %5$s AS old_deps
                   FROM %4$s AS tide_o
                  WHERE tide_o.tableoid = $1
                     OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = tide_o.tableoid AND t.tgname = '_tide_truncate')) AS c$sql$,
-        table_id, o.row_key, o.buckets, relation) USING relation;
+        table_id, o.row_key, o.captured_buckets, relation, coalesce(o.deps, 'NULL::json')) USING relation;
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_truncate(integer, regclass) IS 'Captures every row of a table that is about to be truncated as deleted. Internal.';
@@ -845,6 +1028,468 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.write_capture_functions(integer) IS 'Writes the capture functions of a table where they are missing or not as they should be, and says whether it did. Takes no lock on the table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- From each table that the rule looks at, a way down to the rows whose buckets may be others now: by
+-- the foreign keys of children, and by what was declared for a function. given are changes of the
+-- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them.
+CREATE OR REPLACE FUNCTION tide.affected_source(table_id integer)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = affected_source.table_id);
+    v_keys     text := (SELECT string_agg(format('%s AS tide_k%s', k.value, k.ordinal), ', ' ORDER BY k.ordinal) FROM tide.key_columns(table_id, 'g.row_key') AS k);
+    v_row      text := (SELECT string_agg(format('tide_n.%I::%s AS tide_k%s', k.current_name, k.type, k.ordinal), ', ' ORDER BY k.ordinal) FROM tide.key_columns(table_id, 'g.row_key') AS k);
+    v_branches text[];
+    v_link     record;
+BEGIN
+    v_branches := ARRAY[format('SELECT %s, g.last_change_id FROM given AS g WHERE g.table_id = %s', v_keys, table_id)];
+    FOR v_link IN
+        SELECT c.parent_id, string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
+          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
+    LOOP
+        v_branches := v_branches || format('SELECT %s, tide_a.last_change_id FROM (%s) AS tide_a JOIN %s AS tide_n ON %s',
+            v_row, tide.affected_source(v_link.parent_id), v_table.relation, v_link.joined);
+    END LOOP;
+    FOR v_link IN
+        SELECT d.source_id,
+               (SELECT string_agg(format('(tide_i.image ->> %L)::%s AS %I', c.column_name, t.type, c.column_name), ', ')
+                  FROM tide.synced_columns(d.source_id) AS c JOIN tide.synced_table AS s ON s.table_id = d.source_id CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS t
+                 WHERE c.column_name = ANY (d.source_columns)) AS changed,
+               coalesce(d.affects, (
+                   SELECT format('SELECT tide_t.* FROM %s AS tide_t WHERE %s', v_table.relation,
+                                 string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND '))
+                     FROM unnest(d.table_columns, d.source_columns) AS p (name, source)
+                     JOIN tide.synced_columns(affected_source.table_id) AS c ON c.column_name = p.name
+                    CROSS JOIN LATERAL tide.column_equality(v_table.relation, c.current_name) AS t)) AS affects
+          FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id
+    LOOP
+        v_branches := v_branches || format('SELECT %s, g.last_change_id FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)'
+            || ' CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_n WHERE g.table_id = %s AND tide_i.image IS NOT NULL',
+            v_row, v_link.changed, v_link.affects, v_link.source_id);
+    END LOOP;
+    IF v_table.relation = ANY (v_table.parents) THEN
+        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT %s, tide_down.last_change_id FROM tide_down JOIN %s AS tide_n ON %s) SELECT * FROM tide_down',
+            array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) tide_down.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ')
+               FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = affected_source.table_id));
+    END IF;
+    RETURN array_to_string(v_branches, ' UNION ALL ');
+END;
+$$;
+COMMENT ON FUNCTION tide.affected_source(integer) IS 'Query for the keys of a table whose buckets may have changed, given the changes of a seal. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- affected_N finds the rows to be judged, buckets_N judges them. Apart, so that a rule that raises can
+-- be tried again row by row. Static SQL with plans that are kept: every seal that touches the table runs it.
+CREATE OR REPLACE FUNCTION tide.write_bucket_functions(table_id integer)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_bucket_functions.table_id);
+    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off';
+    n          record;
+    k          record;
+BEGIN
+    IF NOT v_table.derived THEN
+        IF to_regprocedure(format('tide.buckets_%s(tide.rule_change[])', table_id)) IS NOT NULL THEN
+            EXECUTE format('DROP FUNCTION tide.affected_%s(tide.rule_change[]), tide.buckets_%1$s(tide.rule_change[])', table_id);
+        END IF;
+        RETURN;
+    END IF;
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
+           string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
+      INTO k
+      FROM tide.key_columns(table_id, 'g.row_key') AS c;
+    -- The text of a key needs its columns alone.
+    EXECUTE format($sql$
+        CREATE OR REPLACE FUNCTION tide.affected_%1$s(changes tide.rule_change[], OUT row_key text, OUT last_change_id bigint)
+            RETURNS SETOF record LANGUAGE plpgsql STABLE ROWS 100 %2$s
+        AS %3$L$sql$, table_id, v_settings, format($body$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH given AS MATERIALIZED (SELECT * FROM unnest(changes))
+    SELECT k.row_key, max(k.last_change_id)
+      FROM (SELECT %1$s AS row_key, tide_n.last_change_id FROM (SELECT %2$s, tide_a.last_change_id FROM (%3$s) AS tide_a) AS tide_n) AS k
+     GROUP BY k.row_key;
+END;
+$body$, n.row_key, k.names, tide.affected_source(table_id)));
+    EXECUTE format($sql$
+        CREATE OR REPLACE FUNCTION tide.buckets_%1$s(changes tide.rule_change[])
+            RETURNS SETOF tide.judged_row LANGUAGE plpgsql STABLE ROWS 100 %2$s
+        AS %3$L$sql$, table_id, v_settings, format($body$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT g.row_key, h.key_hash, g.last_change_id, g.op, b.before, coalesce(r.after, '{}'), r.payload, NULL::text
+      FROM unnest(changes) AS g
+     CROSS JOIN LATERAL (SELECT hashtextextended(g.row_key, %1$s)) AS h (key_hash)
+     CROSS JOIN LATERAL (
+               SELECT ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
+                             WHERE m.table_id = %1$s AND m.key_hash = h.key_hash AND m.row_key = g.row_key COLLATE "C" ORDER BY m.bucket_id)) AS b (before)
+      LEFT JOIN LATERAL (
+               SELECT j.after, CASE WHEN j.after <> '{}' AND (g.op = 'A' OR j.after <> b.before) THEN %3$s END AS payload
+                 FROM %4$s AS tide_n CROSS JOIN LATERAL (SELECT %2$s AS after OFFSET 0) AS j WHERE %5$s) AS r ON true;
+END;
+$body$, table_id, n.buckets, n.payload, v_table.relation, k.found));
+    EXECUTE format('ALTER FUNCTION tide.affected_%s(tide.rule_change[]) OWNER TO tide_owner; ALTER FUNCTION tide.buckets_%1$s(tide.rule_change[]) OWNER TO tide_owner;
+        REVOKE ALL ON FUNCTION tide.affected_%1$s(tide.rule_change[]), tide.buckets_%1$s(tide.rule_change[]) FROM PUBLIC;
+        COMMENT ON FUNCTION tide.affected_%1$s(tide.rule_change[]) IS %2$L; COMMENT ON FUNCTION tide.buckets_%1$s(tide.rule_change[]) IS %3$L', table_id,
+        format('Rows of %s.%s whose buckets may have changed. Written by pgtide; tide.refresh writes it anew.', v_table.table_schema, v_table.table_name),
+        format('Buckets of rows of %s.%s as stored and as they are now. Written by pgtide; tide.refresh writes it anew.', v_table.table_schema, v_table.table_name));
+END;
+$$;
+COMMENT ON FUNCTION tide.write_bucket_functions(integer) IS 'Writes the functions that judge a derived rule. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_bucket_sources()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_circle text;
+BEGIN
+    DELETE FROM tide.bucket_source;
+    INSERT INTO tide.bucket_source (table_id, source_id)
+    WITH RECURSIVE link AS (
+        SELECT s.table_id, p.table_id AS source_id FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.parents) AS r JOIN tide.synced_table AS p ON p.relation = r
+         WHERE s.unregistered_at IS NULL
+         UNION
+        SELECT d.table_id, d.source_id FROM tide.bucket_dependency AS d
+    ), reach AS (
+        SELECT s.table_id, s.table_id AS source_id FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL
+         UNION
+        SELECT r.table_id, l.source_id FROM reach AS r JOIN link AS l ON l.table_id = r.source_id
+    )
+    SELECT r.table_id, r.source_id FROM reach AS r;
+    SELECT string_agg(DISTINCT s.relation::text, ', ')
+      INTO v_circle
+      FROM tide.bucket_source AS a
+      JOIN tide.bucket_source AS b ON b.table_id = a.source_id AND b.source_id = a.table_id
+      JOIN tide.synced_table AS s ON s.table_id = a.table_id
+     WHERE a.table_id <> a.source_id;
+    IF v_circle IS NOT NULL THEN
+        RAISE EXCEPTION 'buckets of these tables would hang on each other'
+            USING ERRCODE = 'TD020',
+                  DETAIL  = format('In the circle: %s.', v_circle),
+                  HINT    = 'Let one of them take its buckets from elsewhere. A table may be its own parent: that is a tree.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_bucket_sources() IS 'Works out which tables the buckets of which hang on. Raises TD020. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.resolve_parents(relation regclass, key_columns name[], parent regclass, parent_fk text, several jsonb, OUT parents regclass[], OUT fks text[])
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_given  record;
+    v_parent tide.synced_table;
+    v_key    text[];
+BEGIN
+    parents := '{}';
+    fks := '{}';
+    IF (parent IS NULL) <> (parent_fk IS NULL) OR jsonb_typeof(several) <> 'object' OR parent IS NOT NULL AND several IS NOT NULL THEN
+        RAISE EXCEPTION 'parents are not given as they should be'
+            USING ERRCODE = 'TD004', HINT = 'Give parent => ''app.task'', parent_fk => ''task_id'', or several: parents => ''{"app.task": "task_id", "app.team": "org_id, team_id"}''.';
+    END IF;
+    FOR v_given IN
+        SELECT parent AS relation, parent_fk AS fk WHERE parent IS NOT NULL
+         UNION ALL
+        SELECT to_regclass(p.key), p.value FROM jsonb_each_text(several) AS p
+    LOOP
+        IF v_given.relation IS NULL OR v_given.fk IS NULL THEN
+            RAISE EXCEPTION 'a parent is not there'
+                USING ERRCODE = 'TD004', DETAIL = format('Given: %s.', several), HINT = 'Name each table with its schema, and the columns that refer to its key: {"app.task": "task_id"}.';
+        END IF;
+        IF v_given.relation = resolve_parents.relation THEN
+            -- A tree: the table is its own parent.
+            v_key := coalesce(resolve_parents.key_columns::text[], ARRAY(
+                SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = relation AND i.indisprimary));
+        ELSE
+            v_parent := tide.registered_table(v_given.relation);
+            v_key := v_parent.key_columns;
+        END IF;
+        IF v_given.relation <> resolve_parents.relation AND NOT v_parent.synced THEN
+            RAISE EXCEPTION 'table % has no buckets of its own', v_given.relation
+                USING ERRCODE = 'TD004', HINT = 'Register it with a bucket rule first; its rows hand their buckets on.';
+        END IF;
+        parents := parents || v_given.relation;
+        fks := fks || (SELECT string_agg(trim(BOTH FROM f), ',' ORDER BY n) FROM string_to_table(v_given.fk, ',') WITH ORDINALITY AS t (f, n));
+        IF (SELECT count(*) FROM string_to_table(v_given.fk, ',')) <> cardinality(v_key) THEN
+            RAISE EXCEPTION 'columns % do not refer to the key of table %', quote_literal(v_given.fk), v_given.relation
+                USING ERRCODE = 'TD004',
+                      DETAIL  = format('Its key is (%s).', array_to_string(v_key, ', ')),
+                      HINT    = 'Name one column for each of these, in this order, separated by commas.';
+        END IF;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.resolve_parents(regclass, name[], regclass, text, jsonb) IS 'Parents given to tide.register_table, with the columns that refer to them. Raises TD004, TD009. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.watch_columns(relation regclass, columns text[])
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_problem text := tide.registration_problem(relation);
+    v_unknown text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(columns) AS c
+                        WHERE NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attname = c AND a.attnum > 0 AND NOT a.attisdropped));
+    v_wanted  tide.synced_table;
+BEGIN
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'table % cannot be captured', relation USING ERRCODE = 'TD001', DETAIL = v_problem, HINT = 'Buckets can only hang on tables whose changes are seen.';
+    END IF;
+    IF v_unknown IS NOT NULL OR cardinality(columns) = 0 THEN
+        RAISE EXCEPTION 'table % has no such column', relation USING ERRCODE = 'TD003', DETAIL = format('Unknown: %s.', v_unknown), HINT = 'Name the columns that the rule looks at.';
+    END IF;
+    IF EXISTS (SELECT FROM tide.synced_table AS s WHERE s.relation = watch_columns.relation AND s.unregistered_at IS NULL) THEN
+        RETURN;
+    END IF;
+    SELECT n.nspname, c.relname INTO v_wanted.table_schema, v_wanted.table_name FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    v_wanted.relation := relation;
+    v_wanted.on_capture_error := 'fail';
+    v_wanted.push_policy := 'disabled';
+    v_wanted.push_search_path := '';
+    v_wanted.exclude_columns := '{}';
+    v_wanted.server_columns := '{}';
+    v_wanted.protected_columns := '{}';
+    v_wanted.parents := '{}';
+    v_wanted.parent_fks := '{}';
+    v_wanted.all_columns := false;
+    v_wanted.derived := false;
+    v_wanted.synced := false;
+    PERFORM tide.apply_registration(v_wanted, NULL, false);
+END;
+$$;
+COMMENT ON FUNCTION tide.watch_columns(regclass, text[]) IS 'Captures a table that rules of others look at, when it is not captured yet. Raises TD001, TD003 and what registering does. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.add_bucket_dependency(
+    table_name    regclass,
+    on_table      regclass,
+    columns       text,
+    table_columns text DEFAULT NULL,
+    affects       text DEFAULT NULL
+)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := tide.registered_table(table_name);
+    v_columns text[] := ARRAY(SELECT trim(BOTH FROM c) FROM string_to_table(columns, ',') AS c);
+    v_matched text[] := ARRAY(SELECT trim(BOTH FROM c) FROM string_to_table(table_columns, ',') AS c);
+    v_source  integer;
+BEGIN
+    IF NOT v_table.derived THEN
+        RAISE EXCEPTION 'buckets of table % hang on nothing but the row', table_name
+            USING ERRCODE = 'TD022', HINT = 'Register it with a STABLE bucket_function, or with a parent.';
+    END IF;
+    IF table_columns IS NULL AND affects IS NULL THEN
+        v_matched := v_table.key_columns;
+    END IF;
+    IF table_columns IS NOT NULL AND affects IS NOT NULL OR affects IS NULL AND cardinality(v_matched) <> cardinality(v_columns) THEN
+        RAISE EXCEPTION 'it is not said which rows of % a change of % reaches', table_name, on_table
+            USING ERRCODE = 'TD022',
+                  DETAIL  = format('Columns of %s: %s. Columns of %s: %s.', on_table, array_to_string(v_columns, ', '), table_name, array_to_string(v_matched, ', ')),
+                  HINT    = 'Name as many table_columns as columns (left out, they are the key), or give a query in affects that selects the rows: SELECT t.* FROM app.task AS t WHERE t.team_id = changed.team_id.';
+    END IF;
+    PERFORM tide.watch_columns(on_table, v_columns);
+    SELECT s.table_id INTO v_source FROM tide.synced_table AS s WHERE s.relation = on_table;
+    INSERT INTO tide.bucket_dependency AS d (table_id, source_id, source_columns, table_columns, affects)
+    VALUES (v_table.table_id, v_source, v_columns, CASE WHEN affects IS NULL THEN v_matched END, affects)
+        ON CONFLICT ON CONSTRAINT bucket_dependency_pkey DO UPDATE SET table_columns = excluded.table_columns, affects = excluded.affects;
+    -- Registering again writes what the new declaration needs, of both.
+    PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
+    PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.table_id = v_table.table_id;
+    PERFORM tide.mark_table(v_table.table_id, 'A', format('hangs on %s', on_table), '{}');
+END;
+$$;
+COMMENT ON FUNCTION tide.add_bucket_dependency(regclass, regclass, text, text, text) IS
+'Declares that the bucket function of a table looks at another one: when a row there changes, rows of this table are judged again, those whose table_columns (left out: the key) equal columns of the changed row, before or after, or those that the query in affects selects, where the changed row is called changed. The other table is captured from now on, also when no device gets it. Raises TD001 to TD009, TD020, TD022.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.add_access_dependency(on_table regclass, user_column text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.watch_columns(on_table, ARRAY[user_column]);
+    INSERT INTO tide.access_dependency (source_id, user_column)
+    SELECT s.table_id, user_column FROM tide.synced_table AS s WHERE s.relation = on_table
+        ON CONFLICT DO NOTHING;
+    PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
+END;
+$$;
+COMMENT ON FUNCTION tide.add_access_dependency(regclass, text) IS
+'Declares that a table decides which buckets users may read: when a row changes there, the devices of the user in user_column, before and after, hear of it in their home bucket. Raises TD001, TD003, TD007, TD008.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- All at once; when that raises, by halves, so that a row whose rule raises hurts no other. A lock
+-- that somebody holds on a table is no failure of the rule.
+CREATE OR REPLACE FUNCTION tide.judge_rows(table_id integer, changes tide.rule_change[])
+    RETURNS tide.judged_row[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_half   integer := cardinality(changes) / 2;
+    v_judged tide.judged_row[];
+    v_row    tide.judged_row;
+BEGIN
+    BEGIN
+        EXECUTE format('SELECT array_agg(b) FROM tide.buckets_%s($1) AS b', table_id) INTO v_judged USING changes;
+        RETURN v_judged;
+    EXCEPTION
+        WHEN OTHERS THEN
+            IF sqlstate ~ '^(40|53|55|57)' THEN
+                RAISE;
+            END IF;
+            v_row.error := format('%s (%s)', sqlerrm, sqlstate);
+    END;
+    IF v_half > 0 THEN
+        RETURN tide.judge_rows(table_id, changes[1 : v_half]) || tide.judge_rows(table_id, changes[v_half + 1 : ]);
+    END IF;
+    v_row.row_key := changes[1].row_key;
+    v_row.key_hash := hashtextextended(v_row.row_key, table_id);
+    v_row.last_change_id := changes[1].last_change_id;
+    v_row.op := changes[1].op;
+    v_row.before := ARRAY(
+        SELECT m.bucket_id::text FROM tide.membership AS m
+         WHERE m.table_id = judge_rows.table_id AND m.key_hash = v_row.key_hash AND m.row_key = v_row.row_key COLLATE "C" ORDER BY m.bucket_id);
+    v_row.after := '{}';
+    RETURN ARRAY[v_row];
+END;
+$$;
+COMMENT ON FUNCTION tide.judge_rows(integer, tide.rule_change[]) IS 'Buckets of rows of one table, as stored and as they are now; a row whose rule raises is in none, with its error. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Runs on the snapshot of the statement that calls it, which is the seal's: that is why it is STABLE
+-- and writes nothing.
+CREATE OR REPLACE FUNCTION tide.judge_rules(
+    changes tide.rule_change[], whole integer[], whole_ops text[], only_table integer DEFAULT NULL,
+    OUT table_id integer, OUT judged tide.judged_row, OUT error text
+)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
+    -- Behind an ALTER TABLE all sealing would wait; the next seal tries again instead.
+    SET lock_timeout = '200ms'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_max     bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);
+    v_known   boolean := EXISTS (SELECT FROM tide.bucket_floor);
+    v_rows    bigint;
+    v_judged  record;
+    v_changes tide.rule_change[];
+    n         record;
+BEGIN
+    FOR v_judged IN
+        SELECT s.table_id AS id, s.relation, whole_ops[array_position(whole, s.table_id)] AS mark
+          FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
+         WHERE s.derived AND s.unregistered_at IS NULL AND (only_table IS NULL OR s.table_id = only_table)
+           AND (s.table_id = ANY (whole)
+                OR s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id IN (SELECT g.table_id FROM unnest(changes) AS g)))
+         ORDER BY s.table_id
+    LOOP
+        table_id := v_judged.id;
+        BEGIN
+            IF v_judged.mark IS NULL THEN
+                EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
+                                      FROM tide.affected_%1$s($1) AS a
+                                      LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
+                    v_judged.id) INTO v_changes USING changes;
+                RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+            ELSE
+                -- The whole table. Devices get the rows where they are few and none was missed.
+                PERFORM tide.assert_readable(v_judged.relation);
+                SELECT * INTO n FROM tide.row_expressions(v_judged.id, 'tide_n');
+                v_rows := v_max + 1;
+                IF v_known AND v_judged.mark = 'A' THEN
+                    EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS few', v_judged.relation, v_max + 1) INTO v_rows;
+                END IF;
+                FOR v_changes IN EXECUTE format($sql$
+                    SELECT array_agg(ROW(%1$s, NULL, $1, k.row_key, NULL, NULL)::tide.rule_change)
+                      FROM (SELECT u.row_key, (row_number() OVER () - 1) / 10000 AS batch
+                              FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
+                     GROUP BY k.batch$sql$, v_judged.id, n.row_key, v_judged.relation) USING CASE WHEN v_rows <= v_max THEN 'A' ELSE '!' END::"char"
+                LOOP
+                    RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                END LOOP;
+            END IF;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF sqlstate ~ '^(40|53|57)' THEN
+                    RAISE;
+                END IF;
+                judged := NULL;
+                error := format('%s (%s)', sqlerrm, sqlstate);
+                RETURN NEXT;
+                error := NULL;
+        END;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.judge_rules(tide.rule_change[], integer[], text[], integer) IS 'Rows of tables with derived rules that changes of a seal touch, directly or through other tables, and all rows of whole ones: buckets as stored and as they are now. A row with error where a table could not be judged. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What the seal of this very snapshot does to tide.membership, worked out again: a snapshot that was
+-- exported for that seal does not show what it wrote.
+CREATE OR REPLACE FUNCTION tide.pending_moves(table_id integer)
+    RETURNS SETOF tide.judged_row
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_nestloop = on SET jit = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_snap    pg_snapshot := (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1);
+    v_changes tide.rule_change[];
+    v_mark    "char";
+    v_judged  record;
+BEGIN
+    SELECT array_agg(ROW(c.table_id, NULL, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change) FILTER (WHERE c.op IN ('I', 'U', 'D', 'R')),
+           max(c.op::text) FILTER (WHERE c.table_id = pending_moves.table_id AND c.op IN ('A', '!'))
+      INTO v_changes, v_mark
+      FROM tide.sealable_ranges(v_snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
+     WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b WHERE b.table_id = pending_moves.table_id);
+    IF v_changes IS NULL AND v_mark IS NULL THEN
+        RETURN;
+    END IF;
+    FOR v_judged IN SELECT * FROM tide.judge_rules(v_changes, CASE WHEN v_mark IS NOT NULL THEN ARRAY[table_id] END, ARRAY['!'], table_id) LOOP
+        IF v_judged.error IS NOT NULL THEN
+            RAISE EXCEPTION 'buckets of a table cannot be judged now'
+                USING ERRCODE = 'TD126', DETAIL = v_judged.error, HINT = 'Try again; SELECT * FROM tide.check() says more.';
+        END IF;
+        RETURN NEXT v_judged.judged;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows: buckets as stored and as they are. Raises TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1399,7 +2044,7 @@ AS $$
 DECLARE
     v_shape_id integer := tide.shape_of((
         SELECT coalesce(jsonb_object_agg(s.table_schema || '.' || s.table_name, to_jsonb(ARRAY(SELECT c FROM unnest(s.sync_columns) AS c ORDER BY c))), '{}')
-          FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL));
+          FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL AND s.synced));
 BEGIN
     UPDATE tide.setting AS s SET shape_id = v_shape_id WHERE s.shape_id IS DISTINCT FROM v_shape_id;
 END;
@@ -1523,7 +2168,7 @@ BEGIN
                WHEN v_function IS NULL THEN 'There is no such function.'
                WHEN p.pronargs <> 1 OR p.proargtypes[0] <> v_row_type THEN format('Its one argument must be the row, %s.', v_row_type)
                WHEN p.prorettype NOT IN ('text'::regtype, 'text[]'::regtype) OR p.proretset THEN 'It must return text or text[].'
-               WHEN p.provolatile <> 'i' THEN 'It must be IMMUTABLE: it may look at nothing but the row.'
+               WHEN p.provolatile = 'v' THEN 'It must be IMMUTABLE when it looks at the row alone, or STABLE when it looks at other tables.'
                WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
            END
       INTO v_problem
@@ -1558,7 +2203,8 @@ BEGIN
 
     SELECT string_agg(format('%I', n), ', ')
       INTO v_unknown
-      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column) AS n
+      FROM unnest(wanted.key_columns || wanted.sync_columns || wanted.exclude_columns || wanted.server_columns || wanted.protected_columns || wanted.owner_column || wanted.deleted_at_column
+                  || string_to_array(array_to_string(wanted.parent_fks, ','), ',')) AS n
      WHERE n <> ALL (v_all);
     IF v_unknown IS NOT NULL THEN
         RAISE EXCEPTION 'table % has no such column', wanted.relation
@@ -1582,6 +2228,9 @@ BEGIN
                   HINT    = 'Add a primary key, or name columns with such an index in key_columns.';
     END IF;
 
+    IF NOT wanted.synced THEN
+        wanted.sync_columns := wanted.key_columns;
+    END IF;
     IF wanted.all_columns THEN
         wanted.sync_columns := ARRAY(SELECT n FROM unnest(v_all) WITH ORDINALITY AS c (n, i) WHERE n <> ALL (wanted.exclude_columns) ORDER BY i);
     END IF;
@@ -1598,11 +2247,23 @@ BEGIN
                   HINT    = 'Name them in exclude_columns, or make them STORED.';
     END IF;
 
+    -- What rules of this table and of others hang on.
+    wanted.dep_columns := ARRAY(
+        SELECT f FROM string_to_table(array_to_string(wanted.parent_fks, ','), ',') AS f
+         UNION
+        SELECT o FROM unnest(ARRAY[wanted.owner_column, wanted.deleted_at_column]) AS o WHERE wanted.derived AND o IS NOT NULL
+         UNION
+        SELECT d.name
+          FROM tide.synced_table AS s
+         CROSS JOIN LATERAL (SELECT unnest(b.source_columns) FROM tide.bucket_dependency AS b WHERE b.source_id = s.table_id
+                              UNION SELECT a.user_column FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
+         WHERE s.relation = wanted.relation
+         ORDER BY 1);
     SELECT array_agg(a.attname ORDER BY a.attnum), array_agg(a.attnum ORDER BY a.attnum)
       INTO wanted.column_names, wanted.column_attnums
       FROM pg_attribute AS a
      WHERE a.attrelid = wanted.relation AND a.attnum > 0 AND NOT a.attisdropped
-       AND a.attname = ANY (wanted.sync_columns || wanted.owner_column || wanted.deleted_at_column);
+       AND a.attname = ANY (wanted.sync_columns || wanted.owner_column || wanted.deleted_at_column || wanted.dep_columns);
     RETURN wanted;
 END;
 $$;
@@ -1647,17 +2308,17 @@ AS $$
 BEGIN
     INSERT INTO tide.synced_table AS s (
                relation, table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
-               owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
+               owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column, parents, parent_fks, derived, synced, dep_columns,
                on_capture_error, push_policy, server_columns, protected_columns, push_search_path, column_names, column_attnums, partitions, granted)
     VALUES (wanted.relation, wanted.table_schema, wanted.table_name, wanted.key_columns, wanted.sync_columns, wanted.exclude_columns, wanted.all_columns,
-            wanted.owner_column, wanted.bucket_prefix, wanted.null_owner_bucket, wanted.bucket, wanted.bucket_function, wanted.deleted_at_column,
+            wanted.owner_column, wanted.bucket_prefix, wanted.null_owner_bucket, wanted.bucket, wanted.bucket_function, wanted.deleted_at_column, wanted.parents, wanted.parent_fks, wanted.derived, wanted.synced, wanted.dep_columns,
             wanted.on_capture_error, wanted.push_policy, wanted.server_columns, wanted.protected_columns, wanted.push_search_path, wanted.column_names, wanted.column_attnums, wanted.partitions, new_grants)
         ON CONFLICT (relation) DO UPDATE
        SET (table_schema, table_name, key_columns, sync_columns, exclude_columns, all_columns,
-            owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column,
+            owner_column, bucket_prefix, null_owner_bucket, bucket, bucket_function, deleted_at_column, parents, parent_fks, derived, synced, dep_columns,
             on_capture_error, push_policy, server_columns, protected_columns, push_search_path, column_names, column_attnums, partitions, granted, unregistered_at)
          = (excluded.table_schema, excluded.table_name, excluded.key_columns, excluded.sync_columns, excluded.exclude_columns, excluded.all_columns,
-            excluded.owner_column, excluded.bucket_prefix, excluded.null_owner_bucket, excluded.bucket, excluded.bucket_function, excluded.deleted_at_column,
+            excluded.owner_column, excluded.bucket_prefix, excluded.null_owner_bucket, excluded.bucket, excluded.bucket_function, excluded.deleted_at_column, excluded.parents, excluded.parent_fks, excluded.derived, excluded.synced, excluded.dep_columns,
             excluded.on_capture_error, excluded.push_policy, excluded.server_columns, excluded.protected_columns, excluded.push_search_path, excluded.column_names, excluded.column_attnums, excluded.partitions, s.granted || excluded.granted, NULL)
     RETURNING s.* INTO wanted;
     RETURN wanted;
@@ -1685,6 +2346,7 @@ DECLARE
     v_reason   text;
     v_lock     text;
     v_sql      text;
+    v_deps     boolean;
 BEGIN
     IF NOT (SELECT pg_has_role(current_user, c.relowner, 'USAGE') AND pg_has_role(current_user, 'tide_owner', 'USAGE')
               FROM pg_class AS c WHERE c.oid = v_relation) THEN
@@ -1706,8 +2368,10 @@ BEGIN
         v_reason := 'registered';
     ELSIF missed_changes OR v_current.unregistered_at IS NOT NULL
           OR tide.bucket_patterns(v_current) IS DISTINCT FROM tide.bucket_patterns(wanted)
-          OR ROW(v_current.owner_column, v_current.bucket_function, v_current.deleted_at_column, v_current.key_columns, v_current.table_schema, v_current.table_name)
-             IS DISTINCT FROM ROW(wanted.owner_column, wanted.bucket_function, wanted.deleted_at_column, wanted.key_columns, wanted.table_schema, wanted.table_name)
+          OR ROW(v_current.owner_column, v_current.bucket_function, v_current.deleted_at_column, v_current.key_columns, v_current.table_schema, v_current.table_name,
+                 v_current.parents, v_current.parent_fks, v_current.derived, v_current.synced)
+             IS DISTINCT FROM ROW(wanted.owner_column, wanted.bucket_function, wanted.deleted_at_column, wanted.key_columns, wanted.table_schema, wanted.table_name,
+                 wanted.parents, wanted.parent_fks, wanted.derived, wanted.synced)
           OR NOT wanted.partitions @> v_current.partitions THEN
         v_mark := '!';
         v_reason := 'registered again';
@@ -1730,12 +2394,20 @@ BEGIN
             EXECUTE v_sql;
         END LOOP;
         PERFORM tide.assert_readable(r.oid) FROM unnest(v_trees) AS r (oid);
+        v_deps := v_current.dep_columns IS DISTINCT FROM wanted.dep_columns;
         wanted := tide.store_registration(wanted, v_grants);
-        IF v_current.table_id IS NOT NULL AND v_mark = '!' THEN
+        PERFORM tide.set_bucket_sources();
+        IF v_current.table_id IS NOT NULL AND (v_mark = '!' OR v_deps) THEN
             -- Writers under the old rule must be done before the new one holds.
             PERFORM tide.lock_briefly(v_relation, 'SHARE ROW EXCLUSIVE');
         END IF;
         PERFORM tide.write_capture_functions(wanted.table_id);
+        -- Expressions of children hold those of their parents.
+        PERFORM tide.write_bucket_functions(b.table_id) FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id;
+        IF NOT wanted.derived THEN
+            PERFORM tide.write_bucket_functions(wanted.table_id);
+            DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
+        END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.set_fk_depths();
         PERFORM tide.set_shape();
@@ -1792,6 +2464,9 @@ CREATE OR REPLACE FUNCTION tide.register_table(
     server_columns    name[]  DEFAULT '{}',
     protected_columns name[]  DEFAULT '{}',
     push_search_path  text    DEFAULT NULL,
+    parent            regclass DEFAULT NULL,
+    parent_fk         text    DEFAULT NULL,
+    parents           jsonb   DEFAULT NULL,
     dry_run           boolean DEFAULT false
 )
     RETURNS SETOF text
@@ -1806,14 +2481,15 @@ BEGIN
         RAISE EXCEPTION 'table % cannot be registered', table_name
             USING ERRCODE = 'TD001', DETAIL = v_problem, HINT = 'Register an ordinary, logged table that is not reached by inheritance or replication.';
     END IF;
-    IF num_nonnulls(owner_column, bucket, bucket_function) <> 1 THEN
+    SELECT p.parents, p.fks INTO v_wanted.parents, v_wanted.parent_fks FROM tide.resolve_parents(table_name, key_columns, parent, parent_fk, parents) AS p (parents, fks);
+    IF num_nonnulls(owner_column, bucket, bucket_function) <> 1 AND (cardinality(v_wanted.parents) = 0 OR num_nonnulls(owner_column, bucket, bucket_function) > 1) THEN
         RAISE EXCEPTION 'table % needs exactly one bucket rule', table_name
             USING ERRCODE = 'TD004',
                   DETAIL  = format('Given: %s.', coalesce(nullif(concat_ws(', ',
                                 CASE WHEN owner_column IS NOT NULL THEN 'owner_column' END,
                                 CASE WHEN bucket IS NOT NULL THEN 'bucket' END,
                                 CASE WHEN bucket_function IS NOT NULL THEN 'bucket_function' END), ''), 'none')),
-                  HINT    = 'Give owner_column (rows of one user), bucket (one bucket for all rows) or bucket_function (a function of the row).';
+                  HINT    = 'Give owner_column (rows of one user), bucket (one bucket for all rows), bucket_function (a function of the row) or parent (the buckets of another row); a parent may go with one of the others.';
     END IF;
     IF null_owner_bucket IS NOT NULL AND owner_column IS NULL THEN
         RAISE EXCEPTION 'null_owner_bucket goes with owner_column'
@@ -1854,11 +2530,14 @@ BEGIN
     IF bucket_function IS NOT NULL THEN
         v_wanted.bucket_function := tide.resolve_bucket_function(table_name, bucket_function);
     END IF;
+    v_wanted.synced := true;
+    v_wanted.derived := cardinality(v_wanted.parents) > 0
+        OR EXISTS (SELECT FROM pg_proc AS p WHERE p.oid = v_wanted.bucket_function::regprocedure AND p.provolatile <> 'i');
     RETURN QUERY SELECT tide.apply_registration(v_wanted, NULL, dry_run);
 END;
 $$;
-COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, boolean) IS
-'Captures every change of a table from now on, and puts its rows into buckets by exactly one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row). push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011.';
+COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, name[], name[], name[], name, text, text, name[], name[], text, regclass, text, jsonb, boolean) IS
+'Captures every change of a table from now on, and puts its rows into buckets by one rule: owner_column (user:<owner>), bucket (a constant), or bucket_function (a function of the row, which may look at other tables when these are declared with tide.add_bucket_dependency). With parent and parent_fk (columns, comma-separated), or several in parents ({"table": "columns"}), a row also lies in the buckets of its parents. push_policy says who may change rows by pushing: nobody (disabled), the owner named in owner_column (owner_only), or whom the row-level security policies of the table let (rls). Declarative: call it again to change settings; with dry_run it only says what it would do. Must be called by the owner of the table, who is also a member of tide_owner. Raises TD001 to TD008, TD011, TD020.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1885,6 +2564,7 @@ BEGIN
     v_wanted.protected_columns := tide.current_names(v_table.table_id, v_table.protected_columns);
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
+    v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
         PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
@@ -1944,8 +2624,16 @@ DECLARE
     v_table   tide.synced_table := tide.registered_table(table_name);
     v_trigger record;
     v_grant   text;
+    v_dependants text;
 BEGIN
     LOCK TABLE tide.synced_table IN SHARE ROW EXCLUSIVE MODE;
+    SELECT string_agg(s.relation::text, ', ') INTO v_dependants
+      FROM tide.bucket_source AS b JOIN tide.synced_table AS s ON s.table_id = b.table_id
+     WHERE b.source_id = v_table.table_id AND b.table_id <> v_table.table_id;
+    IF v_dependants IS NOT NULL THEN
+        RAISE EXCEPTION 'buckets of other tables hang on %', table_name
+            USING ERRCODE = 'TD021', DETAIL = format('These: %s.', v_dependants), HINT = 'Give them another rule, or unregister them first.';
+    END IF;
     PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
     -- Also on partitions that were detached meanwhile.
     FOR v_trigger IN
@@ -1961,7 +2649,13 @@ BEGIN
     EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
     PERFORM tide.drop_push_functions(v_table.table_id);
-    UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}' WHERE s.table_id = v_table.table_id;
+    DELETE FROM tide.bucket_dependency AS d WHERE d.table_id = v_table.table_id;
+    DELETE FROM tide.access_dependency AS a WHERE a.source_id = v_table.table_id;
+    DELETE FROM tide.membership AS m WHERE m.table_id = v_table.table_id;
+    DELETE FROM tide.bucket_failure AS f WHERE f.table_id = v_table.table_id;
+    UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}', derived = false WHERE s.table_id = v_table.table_id;
+    PERFORM tide.set_bucket_sources();
+    PERFORM tide.write_bucket_functions(v_table.table_id);
     PERFORM tide.set_shape();
 
     FOREACH v_grant IN ARRAY v_table.granted LOOP
@@ -1969,7 +2663,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION tide.unregister_table(regclass) IS 'Stops capturing a table and takes back every trigger, grant and policy that registering it made. The log keeps what it has. Raises TD007, TD008, TD009.';
+COMMENT ON FUNCTION tide.unregister_table(regclass) IS 'Stops capturing a table and takes back every trigger, grant and policy that registering it made. The log keeps what it has. Raises TD007, TD008, TD009, TD021.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -2168,6 +2862,8 @@ COMMENT ON FUNCTION tide.noted_buckets(json[]) IS 'Known buckets that the patter
 -- under READ COMMITTED. The stages of it, in order:
 --   fresh      changes whose transaction the previous seal did not see, and this statement does
 --   net        per transaction and key: where the row was before, where it is after, the last image
+--   judged     rows whose buckets hang on other tables: where they were, where they are in this snapshot
+--   moved      those that are elsewhere now, told in the last bundle that touched what they hang on
 --   entry      per bucket: what that is for the bucket (came, stayed, left)
 --   part       per transaction and bucket, the list of changes
 --   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
@@ -2194,6 +2890,10 @@ DECLARE
     v_snap     pg_snapshot;
     v_now      timestamptz;
     v_last     bigint;
+    v_derived  integer[];
+    v_sources  integer[];
+    v_function integer[];
+    v_late     boolean;
 BEGIN
     -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
     LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
@@ -2224,9 +2924,16 @@ BEGIN
         SELECT t.step, t.cut, t.snap INTO v_step, v_cut, v_snap FROM tide.seal_step(v_complete, v_previous, v_drawn) AS t;
     END IF;
 
+    SELECT array_agg(DISTINCT b.table_id), array_agg(DISTINCT b.source_id) INTO v_derived, v_sources FROM tide.bucket_source AS b;
+    v_sources := v_sources || ARRAY(SELECT DISTINCT a.source_id FROM tide.access_dependency AS a);
+    v_function := ARRAY(SELECT s.table_id FROM tide.synced_table AS s WHERE s.table_id = ANY (v_derived) AND s.bucket_function IS NOT NULL);
+    -- In a long seal they are judged once, by the last step.
+    v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
+
     WITH fresh AS MATERIALIZED (
         SELECT c.xid, c.change_id, c.order_id, c.table_id, c.op, c.key_hash, c.row_key, c.buckets, c.old_buckets,
-               coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note
+               coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note,
+               CASE WHEN c.table_id = ANY (v_sources) THEN c.deps END AS deps, CASE WHEN c.table_id = ANY (v_sources) THEN c.old_deps END AS old_deps
           FROM (SELECT l.* FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
                  WHERE v_step IS NULL AND v_previous.cut_change_id IS NULL
                  UNION ALL
@@ -2245,22 +2952,99 @@ BEGIN
                ) AS c
     ), repeated AS MATERIALIZED (
         -- By hash first: a key that changed twice in one transaction is rare.
-        SELECT f.xid, f.key_hash FROM fresh AS f WHERE f.key_hash IS NOT NULL GROUP BY f.xid, f.key_hash HAVING count(*) > 1
+        SELECT f.xid, f.key_hash FROM fresh AS f WHERE f.key_hash IS NOT NULL AND f.op <> 'R' GROUP BY f.xid, f.key_hash HAVING count(*) > 1
     ), several AS MATERIALIZED (
         SELECT f.*,
                row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY coalesce(f.order_id, f.change_id), f.change_id) AS nth,
                row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY f.change_id DESC) AS nth_from_last,
                min(f.change_id) OVER (PARTITION BY f.xid, f.table_id, f.row_key) AS first_id
           FROM fresh AS f JOIN repeated AS r ON r.xid = f.xid AND r.key_hash = f.key_hash
+         WHERE f.op <> 'R'
     ), net AS (
-        SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes
+        SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes,
+               f.table_id, CASE WHEN f.table_id = ANY (v_derived) THEN f.row_key END AS row_key, f.key_hash, f.op AS first_op, f.op AS last_op
           FROM fresh AS f
-         WHERE f.key_hash IS NOT NULL
+         WHERE f.key_hash IS NOT NULL AND f.op <> 'R'
            AND NOT EXISTS (SELECT FROM repeated AS r WHERE r.xid = f.xid AND r.key_hash = f.key_hash)
          UNION ALL
-        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes
+        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes,
+               l.table_id, CASE WHEN l.table_id = ANY (v_derived) THEN l.row_key END, l.key_hash, b.op, l.op
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
+    ), tx AS MATERIALIZED (
+        SELECT t.xid, t.last_change_id, (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
+               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
+          FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
+                       (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
+                  FROM fresh AS f GROUP BY f.xid) AS t
+    ), mark AS MATERIALIZED (
+        SELECT f.table_id, CASE WHEN bool_or(f.op = '!') THEN '!' ELSE 'A' END AS op, max(f.xid) AS xid,
+               array_agg(f.note) FILTER (WHERE f.op = '!') AS notes, string_agg(DISTINCT f.note ->> 'reason', ', ') AS reason
+          FROM fresh AS f WHERE f.op IN ('A', '!') GROUP BY f.table_id
+    ), asked AS MATERIALIZED (
+        SELECT f.table_id, t.last_change_id, f.op, f.row_key, f.deps, f.old_deps
+          FROM fresh AS f JOIN tx AS t ON t.xid = f.xid
+         WHERE v_cut IS NULL AND NOT v_late AND f.table_id = ANY (v_sources) AND f.key_hash IS NOT NULL
+           AND (f.op <> 'U' OR f.buckets IS DISTINCT FROM f.old_buckets OR f.deps::text IS DISTINCT FROM f.old_deps::text OR f.table_id = ANY (v_function))
+         UNION ALL
+        SELECT l.table_id, NULL, 'A'::"char", l.row_key, l.deps, l.old_deps
+          FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
+         WHERE v_late AND l.table_id = ANY (v_sources) AND l.op IN ('I', 'U', 'D', 'R')
+    ), judging AS MATERIALIZED (
+        SELECT j.*
+          FROM (SELECT (SELECT array_agg(ROW(a.table_id, a.last_change_id, a.op, a.row_key, a.deps, a.old_deps)::tide.rule_change) FROM asked AS a) AS changes,
+                       array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops
+                  FROM mark AS m WHERE m.table_id = ANY (v_derived)) AS q
+         CROSS JOIN LATERAL tide.judge_rules(q.changes, q.ids, q.ops) AS j
+         WHERE q.changes IS NOT NULL OR q.ids IS NOT NULL
+    ), judged AS MATERIALIZED (
+        SELECT j.table_id, (j.judged).* FROM judging AS j
+         WHERE j.table_id NOT IN (SELECT f.table_id FROM judging AS f WHERE f.error IS NOT NULL)
+    ), own AS MATERIALIZED (
+        SELECT n.*, ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
+                           WHERE m.table_id = n.table_id AND m.key_hash = n.key_hash AND m.row_key = n.row_key COLLATE "C") AS stored
+          FROM net AS n
+         WHERE n.row_key IS NOT NULL AND v_cut IS NULL AND NOT v_late AND n.table_id NOT IN (SELECT m.table_id FROM mark AS m)
+    ), moved AS MATERIALIZED (
+        SELECT m.*, CASE WHEN NOT m.by_own THEN nextval('tide.change_id') END AS effect_id
+          FROM (SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes, o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
+                  FROM judged AS j
+                  LEFT JOIN tx AS t ON t.last_change_id = j.last_change_id
+                  LEFT JOIN own AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
+                 WHERE (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!') AS m
+    ), stayed AS (
+        -- Before it moved, a row is told where it was and stays; after that, where it is.
+        SELECT o.*, CASE WHEN t.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept,
+               m.effect_id, t.user_id, t.source_id
+          FROM own AS o
+          JOIN tx AS t ON t.xid = o.xid
+          LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
+          LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
+         WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
+    ), told AS MATERIALIZED (
+        -- A change of a row that stays where it is.
+        SELECT s.xid, b.bucket_id, coalesce(s.effect_id, s.change_id) AS change_id, s.first_id,
+               CASE WHEN s.last_op = 'D' THEN 'D' WHEN s.first_op = 'I' THEN 'I' ELSE 'U' END::"char" AS op, s.bytes
+          FROM stayed AS s CROSS JOIN LATERAL unnest(s.held) AS b (bucket_id)
+         WHERE b.bucket_id = ANY (s.kept)
+         UNION ALL
+        -- Whoever pushed a row that is in no bucket of his must drop it.
+        SELECT s.xid, 'user:' || s.user_id, coalesce(s.effect_id, s.change_id), s.first_id, 'D'::"char", 0
+          FROM stayed AS s
+         WHERE s.user_id IS NOT NULL AND s.source_id IS NOT NULL AND 'user:' || s.user_id <> ALL (s.stored || s.kept)
+         UNION ALL
+        SELECT m.xid, b.bucket_id, coalesce(m.effect_id, m.own_id), coalesce(m.first_id, m.effect_id),
+               CASE WHEN b.bucket_id <> ALL (m.after) THEN 'D' WHEN b.bucket_id = ANY (m.before) THEN 'U' ELSE 'I' END::"char",
+               CASE WHEN b.bucket_id <> ALL (m.after) THEN 0 ELSE coalesce(m.bytes, octet_length(m.payload::text)) END
+          FROM moved AS m CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(m.before || m.after) AS u) AS b (bucket_id)
+         WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
+         UNION ALL
+        -- His devices ask which buckets they may read when they hear of this.
+        SELECT DISTINCT f.xid, 'user:' || u.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0
+          FROM fresh AS f
+          JOIN tide.access_dependency AS a ON a.source_id = f.table_id
+         CROSS JOIN LATERAL (VALUES (f.deps ->> a.user_column), (f.old_deps ->> a.user_column)) AS u (user_id)
+         WHERE u.user_id <> '' AND f.deps::text IS DISTINCT FROM f.old_deps::text
     ), entry AS (
         SELECT a.xid, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
           FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
@@ -2268,32 +3052,39 @@ BEGIN
         SELECT b.xid, b.bucket_id, b.change_id, b.first_id, 'D'::"char", 0
           FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) COLLATE "C" AS bucket_id FROM net AS n) AS b
          WHERE b.bucket_id = ANY (b.after) IS NOT TRUE
+         UNION ALL
+        SELECT t.xid, t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM told AS t WHERE t.xid IS NOT NULL
     ), part AS MATERIALIZED (
-        SELECT e.xid, e.bucket_id, array_agg(e.change_id) AS changes, array_agg(e.op) AS ops, sum(e.bytes)::bigint AS bytes,
+        SELECT e.xid, e.bucket_id, coalesce(array_agg(e.change_id) FILTER (WHERE e.op IS NOT NULL), '{}') AS changes,
+               coalesce(array_agg(e.op) FILTER (WHERE e.op IS NOT NULL), '{}') AS ops, sum(e.bytes)::bigint AS bytes,
                min(e.change_id) AS min_change_id, max(e.change_id) AS max_change_id
           FROM (SELECT * FROM entry ORDER BY xid, bucket_id, first_id) AS e
          GROUP BY e.xid, e.bucket_id
     ), bundle AS MATERIALIZED (
         SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
-               (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
-               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
-          FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
-                       (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
-                  FROM fresh AS f GROUP BY f.xid) AS t
+               t.source_id, t.source_bundle_id, t.user_id, t.label, t.traceparent
+          FROM tx AS t
          WHERE t.xid IN (SELECT p.xid FROM part AS p)
-    ), mark AS MATERIALIZED (
-        SELECT f.table_id, CASE WHEN bool_or(f.op = '!') THEN '!' ELSE 'A' END AS op, max(f.xid) AS xid,
-               array_agg(f.note) FILTER (WHERE f.op = '!') AS notes, string_agg(DISTINCT f.note ->> 'reason', ', ') AS reason
-          FROM fresh AS f WHERE f.op IN ('A', '!') GROUP BY f.table_id
     ), reading AS MATERIALIZED (
         SELECT a.table_id, a.bucket_id COLLATE "C" AS bucket_id, a.row_key, a.payload, a.error
-          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m) AS m
+          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m WHERE m.table_id = ANY (v_derived) IS NOT TRUE) AS m
          CROSS JOIN LATERAL tide.adoption(m.ids, m.ops) AS a
          WHERE m.ids IS NOT NULL
     ), image AS MATERIALIZED (
         SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
+         UNION ALL
+        SELECT j.table_id, b.bucket_id COLLATE "C", NULL::text, NULL::json, NULL::text
+          FROM judged AS j CROSS JOIN LATERAL unnest(j.before || j.after) AS b (bucket_id) WHERE j.op = '!'
+         GROUP BY j.table_id, b.bucket_id
     ), locked AS MATERIALIZED (
         SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
+         UNION
+        SELECT j.table_id FROM judging AS j WHERE j.error ~ '55P03'
+    ), asked_again AS (
+        -- Their own changes are told where the rows were; where they are, the next seal says.
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
+        SELECT a.table_id, 'R', a.row_key, hashtextextended(a.row_key, a.table_id), a.deps, a.old_deps
+          FROM asked AS a WHERE EXISTS (SELECT FROM judging AS j WHERE j.error ~ '55P03' AND j.table_id NOT IN (SELECT m.table_id FROM mark AS m))
     ), again AS (
         INSERT INTO tide.change_log (table_id, op, payload)
         SELECT f.table_id, f.op, f.note FROM fresh AS f WHERE f.op IN ('A', '!') AND f.table_id IN (SELECT l.table_id FROM locked AS l)
@@ -2317,19 +3108,46 @@ BEGIN
          GROUP BY i.table_id, i.row_key
          ORDER BY i.table_id, i.row_key
     ), adopting AS MATERIALIZED (
-        SELECT v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1 AS bundle_id, max(m.xid) AS xid FROM mark AS m
+        SELECT v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1 AS bundle_id,
+               coalesce(max(m.xid), (SELECT max(f.xid) FROM fresh AS f WHERE v_late AND EXISTS (SELECT FROM moved))) AS xid
+          FROM mark AS m
     ), written AS (
         INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, payload)
         SELECT i.change_id, a.xid, i.table_id, 'A', i.row_key, hashtextextended(i.row_key, i.table_id), i.buckets, i.payload
           FROM image_row AS i CROSS JOIN adopting AS a
+    ), written_moves AS (
+        INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
+        SELECT m.effect_id, coalesce(m.xid, a.xid), m.table_id, 'M', m.row_key, m.key_hash, m.after, m.before, m.payload
+          FROM moved AS m CROSS JOIN adopting AS a WHERE m.effect_id IS NOT NULL
+    ), parted AS (
+        DELETE FROM tide.membership AS m
+         WHERE m.ctid = ANY (ARRAY(
+                   SELECT unnest(ARRAY(SELECT o.ctid FROM tide.membership AS o
+                                        WHERE o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key COLLATE "C" AND o.bucket_id <> ALL (j.after)))
+                     FROM judged AS j WHERE NOT j.before <@ j.after))
+    ), joined AS (
+        INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
+        SELECT j.table_id, j.key_hash, j.row_key, b FROM judged AS j CROSS JOIN LATERAL unnest(j.after) AS b WHERE b <> ALL (j.before)
+    ), mended AS (
+        DELETE FROM tide.bucket_failure AS f
+         WHERE f.ctid = ANY (ARRAY(SELECT o.ctid FROM tide.bucket_failure AS o JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key WHERE j.error IS NULL))
+    ), failed AS (
+        INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
+        SELECT j.table_id, j.key_hash, j.row_key, j.error, v_previous.seal_id + 1, v_now FROM judged AS j WHERE j.error IS NOT NULL
+         UNION ALL
+        SELECT j.table_id, 0, '*', j.error, v_previous.seal_id + 1, v_now FROM judging AS j WHERE j.error !~ '55P03'
+            ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at
     ), everything AS MATERIALIZED (
         SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
                b.source_id, b.source_bundle_id, b.user_id, b.label, b.traceparent
           FROM part AS p JOIN bundle AS b ON b.xid = p.xid
          UNION ALL
-        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(octet_length(i.payload::text)),
+        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(i.bytes),
                min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption', NULL
-          FROM (SELECT r.change_id, r.op, r.payload, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r) AS i CROSS JOIN adopting AS a
+          FROM (SELECT r.change_id, r.op, octet_length(r.payload::text) AS bytes, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r
+                 UNION ALL
+                SELECT t.change_id, t.op, t.bytes, t.bucket_id COLLATE "C" FROM told AS t WHERE t.xid IS NULL
+                   AND t.bucket_id NOT IN (SELECT n.bucket_id FROM adopted AS n) AND t.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)) AS i CROSS JOIN adopting AS a
          GROUP BY a.xid, a.bundle_id, i.bucket_id
          UNION ALL
         SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset', NULL
@@ -2360,16 +3178,16 @@ BEGIN
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
-        SELECT m.table_id, v_previous.seal_id + 1, m.reason, (SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), v_now
+        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT j.error FROM judging AS j WHERE j.table_id = m.table_id AND j.error IS NOT NULL)), v_now
           FROM mark AS m
     )
-    INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, sealed_at)
+    INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
     SELECT v_previous.seal_id + 1,
            -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
            v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + (SELECT count(*) FROM adopting AS a WHERE a.xid IS NOT NULL),
            coalesce(v_cut, v_drawn),
            CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
-           v_cut, v_now
+           v_cut, EXISTS (SELECT FROM moved), v_now
         -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
         ON CONFLICT DO NOTHING
     RETURNING last_bundle_id INTO v_last;
@@ -2541,6 +3359,9 @@ AS $$
 DECLARE
     v_position record;
     v_bucket   text COLLATE "C" := bucket_id;
+    v_stable   bigint;
+    v_whole    boolean := false;
+    v_last     record;
 BEGIN
     PERFORM tide.check_page(max_bundles, max_bytes);
     SELECT * INTO v_position FROM tide.bucket_position(v_bucket);
@@ -2550,9 +3371,28 @@ BEGIN
                   DETAIL  = format('Its log goes from %s to %s.', v_position.floor_seq, v_position.head_seq),
                   HINT    = 'Take a snapshot of the bucket, and go on from its position.';
     END IF;
+    v_stable := least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq);
+    IF EXISTS (SELECT FROM tide.bucket_source) THEN
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
+        SELECT p.bundle_seq, s.seal_id, s.has_derived
+          INTO v_last
+          FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                  FROM tide.bundle_log AS l
+                 WHERE l.bucket_id = v_bucket AND l.bundle_seq > after_bundle_seq AND l.bundle_seq <= v_stable
+                 ORDER BY l.bundle_seq LIMIT max_bundles) AS p
+          JOIN tide.seal_log AS s ON s.seal_id = p.seal_id
+         WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes
+         ORDER BY p.bundle_seq DESC LIMIT 1;
+        IF v_last.has_derived THEN
+            v_whole := true;
+            v_stable := coalesce((SELECT l.bundle_seq - 1 FROM tide.bundle_log AS l
+                                   WHERE l.bucket_id = v_bucket AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= v_stable AND l.seal_id <> v_last.seal_id
+                                   ORDER BY l.bundle_seq LIMIT 1), v_stable);
+        END IF;
+    END IF;
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, e.nth - 1, s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
+           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN e.op <> 'D' THEN c.payload END,
            b.source_id, b.source_bundle_id, b.sealed_at
       FROM (SELECT p.bundle_id, p.bundle_seq, ARRAY[p.bucket_id::text] AS bucket_ids, p.xid, p.min_change_id, p.max_change_id, p.changes, p.ops,
@@ -2562,21 +3402,22 @@ BEGIN
                       FROM tide.bundle_log AS l
                      WHERE l.bucket_id = v_bucket
                        AND l.bundle_seq > after_bundle_seq
-                       AND l.bundle_seq <= least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq)
+                       AND l.bundle_seq <= v_stable
                      ORDER BY l.bundle_seq
-                     LIMIT max_bundles) AS p
-             WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
-     CROSS JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth)
-     CROSS JOIN LATERAL (
+                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS p
+             WHERE v_whole OR p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
+      -- A bundle without changes says that the user's access changed.
+      LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth) ON true
+      LEFT JOIN LATERAL (
                SELECT l.* FROM tide.change_log AS l
                 WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
-               OFFSET 0) AS c
-      JOIN tide.synced_table AS s ON s.table_id = c.table_id
+               OFFSET 0) AS c ON true
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY b.bundle_seq, e.nth;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
-'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';
+'Whole bundles of one bucket after a position, in order, one row per change; at most max_bundles, and no more than max_bytes of payload unless the first alone is larger, or rows moved between buckets within it. A bundle without changes, one row with key NULL, says that the access of the user changed. Never writes. Raises TD014 when the log does not reach back to the position, TD018.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -2759,19 +3600,17 @@ COMMENT ON FUNCTION tide.sealed_after(bigint, integer) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
-    RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION tide.key_text(table_name regclass, key jsonb)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
 AS $$
-#variable_conflict use_column
 DECLARE
-    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
-    v_key   text COLLATE "C";
+    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.relation = key_text.table_name);
+    v_key   text;
 BEGIN
     IF v_table.table_id IS NULL THEN
-        v_table := tide.registered_table(table_name);
+        v_table := tide.registered_table(key_text.table_name);
     END IF;
     -- Values may be given as JSON numbers or as text: the log has text.
     SELECT '{' || string_agg(to_json(k.name)::text || ':' || to_json(key ->> k.name)::text, ',' ORDER BY k.ordinal) || '}'
@@ -2783,6 +3622,24 @@ BEGIN
                   DETAIL  = format('Given: %s.', key),
                   HINT    = format('Its key columns are: %s.', array_to_string(v_table.key_columns, ', '));
     END IF;
+    RETURN v_key;
+END;
+$$;
+COMMENT ON FUNCTION tide.key_text(regclass, jsonb) IS 'Key of a row as the log has it. Raises TD003, TD009. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
+    RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_key      text COLLATE "C" := tide.key_text(table_name, key);
+    v_table_id integer := (SELECT s.table_id FROM tide.synced_table AS s WHERE s.relation = row_history.table_name);
+BEGIN
     RETURN QUERY
     SELECT c.change_id, c.xid, b.bundle_id,
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' ELSE 'READ' END,
@@ -2793,7 +3650,7 @@ BEGIN
                SELECT l.* FROM tide.bundle_log AS l
                 WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
                 LIMIT 1) AS b ON true
-     WHERE c.key_hash = hashtextextended(v_key, v_table.table_id) AND c.table_id = v_table.table_id AND c.row_key = v_key
+     WHERE c.key_hash = hashtextextended(v_key, v_table_id) AND c.table_id = v_table_id AND c.row_key = v_key
      ORDER BY c.change_id;
 END;
 $$;
@@ -3867,7 +4724,7 @@ BEGIN
                   LEFT JOIN LATERAL (
                             SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
                               FROM tide.synced_table AS t
-                             WHERE t.unregistered_at IS NULL
+                             WHERE t.unregistered_at IS NULL AND t.synced
                                AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
                                                                       (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
                              ORDER BY t.table_name = btrim(f."table") DESC
@@ -4101,7 +4958,7 @@ BEGIN
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
-               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid) AS last_change_id
+               (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid AND c.op <> 'M') AS last_change_id
           FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
           LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
           LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
@@ -4112,7 +4969,7 @@ BEGIN
                c.xid IS NOT NULL AND CASE
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
-                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid) > b.last_change_id
+                   ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id
                END AS later
           FROM unnest(rows) AS r
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
@@ -4305,7 +5162,13 @@ BEGIN
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
-     WHERE own.here IS NOT TRUE;
+      -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
+      LEFT JOIN LATERAL (
+               SELECT bool_or(v_home = ANY (j.before) OR v_home = ANY (j.after)) AS here
+                 FROM tide.synced_table AS s
+                CROSS JOIN LATERAL unnest(tide.judge_rows(s.table_id, ARRAY[ROW(s.table_id, NULL, NULL, r.row_key, NULL, NULL)::tide.rule_change])) AS j
+                WHERE s.table_id = r.table_id AND s.derived) AS derived ON true
+     WHERE own.here IS NOT TRUE AND derived.here IS NOT TRUE;
     RETURN v_rejected;
 END;
 $$;
@@ -4827,10 +5690,25 @@ DECLARE
     v_filter text;
     n        record;
 BEGIN
-    IF v_table.bucket <> bucket_id THEN
+    IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.derived THEN
+        -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
+        RETURN format($sql$
+            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload
+              FROM (WITH pending AS MATERIALIZED (SELECT p.row_key COLLATE "C" AS row_key, p.after FROM tide.pending_moves(%1$s) AS p)
+                    SELECT m.row_key FROM tide.membership AS m
+                     WHERE m.bucket_id = %4$L AND m.table_id = %1$s AND m.row_key NOT IN (SELECT p.row_key FROM pending AS p)
+                     UNION ALL
+                    SELECT p.row_key FROM pending AS p WHERE %4$L = ANY (p.after)) AS g
+              JOIN %5$s AS tide_n ON %6$s
+             ORDER BY %7$s$sql$,
+            table_id, n.row_key, n.payload, bucket_id, v_table.relation,
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
+            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+    END IF;
     IF v_table.owner_column IS NOT NULL THEN
         SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
           INTO v_column
@@ -4881,10 +5759,26 @@ DECLARE
     v_filter text;
     n        record;
 BEGIN
-    IF v_table.bucket <> ALL (wanted) THEN
+    IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    IF v_table.derived THEN
+        -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
+        RETURN format($sql$
+            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload, ARRAY(SELECT b FROM unnest(g.buckets) AS b WHERE jsonb_exists(%4$L, b) ORDER BY b COLLATE "C") AS buckets
+              FROM (WITH pending AS MATERIALIZED (SELECT p.row_key COLLATE "C" AS row_key, p.after FROM tide.pending_moves(%1$s) AS p)
+                    SELECT k.row_key, ARRAY(SELECT o.bucket_id::text FROM tide.membership AS o WHERE o.table_id = %1$s AND o.key_hash = k.key_hash AND o.row_key = k.row_key) AS buckets
+                      FROM (SELECT DISTINCT m.key_hash, m.row_key FROM tide.membership AS m WHERE m.bucket_id = ANY (%5$L::text[]) AND m.table_id = %1$s) AS k
+                     WHERE k.row_key NOT IN (SELECT p.row_key FROM pending AS p)
+                     UNION ALL
+                    SELECT p.row_key, p.after FROM pending AS p WHERE p.after && %5$L::text[]) AS g
+              JOIN %6$s AS tide_n ON %7$s
+             ORDER BY %8$s$sql$,
+            table_id, n.row_key, n.payload, shown, wanted, v_table.relation,
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
+            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+    END IF;
     IF v_table.owner_column IS NOT NULL THEN
         SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
           INTO v_column
@@ -4977,7 +5871,7 @@ DECLARE
 BEGIN
     row_count := 0;
     byte_count := 0;
-    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL ORDER BY s.fk_depth, s.table_id LOOP
+    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced ORDER BY s.fk_depth, s.table_id LOOP
         CONTINUE WHEN v_shape IS NOT NULL AND v_table.columns IS NULL;
         v_query := CASE WHEN wanted IS NULL THEN tide.snapshot_source(v_table.table_id, tide.home_bucket(user_id))
                         ELSE tide.rows_source(v_table.table_id, wanted, shown) END;
@@ -5139,7 +6033,7 @@ BEGIN
                              CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''{}''::text[] WHERE false');
 END;
@@ -5245,7 +6139,7 @@ BEGIN
     SELECT string_agg(format('SELECT %L, %L, q.row_key::json, q.payload FROM (%s) AS q', t.table_schema, t.table_name, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, tide.snapshot_source(s.table_id, tide.home_bucket(open_snapshot.user_id)) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL;
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json WHERE false');
 END;
@@ -5282,6 +6176,211 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.clean_sessions() IS 'Ends push and snapshot sessions that have expired, and says how many. Called by the sealing duty.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.rebucket(table_name regclass, filter text DEFAULT 'true')
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := tide.registered_table(table_name);
+    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n')).row_key;
+    v_count bigint;
+BEGIN
+    IF NOT v_table.derived THEN
+        RAISE EXCEPTION 'buckets of table % hang on nothing but the row', table_name
+            USING ERRCODE = 'TD022', HINT = 'They are judged when the row is written: update the rows, or register the table again.';
+    END IF;
+    EXECUTE format($sql$
+        INSERT INTO tide.change_log (table_id, op, row_key, key_hash)
+        SELECT %1$s, 'R', k.row_key, hashtextextended(k.row_key, %1$s)
+          FROM (SELECT %2$s AS row_key FROM (SELECT * FROM %3$s WHERE %4$s) AS tide_n) AS k$sql$, v_table.table_id, v_key, table_name, filter);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END;
+$$;
+COMMENT ON FUNCTION tide.rebucket(regclass, text) IS
+'Has the next seal judge the buckets of rows again, of all or of those that a condition over their columns names: SELECT tide.rebucket(''app.task'', ''team_id = 7''). Needed only after a rule looks at something that was not declared. Returns the number of rows. Raises TD009, TD022.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.retry_bucket_failures()
+    RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_count bigint;
+BEGIN
+    -- Where not even the rows are known, the whole table is judged.
+    PERFORM tide.mark_table(f.table_id, 'A', 'bucket rules tried again') FROM tide.bucket_failure AS f WHERE f.row_key = '*';
+    INSERT INTO tide.change_log (table_id, op, row_key, key_hash)
+    SELECT f.table_id, 'R', f.row_key, f.key_hash FROM tide.bucket_failure AS f WHERE f.row_key <> '*';
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    DELETE FROM tide.bucket_failure AS f WHERE f.row_key = '*';
+    RETURN v_count;
+END;
+$$;
+COMMENT ON FUNCTION tide.retry_bucket_failures() IS 'Has the next seal judge the rows of tide.bucket_failures again, and returns their number.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.check_buckets(table_name regclass)
+    RETURNS TABLE (key json, stored text[], computed text[], error text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_table tide.synced_table := tide.registered_table(check_buckets.table_name);
+BEGIN
+    RETURN QUERY
+    SELECT (j.judged).row_key::json, (j.judged).before, (j.judged).after, coalesce(j.error, (j.judged).error)
+      FROM tide.judge_rules(NULL, ARRAY[v_table.table_id], ARRAY['!'], v_table.table_id) AS j
+     WHERE ((j.judged).before <> (j.judged).after OR j.error IS NOT NULL OR (j.judged).error IS NOT NULL)
+       AND (j.judged).row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(v_table.table_id) AS p);
+END;
+$$;
+COMMENT ON FUNCTION tide.check_buckets(regclass) IS
+'Rows of a table with derived rules whose stored buckets are not what the rule says now, but for rows that the next seal judges anyway. Reads the whole table. No row is what there should be; otherwise a rule looks at something that was not declared. Raises TD009, TD126.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.row_buckets(table_name regclass, key jsonb)
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table := tide.registered_table(row_buckets.table_name);
+    v_buckets text[];
+BEGIN
+    EXECUTE format('SELECT %s FROM %s AS tide_n WHERE %s', tide.bucket_expression(v_table.table_id, 'tide_n'), v_table.relation,
+                   (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(v_table.table_id, '$1') AS k))
+       INTO v_buckets USING tide.key_text(row_buckets.table_name, key);
+    RETURN v_buckets;
+END;
+$$;
+COMMENT ON FUNCTION tide.row_buckets(regclass, jsonb) IS 'Buckets of a row by the rules, as the tables are now; NULL when there is no such row. Raises TD003, TD009, and what the rule raises.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One step at a time: the row's own rule, then each of its parents, theirs, and so on.
+CREATE OR REPLACE FUNCTION tide.why_bucket(table_name regclass, key jsonb, via text DEFAULT NULL)
+    RETURNS TABLE (bucket_id text, rule text, because text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_table   tide.synced_table := tide.registered_table(why_bucket.table_name);
+    v_key     text := tide.key_text(why_bucket.table_name, key);
+    v_here    text := concat_ws(' -> ', via, v_table.relation::text || ' ' || v_key);
+    v_found   text := (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(v_table.table_id, '$1') AS k);
+    v_own     text := tide.own_buckets(v_table.table_id, 'tide_n');
+    v_deleted text := tide.deleted_expression(v_table.table_id, 'tide_n');
+    v_parent  record;
+    v_next    jsonb;
+BEGIN
+    -- A circle in a tree, or a chain that nobody can follow any more.
+    IF strpos(via, v_table.relation::text || ' ' || v_key) > 0 OR length(via) > 10000 THEN
+        RETURN;
+    END IF;
+    v_found := concat_ws(' AND ', v_found, '(' || v_deleted || ') IS NOT TRUE');
+    IF v_own IS NOT NULL THEN
+        RETURN QUERY EXECUTE format('SELECT b, %L, %L FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS b WHERE %s',
+            CASE
+                WHEN v_table.bucket IS NOT NULL THEN 'bucket => ' || quote_literal(v_table.bucket)
+                WHEN v_table.bucket_function IS NOT NULL THEN 'bucket_function => ' || quote_literal(v_table.bucket_function)
+                ELSE 'owner_column => ' || quote_literal(v_table.owner_column)
+            END, v_here, v_table.relation, v_own, v_found) USING v_key;
+    END IF;
+    FOR v_parent IN
+        SELECT c.parent, string_agg(format('%L, tide_n.%I::text', c.key_name, c.fk_column), ', ') AS key,
+               string_agg(format('tide_n.%I IS NOT NULL', c.fk_column), ' AND ') AS given
+          FROM tide.parent_columns(v_table.table_id) AS c GROUP BY c.parent_ordinal, c.parent ORDER BY c.parent_ordinal
+    LOOP
+        EXECUTE format('SELECT jsonb_build_object(%s) FROM %s AS tide_n WHERE %s AND %s', v_parent.key, v_table.relation, v_found, v_parent.given) INTO v_next USING v_key;
+        IF v_next IS NOT NULL THEN
+            RETURN QUERY SELECT w.bucket_id, w.rule, w.because FROM tide.why_bucket(v_parent.parent, v_next, v_here) AS w;
+        END IF;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.why_bucket(regclass, jsonb, text) IS
+'Why a row lies in its buckets, as the tables are now: the rule that gives each, and the rows from this one to the one it is about. SELECT * FROM tide.why_bucket(''app.comment'', ''{"id": 42}''). Raises TD003, TD009.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.who_sees(table_name regclass, key jsonb)
+    RETURNS TABLE (user_id text, bucket_id text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_buckets text[] := tide.row_buckets(who_sees.table_name, key);
+BEGIN
+    RETURN QUERY
+    SELECT u.user_id, b
+      FROM (SELECT s.user_id::text FROM tide.scope AS s UNION SELECT s.user_id FROM tide.source AS s UNION SELECT substr(h, 6) FROM unnest(v_buckets) AS h WHERE starts_with(h, 'user:')) AS u (user_id)
+     CROSS JOIN LATERAL unnest(tide.buckets_of(u.user_id)) AS b
+     WHERE b = ANY (v_buckets)
+     ORDER BY 1, 2;
+END;
+$$;
+COMMENT ON FUNCTION tide.who_sees(regclass, jsonb) IS
+'Users whose devices get a row, and by which bucket, as the tables are now: those who ever connected, and those with a bucket of their own. SELECT * FROM tide.who_sees(''app.task'', ''{"id": 42}''). Raises TD003, TD009.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.why_not(user_id text, table_name regclass, key jsonb)
+    RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table   tide.synced_table;
+    v_key     text COLLATE "C";
+    v_buckets text[];
+    v_may     text[] := tide.buckets_of(why_not.user_id);
+    v_failed  text;
+BEGIN
+    SELECT * INTO v_table FROM tide.synced_table AS s WHERE s.relation = why_not.table_name AND s.unregistered_at IS NULL;
+    IF v_table.table_id IS NULL THEN
+        RETURN format('Table %s is not registered.', table_name);
+    ELSIF NOT v_table.synced THEN
+        RETURN format('Table %s is captured for the rules of other tables alone; no device gets it.', table_name);
+    END IF;
+    v_key := tide.key_text(table_name, key);
+    SELECT f.error INTO v_failed FROM tide.bucket_failure AS f
+     WHERE f.table_id = v_table.table_id AND f.row_key = v_key AND f.key_hash = hashtextextended(v_key, v_table.table_id);
+    IF v_failed IS NOT NULL THEN
+        RETURN format('Its bucket rule raised an error, so it is in no bucket: %s. Mend it, then SELECT tide.retry_bucket_failures().', v_failed);
+    END IF;
+    v_buckets := tide.row_buckets(table_name, key);
+    RETURN CASE
+        WHEN v_buckets IS NULL THEN 'There is no such row.'
+        WHEN v_buckets = '{}' THEN 'It is in no bucket: deleted softly, without an owner, or no rule gives it one.'
+        WHEN NOT v_buckets && v_may THEN format('It is in %s; the user may read %s.', array_to_string(v_buckets, ', '), CASE WHEN cardinality(v_may) > 20 THEN format('%s other buckets', cardinality(v_may)) ELSE array_to_string(v_may, ', ') END)
+        WHEN v_table.derived AND NOT EXISTS (SELECT FROM tide.membership AS m WHERE m.table_id = v_table.table_id AND m.key_hash = hashtextextended(v_key, v_table.table_id) AND m.row_key = v_key AND m.bucket_id = ANY (v_may))
+            THEN 'The next seal puts it there; SELECT * FROM tide.lag says when there was one.'
+        ELSE format('The user gets it, by %s. A device that has not got it has not pulled yet, or connected before the table was registered.',
+                    (SELECT string_agg(b, ', ') FROM unnest(v_buckets) AS b WHERE b = ANY (v_may)))
+    END;
+END;
+$$;
+COMMENT ON FUNCTION tide.why_not(text, regclass, jsonb) IS
+'Why a user does not get a row, in one sentence: SELECT tide.why_not(''42'', ''app.task'', ''{"id": 7}''). Raises TD003.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.bucket_failures AS
+SELECT s.relation, nullif(f.row_key, '*')::json AS key, f.error, f.seal_id, f.failed_at
+  FROM tide.bucket_failure AS f JOIN tide.synced_table AS s ON s.table_id = f.table_id;
+COMMENT ON VIEW tide.bucket_failures IS 'Rows whose bucket rule raised an error: they are in no bucket until it is mended and tide.retry_bucket_failures() was called. key is NULL where it could not even be told which rows a change reaches.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
