@@ -96,7 +96,7 @@ func devOn(ctx context.Context, cmd *cli.Command, server string, guard middlewar
 	if err != nil {
 		return err
 	}
-	return serveFrom(ctx, cmd, pool, guard, logger, func(addr net.Addr) {
+	return serveFrom(ctx, cmd, pool, guard, traces{}, logger, func(addr net.Addr) {
 		front := "http://" + addr.String()
 		fmt.Fprintf(cmd.Root().Writer, devReady, front, devCustomer, shop.LookAround(site.URL, front, token))
 	})

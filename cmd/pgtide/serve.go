@@ -53,7 +53,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer pool.Close()
-	return serveFrom(ctx, cmd, pool, guard, logger, func(net.Addr) {})
+	return serveFrom(ctx, cmd, pool, guard, traces, logger, func(net.Addr) {})
 }
 
 // guards are the settings of what stands before the server. They are read before anything is begun.
@@ -73,7 +73,7 @@ func guards(ctx context.Context, cmd *cli.Command, logger *slog.Logger) (middlew
 }
 
 // serveFrom serves what a pool connects to until ctx ends. ready is told where devices find it.
-func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard middleware, logger *slog.Logger, ready func(net.Addr)) error {
+func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard middleware, traces traces, logger *slog.Logger, ready func(net.Addr)) error {
 	front := server.New(pool, server.Config{
 		AppName:        cmd.String("app-name"),
 		OperatorToken:  cmd.String("operator-token"),

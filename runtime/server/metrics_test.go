@@ -191,12 +191,12 @@ func TestHealthzAndReadyz(t *testing.T) {
 	nobody := f.device("", "")
 	nobody.get(t, "/healthz").golden(t, "healthz").is(t, http.StatusOK, "")
 	nobody.get(t, "/readyz").is(t, http.StatusOK, "")
-	f.server.Drain()
-	nobody.get(t, "/healthz").is(t, http.StatusOK, "")
-	if got := nobody.get(t, "/readyz"); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
+	ending := newFront(t, Config{})
+	ending.server.Drain()
+	ending.device("", "").get(t, "/healthz").is(t, http.StatusOK, "")
+	if got := ending.device("", "").get(t, "/readyz"); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
 		t.Errorf("draining: %d %s", got.status, got.body)
 	}
-	f.server.draining.Store(false)
 	f.server.pool.Close()
 	time.Sleep(healthAge) // what was asked before is as old as it may be
 	if got := nobody.get(t, "/readyz"); got.status != http.StatusServiceUnavailable {
