@@ -86,7 +86,6 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 		StreamTimeout:  cmd.Duration("stream-timeout"),
 		WriteTimeout:   cmd.Duration("write-timeout"),
 		Logger:         logger,
-		TracerProvider: traces.requests(),
 	})
 	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.26.0"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // tracesTimeout is how long the end waits for a collector that does not answer.
@@ -44,15 +44,9 @@ func tracing(ctx context.Context) (traces, error) {
 	if err != nil {
 		return traces{}, wrongUsage("OTEL_RESOURCE_ATTRIBUTES cannot be read: %v", err)
 	}
-	return traces{sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))}, nil
-}
-
-// requests is what makes spans of requests.
-func (t traces) requests() trace.TracerProvider {
-	if t.provider == nil {
-		return nil
-	}
-	return t.provider
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(about))
+	otel.SetTracerProvider(provider) // which the server takes
+	return traces{provider}, nil
 }
 
 // statements makes every statement of the pool a span, named as in queries/.
