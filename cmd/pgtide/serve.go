@@ -56,7 +56,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	return serveFrom(ctx, cmd, pool, guard, traces, logger, func(net.Addr) {})
 }
 
-// guards are the settings of what stands before the server. They are read before anything is begun.
+// guards are the settings of what stands before the server. All are read before anything is begun.
 func guards(ctx context.Context, cmd *cli.Command, logger *slog.Logger) (middleware, error) {
 	if err := refuseUnknownSettings(os.Environ(), cmd); err != nil {
 		return nil, err
@@ -69,11 +69,18 @@ func guards(ctx context.Context, cmd *cli.Command, logger *slog.Logger) (middlew
 	if err != nil {
 		return nil, err
 	}
+	if _, err := watchSettings(cmd); err != nil {
+		return nil, err
+	}
 	return func(next http.Handler) http.Handler { return allow(believe(next)) }, nil
 }
 
 // serveFrom serves what a pool connects to until ctx ends. ready is told where devices find it.
 func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard middleware, traces traces, logger *slog.Logger, ready func(net.Addr)) error {
+	watching, err := watchSettings(cmd)
+	if err != nil {
+		return err
+	}
 	front := server.New(pool, server.Config{
 		AppName:        cmd.String("app-name"),
 		OperatorToken:  cmd.String("operator-token"),
@@ -85,7 +92,12 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 		LockTimeout:    cmd.Duration("lock-timeout"),
 		StreamTimeout:  cmd.Duration("stream-timeout"),
 		WriteTimeout:   cmd.Duration("write-timeout"),
+		NoWatch:        !cmd.Bool("watch"),
+		Watch:          watching,
 		Logger:         logger,
+
+		MaxWatchesPerUser: int(cmd.Int64("max-watches-per-user")),
+		HeartbeatInterval: cmd.Duration("heartbeat-interval"),
 	})
 	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {

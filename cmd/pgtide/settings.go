@@ -41,6 +41,14 @@ func serveSettings() []cli.Flag {
 		grouped("About the application",
 			text("app-name", "`NAME` told to devices", ""),
 		),
+		grouped("Watching",
+			toggle("watch", "tell devices that watch of changes", true),
+			toggle("listen", "hear of changes by LISTEN; without it the log is polled", true),
+			text("listen-url", "`URL` of the database for LISTEN, where the other one leads to a pooler in transaction mode", ""),
+			interval("watch-poll-interval", "between two looks at the log while LISTEN does not work or is not wanted", standard.Watch.PollInterval),
+			interval("heartbeat-interval", "between two signs of life in a stream without news", standard.HeartbeatInterval),
+			number("max-watches-per-user", "streams of one user that watch at a time", int64(standard.MaxWatchesPerUser)),
+		),
 		grouped("Limits",
 			number("max-header-bytes", "longest header of a request", maxHeaderBytes),
 			number("max-body-bytes", "longest body of a request", standard.MaxBodyBytes),
@@ -66,6 +74,8 @@ func grouped(heading string, flags ...cli.Flag) []cli.Flag {
 		switch f := flag.(type) {
 		case *cli.StringFlag:
 			f.Category = heading
+		case *cli.BoolFlag:
+			f.Category = heading
 		case *cli.Int64Flag:
 			f.Category = heading
 		case *cli.DurationFlag:
@@ -77,6 +87,10 @@ func grouped(heading string, flags ...cli.Flag) []cli.Flag {
 
 func text(name, usage, standard string) cli.Flag {
 	return &cli.StringFlag{Name: name, Usage: usage, Value: standard, Sources: cli.EnvVars(environmentName(name))}
+}
+
+func toggle(name, usage string, standard bool) cli.Flag {
+	return &cli.BoolFlag{Name: name, Usage: usage, Value: standard, Sources: cli.EnvVars(environmentName(name))}
 }
 
 func number(name, usage string, standard int64) cli.Flag {

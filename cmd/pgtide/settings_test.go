@@ -50,6 +50,8 @@ func standardOf(flag cli.Flag) any {
 	switch f := flag.(type) {
 	case *cli.StringFlag:
 		return f.Value
+	case *cli.BoolFlag:
+		return f.Value
 	case *cli.Int64Flag:
 		return f.Value
 	case *cli.DurationFlag:
@@ -73,6 +75,10 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		want        string
 	}{
 		{[]string{secret, "PGTIDE_MAX_BODY_BITES=1"}, nil, "PGTIDE_MAX_BODY_BITES"},
+		{[]string{secret}, []string{"--listen-url", "postgres://127.0.0.1:1/x", "--listen=false"}, "--listen-url"},
+		{[]string{secret, "PGTIDE_LISTEN_URL=postgres://127.0.0.1:1/x"}, []string{"--watch=false"}, "--watch=false"},
+		{[]string{secret}, []string{"--listen-url", "postgres://127.0.0.1:port/x"}, "--listen-url"},
+		{[]string{secret}, []string{"--watch-poll-interval", "0s"}, "too small"},
 		{[]string{secret, "PGTIDE_MAX_BODY_BYTES=1MB"}, nil, "PGTIDE_MAX_BODY_BYTES"},
 		{[]string{secret, "PGTIDE_IDLE_TIMEOUT=5"}, nil, "missing unit"},
 		{[]string{secret}, []string{"--idle-timeout", "-1s"}, "too small"},

@@ -87,6 +87,7 @@ func (c Config) WithDefaults(poolSize int32) Config {
 	if c.Watch.Logger == nil {
 		c.Watch.Logger = c.Logger
 	}
+	c.Watch = c.Watch.WithDefaults()
 	return c
 }
 

@@ -28,6 +28,17 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// WithDefaults fills in what is not set. [New] does it itself.
+func (c Config) WithDefaults() Config {
+	if c.PollInterval <= 0 {
+		c.PollInterval = 200 * time.Millisecond
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
 // Hub knows who watches which bucket.
 type Hub struct {
 	pool   *pgxpool.Pool
@@ -58,13 +69,7 @@ type topic struct {
 
 // New makes a hub that reads the log through the pool.
 func New(pool *pgxpool.Pool, config Config) *Hub {
-	if config.PollInterval <= 0 {
-		config.PollInterval = 200 * time.Millisecond
-	}
-	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
-	}
-	return &Hub{pool: pool, config: config, news: make(chan struct{}, 1), topics: map[string]*topic{}, history: make(chan struct{})}
+	return &Hub{pool: pool, config: config.WithDefaults(), news: make(chan struct{}, 1), topics: map[string]*topic{}, history: make(chan struct{})}
 }
 
 // Run hears and tells until ctx ends, and rides out lost connections and restarts of the server. All
