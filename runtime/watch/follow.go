@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtide/pgtide/db"
@@ -36,7 +35,7 @@ type place struct {
 
 // follow tells what is new when something was heard, or when it is time to look.
 func (h *Hub) follow(ctx context.Context) {
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(h.config.PollInterval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	retry := newBackoff()
 	look := time.NewTimer(0)
 	defer look.Stop()
 	for {

@@ -21,7 +21,7 @@ const (
 
 // listen keeps a connection that hears of seals.
 func (h *Hub) listen(ctx context.Context) {
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	retry := newBackoff()
 	for {
 		err := h.hear(ctx, retry.Reset)
 		h.hears(func(is *heard) { is.listening = false })
@@ -36,6 +36,10 @@ func (h *Hub) listen(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+func newBackoff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 }
 
 // hear until the connection is lost.
