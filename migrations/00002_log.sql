@@ -31,6 +31,11 @@ CREATE TABLE tide.setting (
     max_bytes_per_snapshot     bigint   NOT NULL DEFAULT 4294967296,
     initialization_lease_ttl   interval NOT NULL DEFAULT '15 minutes',
 
+    maintenance_message        text,
+    maintenance_retry_after    interval NOT NULL DEFAULT '1 minute',
+    min_app_version            text,
+    app_version_required       boolean  NOT NULL DEFAULT false,
+
     CONSTRAINT setting_pkey PRIMARY KEY (only_row),
     CONSTRAINT setting_one_row CHECK (only_row),
     CONSTRAINT setting_seal_max_changes_positive CHECK (seal_max_changes > 0),
@@ -42,7 +47,9 @@ CREATE TABLE tide.setting (
     CONSTRAINT setting_exchange_positive CHECK (
         least(max_rows_per_push, max_bytes_per_push, max_rows_per_chunk, max_push_sessions,
               max_snapshot_sessions, max_rows_per_snapshot, max_bytes_per_snapshot) > 0
-        AND least(push_session_ttl, snapshot_session_ttl, initialization_lease_ttl) > '0'::interval)
+        AND least(push_session_ttl, snapshot_session_ttl, initialization_lease_ttl) > '0'::interval),
+    CONSTRAINT setting_maintenance_retry_after_positive CHECK (maintenance_retry_after > '0'::interval),
+    CONSTRAINT setting_min_app_version_readable CHECK (min_app_version ~ '^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){0,2}$')
 );
 COMMENT ON TABLE tide.setting IS 'Settings of this database, one row: UPDATE tide.setting SET ...';
 COMMENT ON COLUMN tide.setting.seal_max_changes IS 'More unsealed changes than this are sealed in several steps of about this size.';
@@ -59,6 +66,9 @@ COMMENT ON COLUMN tide.setting.client_role IS 'Role that pushes to tables of pol
 COMMENT ON COLUMN tide.setting.max_push_sessions IS 'Open push sessions of one user; more are refused.';
 COMMENT ON COLUMN tide.setting.max_snapshot_sessions IS 'Open snapshot sessions of one user; more are refused.';
 COMMENT ON COLUMN tide.setting.max_rows_per_snapshot IS 'Rows of one snapshot session; a larger one is refused, the stream has no such bound.';
+COMMENT ON COLUMN tide.setting.maintenance_message IS 'While it is set devices are told this, and to wait. Set by tide.set_maintenance().';
+COMMENT ON COLUMN tide.setting.min_app_version IS 'Devices that name an older version in Tide-App-Version are refused: 2, 2.1 or 2.1.3.';
+COMMENT ON COLUMN tide.setting.app_version_required IS 'Whether devices that name no version are refused too, while there is a min_app_version.';
 INSERT INTO tide.setting DEFAULT VALUES;
 
 CREATE TABLE tide.synced_table (

@@ -71,6 +71,18 @@ CREATE TABLE tide.source_buckets (
 COMMENT ON TABLE tide.source_buckets IS 'Buckets that a device holds, as its cursors name them by fingerprint; a few lists of each device are kept.';
 COMMENT ON COLUMN tide.source_buckets.held IS '{"bucket": bundle_id}: later bundles of the bucket are sent, if the cursor is not further yet; null where it must be fetched again.';
 
+CREATE TABLE tide.client (
+    user_id      text COLLATE "C" NOT NULL,
+    source_id    text COLLATE "C" NOT NULL,
+    app_version  text        NOT NULL,
+    platform     text        NOT NULL,
+    device_name  text        NOT NULL,
+    last_seen_at timestamptz NOT NULL,
+
+    CONSTRAINT client_pkey PRIMARY KEY (user_id, source_id)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE tide.client IS 'What devices say of themselves, noted late and together; tide.clients shows it.';
+
 CREATE TABLE tide.source_replacement (
     user_id       text COLLATE "C" NOT NULL,
     source_id     text COLLATE "C" NOT NULL,

@@ -4123,6 +4123,23 @@ COMMENT ON FUNCTION tide.assert_initialization(text, text, uuid) IS 'Raises TD10
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_open()
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_message text := (SELECT s.maintenance_message FROM tide.setting AS s);
+BEGIN
+    IF v_message IS NOT NULL THEN
+        RAISE EXCEPTION 'devices have to wait' USING ERRCODE = 'TD129', DETAIL = v_message, HINT = 'Try again later.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_open() IS 'Raises TD129 during maintenance. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.connect(
     user_id text, source_id text, has_local_pending_rows boolean,
     OUT resolution text, OUT initialization_id uuid, OUT lease_expires_at timestamptz, OUT retry_after_seconds integer
@@ -4137,6 +4154,7 @@ DECLARE
     v_lease  tide.scope_lease;
     v_now    timestamptz := clock_timestamp();
 BEGIN
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.meet_source(v_user, v_source);
     IF tide.scope_state(v_user) <> 'initialized' THEN
@@ -4175,7 +4193,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
-'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114 and what tide.seal does.';
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114, TD129 and what tide.seal does.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4190,6 +4208,58 @@ AS $$
       FROM tide.setting AS s;
 $$;
 COMMENT ON FUNCTION tide.exchange_limits() IS 'The bounds of pushes and snapshots that tide.setting has.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.front_settings()
+    RETURNS TABLE (maintenance_message text, maintenance_retry_after interval, min_app_version text, app_version_required boolean)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT s.maintenance_message, s.maintenance_retry_after, s.min_app_version, s.app_version_required FROM tide.setting AS s;
+$$;
+COMMENT ON FUNCTION tide.front_settings() IS 'What tide.setting says to those who serve devices; they ask once a second.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Set-based, in the order of the key so that several runtimes do not wait for each other in a circle,
+-- and without a write where nothing is new.
+CREATE OR REPLACE FUNCTION tide.note_clients(clients json)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO tide.client AS c (user_id, source_id, app_version, platform, device_name, last_seen_at)
+    SELECT DISTINCT ON (s.user_id, s.source_id)
+           s.user_id, s.source_id, left(n.app_version, 200), left(n.platform, 200), left(n.device_name, 200), clock_timestamp()
+      FROM json_to_recordset(clients) AS n (user_id text, source_id text, app_version text, platform text, device_name text)
+      JOIN tide.source AS s ON s.user_id = n.user_id COLLATE "C" AND s.source_id = n.source_id COLLATE "C"
+     WHERE num_nulls(n.app_version, n.platform, n.device_name) = 0
+     ORDER BY s.user_id, s.source_id
+        ON CONFLICT (user_id, source_id) DO UPDATE
+       SET app_version = coalesce(nullif(excluded.app_version, ''), c.app_version), platform = coalesce(nullif(excluded.platform, ''), c.platform),
+           device_name = coalesce(nullif(excluded.device_name, ''), c.device_name), last_seen_at = excluded.last_seen_at
+     WHERE excluded.app_version NOT IN ('', c.app_version) OR excluded.platform NOT IN ('', c.platform) OR excluded.device_name NOT IN ('', c.device_name)
+        OR c.last_seen_at <= excluded.last_seen_at - interval '1 hour';
+END;
+$$;
+COMMENT ON FUNCTION tide.note_clients(json) IS 'Notes what devices said of themselves: [{"user_id", "source_id", "app_version", "platform", "device_name"}, ...], of which those that never connected are left out. Empty is what they did not say now.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.clients AS
+SELECT s.user_id, s.source_id, c.app_version, c.platform, c.device_name, s.first_seen_at, c.last_seen_at,
+       p.source_bundle_id AS last_push, p.pushed_at AS last_pushed_at, r.new_source_id AS replaced_by, s.shape_id
+  FROM tide.source AS s
+  LEFT JOIN tide.client AS c ON c.user_id = s.user_id AND c.source_id = s.source_id
+  LEFT JOIN tide.source_replacement AS r ON r.user_id = s.user_id AND r.source_id = s.source_id
+  LEFT JOIN LATERAL (SELECT l.source_bundle_id, l.pushed_at
+                       FROM tide.push_log AS l
+                      WHERE l.user_id = s.user_id AND l.source_id = s.source_id
+                      ORDER BY l.source_bundle_id DESC
+                      LIMIT 1) AS p ON true;
+COMMENT ON VIEW tide.clients IS 'Devices: what they say of themselves, when they were first and last seen (to the hour), their newest push, and the source under which they went on. shape_id is the row of tide.shape with the tables and columns they know.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4886,6 +4956,7 @@ BEGIN
     IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(user_id, source_id);
     PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
@@ -4900,7 +4971,7 @@ BEGIN
     RETURN true;
 END;
 $$;
-COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114. Internal.';
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD129. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5416,7 +5487,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid) IS
-'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD128.';
+'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD129.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5507,6 +5578,7 @@ BEGIN
         status := 'already_committed';
         RETURN;
     END IF;
+    PERFORM tide.assert_open();
     PERFORM tide.assert_initialization(v_user, v_source, initialization_id);
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
@@ -5526,7 +5598,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid) IS
-'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127.';
+'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127, TD129.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5543,6 +5615,7 @@ DECLARE
     v_next    bigint;
     v_count   bigint;
 BEGIN
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(user_id, source_id);
     PERFORM tide.assert_initialization(user_id, source_id, v_session.initialization_id);
     IF start_row_ordinal IS NULL OR start_row_ordinal < 0 THEN
@@ -5574,7 +5647,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.add_push_chunk(text, text, uuid, bigint, json) IS
-'Adds rows to a push session, and returns the ordinal of the next one. The newest chunk may be sent again. Raises TD102, TD104 to TD107, TD110, TD111, TD114, TD127.';
+'Adds rows to a push session, and returns the ordinal of the next one. The newest chunk may be sent again. Raises TD102, TD104 to TD107, TD110, TD111, TD114, TD127, TD129.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6477,6 +6550,23 @@ COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_maintenance(message text, retry_after interval DEFAULT '1 minute')
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF retry_after IS NULL OR retry_after <= '0'::interval THEN
+        RAISE EXCEPTION 'retry_after is not positive' USING ERRCODE = 'TD006', HINT = 'Say how long devices are to wait before they try again.';
+    END IF;
+    UPDATE tide.setting SET maintenance_message = message, maintenance_retry_after = retry_after;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_maintenance(text, interval) IS
+'Makes every runtime answer 503 with this message and Retry-After, within a second, and refuses pushes here as well; NULL ends it. Capture and sealing go on. Raises TD006.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.check()
     RETURNS TABLE (severity text, table_name text, finding text, detail text, remedy text)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -6622,6 +6712,8 @@ GRANT EXECUTE ON FUNCTION
     tide.replacement_of(text, text),
     tide.replace_source(text, text, text, text),
     tide.exchange_limits(),
+    tide.front_settings(),
+    tide.note_clients(json),
     tide.source_shape(text, text),
     tide.device_bundle_rows(text, text, bigint, bigint, integer),
     tide.project_payload(json, jsonb),

@@ -24,6 +24,8 @@ GRANT EXECUTE ON FUNCTION
     tide.replacement_of(text, text),
     tide.replace_source(text, text, text, text),
     tide.exchange_limits(),
+    tide.front_settings(),
+    tide.note_clients(json),
     tide.source_shape(text, text),
     tide.device_bundle_rows(text, text, bigint, bigint, integer),
     tide.project_payload(json, jsonb),

@@ -130,8 +130,12 @@
 \ir functions/tide.project_payload.sql
 \ir functions/tide.device_bundle_rows.sql
 \ir functions/tide.assert_initialization.sql
+\ir functions/tide.assert_open.sql
 \ir functions/tide.connect.sql
 \ir functions/tide.exchange_limits.sql
+\ir functions/tide.front_settings.sql
+\ir functions/tide.note_clients.sql
+\ir views/tide.clients.sql
 
 -- Cursor clients
 \ir functions/tide.write_cursor.sql
@@ -211,6 +215,7 @@
 -- Operating it
 \ir functions/tide.add_partitions.sql
 \ir functions/tide.maintain.sql
+\ir functions/tide.set_maintenance.sql
 \ir functions/tide.check.sql
 \ir views/tide.status.sql
 

@@ -19,6 +19,8 @@ import (
 const (
 	// maxHeaderBytes is much for a token, and little for a server.
 	maxHeaderBytes = 64 << 10
+	// requestsPerUser is much for devices, and little for somebody who tries to be a nuisance.
+	requestsPerUser = 50
 	// headerTimeout is how long a client may take to say what it wants.
 	headerTimeout = 10 * time.Second
 	// idleTimeout is how long a connection is kept that nobody uses.
@@ -82,22 +84,25 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 		return err
 	}
 	front := server.New(pool, server.Config{
-		AppName:        cmd.String("app-name"),
-		OperatorToken:  cmd.String("operator-token"),
-		MaxBodyBytes:   cmd.Int64("max-body-bytes"),
-		MaxPullBytes:   cmd.Int64("max-pull-bytes"),
-		BufferBytes:    int(cmd.Int64("buffer-bytes")),
-		MaxStreams:     int(cmd.Int64("max-streams")),
-		RequestTimeout: cmd.Duration("request-timeout"),
-		LockTimeout:    cmd.Duration("lock-timeout"),
-		StreamTimeout:  cmd.Duration("stream-timeout"),
-		WriteTimeout:   cmd.Duration("write-timeout"),
-		NoWatch:        !cmd.Bool("watch"),
-		Watch:          watching,
-		Logger:         logger,
-
-		MaxWatchesPerUser: int(cmd.Int64("max-watches-per-user")),
-		HeartbeatInterval: cmd.Duration("heartbeat-interval"),
+		AppName:            cmd.String("app-name"),
+		OperatorToken:      cmd.String("operator-token"),
+		MaxBodyBytes:       cmd.Int64("max-body-bytes"),
+		MaxPullBytes:       cmd.Int64("max-pull-bytes"),
+		BufferBytes:        int(cmd.Int64("buffer-bytes")),
+		MaxStreams:         int(cmd.Int64("max-streams")),
+		MaxStreamsPerUser:  int(cmd.Int64("max-streams-per-user")),
+		MaxRequestsPerUser: int(cmd.Int64("max-requests-per-user")),
+		RequestsPerUser:    int(cmd.Int64("requests-per-user")),
+		QueueTimeout:       cmd.Duration("queue-timeout"),
+		RequestTimeout:     cmd.Duration("request-timeout"),
+		LockTimeout:        cmd.Duration("lock-timeout"),
+		StreamTimeout:      cmd.Duration("stream-timeout"),
+		WriteTimeout:       cmd.Duration("write-timeout"),
+		Logger:             logger,
+		NoWatch:            !cmd.Bool("watch"),
+		Watch:              watching,
+		MaxWatchesPerUser:  int(cmd.Int64("max-watches-per-user")),
+		HeartbeatInterval:  cmd.Duration("heartbeat-interval"),
 	})
 	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {

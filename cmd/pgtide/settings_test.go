@@ -17,6 +17,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/urfave/cli/v3"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
 // The page, --help and the program have the same settings, with the same names and defaults.
@@ -196,5 +198,33 @@ func TestServeInDevelopmentMode(t *testing.T) {
 	}
 	if response.StatusCode != http.StatusOK || warnings != 2 {
 		t.Errorf("%d, and %d warnings in %s", response.StatusCode, warnings, s.errors.String())
+	}
+}
+
+// The page also has every setting of a database.
+func TestSettingsOfADatabaseAreListed(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Of a database")
+	var columns []string
+	if err := pgtest.New(t).QueryRow(t.Context(), `SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = 'tide.setting'::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'only_row'`).Scan(&columns); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllStringSubmatch(section, -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			name = strings.Trim(name, "`")
+			if i := slices.Index(columns, name); i >= 0 {
+				columns = slices.Delete(columns, i, i+1)
+			} else if name != "column" {
+				t.Errorf("docs/settings.md has %s, which is no column of tide.setting", name)
+			}
+		}
+	}
+	if len(columns) > 0 {
+		t.Errorf("docs/settings.md does not list %v", columns)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -30,6 +31,8 @@ type call struct {
 	parameter string // what the braces of the route matched
 	user      auth.Identity
 	source    string
+	about     about
+	share     *share
 	operator  bool // it came to the address of operators
 
 	spent                          [stages]time.Duration
@@ -89,6 +92,13 @@ func (c *call) answer() (err error) {
 	if refused := c.admit(); refused != nil {
 		return refused
 	}
+	if c.route.caller == device && c.route.path != pathWatch { // which goes on for hours, and has bounds of its own
+		leave, refused := c.enter(c.client)
+		if refused != nil {
+			return refused
+		}
+		defer leave()
+	}
 	limit := c.config.RequestTimeout
 	if c.route.long {
 		limit = c.config.StreamTimeout
@@ -98,8 +108,11 @@ func (c *call) answer() (err error) {
 	c.r = c.r.WithContext(ctx)
 	c.r.Body = http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, c.config.MaxBodyBytes)
 	err = c.route.handle(c)
-	if err != nil {
+	switch {
+	case err != nil:
 		c.w.cut = c.w.started
+	case c.route.caller == device && c.route.path != pathCapabilities: // which is asked before a device is known
+		c.clients.see(clientKey{c.user.UserID, c.source}, c.about)
 	}
 	return err
 }
@@ -130,14 +143,39 @@ func (c *call) admit() *wire.Error {
 		}
 		return wire.Refuse(wire.AuthenticationFailed, refused.Reason)
 	}
-	c.source = strings.TrimSpace(c.r.Header.Get("Oversync-Source-ID"))
-	if c.source == "" {
-		c.source = strings.TrimSpace(c.r.Header.Get("Tide-Source-ID"))
+	var refused *wire.Error
+	if c.source, refused = sourceOf(c.r.Header); refused != nil {
+		return refused
 	}
-	if c.source == "" {
-		return wire.Refuse(wire.InvalidRequest, "the request names no source. Send the header Oversync-Source-ID, or Tide-Source-ID.")
+	c.about = aboutOf(c.r.Header)
+	c.share = c.shares.of(c.user.UserID)
+	if refused = c.hostAdmits(); refused != nil {
+		return refused
 	}
-	return nil
+	if refused = c.share.mayAsk(); refused != nil {
+		return refused
+	}
+	return c.heed()
+}
+
+// sourceOf is the device that asks. Two names for it would be two devices.
+func sourceOf(header http.Header) (string, *wire.Error) {
+	given := append(header.Values("Oversync-Source-Id"), header.Values("Tide-Source-Id")...)
+	source := ""
+	for i, name := range given {
+		name = strings.TrimSpace(name)
+		if i > 0 && name != source {
+			return "", wire.Refuse(wire.InvalidRequest, "the request names several sources. Send the header Oversync-Source-ID, or Tide-Source-ID, once.")
+		}
+		source = name
+	}
+	switch {
+	case source == "":
+		return "", wire.Refuse(wire.InvalidRequest, "the request names no source. Send the header Oversync-Source-ID, or Tide-Source-ID.")
+	case !utf8.ValidString(source) || strings.ContainsRune(source, 0):
+		return "", wire.Refuse(wire.InvalidRequest, "the name of the source is not text in UTF-8. Send another one.")
+	}
+	return source, nil
 }
 
 func (c *call) failed() wire.Code {

@@ -54,7 +54,12 @@ func (c *call) features() map[string]bool {
 }
 
 func (c *call) capabilities() error {
-	queries := db.New(c.pool)
+	conn, err := c.acquire(c.r.Context())
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	queries := db.New(conn)
 	tables, err := queries.Capabilities(c.r.Context())
 	if err != nil {
 		return err

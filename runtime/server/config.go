@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,22 @@ type Config struct {
 	// MaxStreams is how many answers may be streamed at a time. Defaults to a quarter of the pool.
 	MaxStreams int
 
+	// MaxStreamsPerUser of these go to one user; more are refused with too_many_streams. Defaults to
+	// half of MaxStreams.
+	MaxStreamsPerUser int
+	// MaxRequestsPerUser are answered at a time to one user; more wait for QueueTimeout, and are refused
+	// with too_many_requests then. Defaults to half of the pool, and at least 2.
+	MaxRequestsPerUser int
+	// RequestsPerUser is how many requests a user may make in a second, on average over ten; more are
+	// refused with too_many_requests. Defaults to any number.
+	RequestsPerUser int
+	// Admit may refuse a request of a user when the host has no room for it: with server_busy, or with
+	// the answer that a *wire.Error is. Defaults to none refused.
+	Admit func(*http.Request) error
+
+	// QueueTimeout is how long a request waits for a connection to the database; then it is refused with
+	// server_busy. Defaults to 5 seconds.
+	QueueTimeout time.Duration
 	// RequestTimeout is how long a request may take, the stream of a snapshot excepted. Defaults to
 	// 30 seconds.
 	RequestTimeout time.Duration
@@ -50,6 +67,9 @@ type Config struct {
 	// HeartbeatInterval is how often a stream without news says that it is there. Defaults to 25 seconds.
 	HeartbeatInterval time.Duration
 
+	// NoteClientsEvery is how often Run writes what devices say of themselves to tide.clients, if it is
+	// new. Defaults to 30 seconds.
+	NoteClientsEvery time.Duration
 	// CachedHashes is how many bundle hashes are remembered. Defaults to 4096.
 	CachedHashes int
 	// Sealing says how often Run seals.
@@ -71,6 +91,10 @@ func (c Config) WithDefaults(poolSize int32) Config {
 	set(&c.MaxPullBytes, 1<<20)
 	set(&c.BufferBytes, 4<<20)
 	set(&c.MaxStreams, max(1, int(poolSize)/4))
+	set(&c.MaxStreamsPerUser, max(1, c.MaxStreams/2))
+	set(&c.MaxRequestsPerUser, max(2, int(poolSize)/2))
+	set(&c.QueueTimeout, 5*time.Second)
+	set(&c.NoteClientsEvery, 30*time.Second)
 	set(&c.RequestTimeout, 30*time.Second)
 	set(&c.LockTimeout, 5*time.Second)
 	set(&c.StreamTimeout, 10*time.Minute)

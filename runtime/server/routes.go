@@ -19,12 +19,12 @@ func routes() router {
 		{http.MethodDelete, "/sync/push-sessions/{id}", device, false, wire.PushDeleteFailed, (*call).deletePushSession},
 		{http.MethodGet, "/sync/committed-bundles/{seq}/rows", device, false, wire.BundleRowsFailed, (*call).bundleRows},
 		{http.MethodGet, "/sync/pull", device, false, wire.PullFailed, (*call).pull},
-		{http.MethodGet, "/sync/watch", device, false, wire.WatchFailed, (*call).watch},
+		{http.MethodGet, pathWatch, device, false, wire.WatchFailed, (*call).watch},
 		{http.MethodPost, "/sync/snapshot-sessions", device, true, wire.SnapshotCreateFailed, (*call).createSnapshotSession},
 		{http.MethodGet, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotChunkFailed, (*call).snapshotChunk},
 		{http.MethodDelete, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotDeleteFailed, (*call).deleteSnapshotSession},
 		{http.MethodGet, "/sync/snapshot", device, true, wire.SnapshotCreateFailed, (*call).streamSnapshot},
-		{http.MethodGet, "/sync/capabilities", device, false, wire.CapabilitiesFailed, (*call).capabilities},
+		{http.MethodGet, pathCapabilities, device, false, wire.CapabilitiesFailed, (*call).capabilities},
 		{http.MethodGet, "/healthz", anyone, false, wire.HealthFailed, (*call).alive},
 		{http.MethodGet, "/readyz", anyone, false, wire.HealthFailed, (*call).healthState},
 		{http.MethodGet, "/metrics", operator, false, wire.StatusFailed, (*call).showMetrics},
@@ -32,6 +32,11 @@ func routes() router {
 		{http.MethodGet, "/syncx/status", operator, false, wire.StatusFailed, (*call).status},
 	}
 }
+
+const (
+	pathCapabilities = "/sync/capabilities"
+	pathWatch        = "/sync/watch"
+)
 
 // caller is who may use a route.
 type caller int

@@ -31,6 +31,9 @@ type Server struct {
 	hashes    *lru.Cache[bundleID, bundle]
 	streams   chan struct{} // one for each answer that is streamed
 	exporting chan struct{} // one for each two connections held at a time
+	shares    *shares
+	clients   *clients
+	notice    notice
 	counts    counters
 	health    healthCheck
 	hub       *watch.Hub
@@ -61,6 +64,8 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		hub:       watch.New(pool, config.Watch),
 		watches:   watches{limit: config.MaxWatchesPerUser, of: map[string]int{}},
 		draining:  make(chan struct{}),
+		shares:    newShares(config),
+		clients:   newClients(),
 	}
 	s.metrics = newMetrics(s, config.Registry)
 	s.seals.Observe = s.metrics.sealed
@@ -78,6 +83,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.config.NoWatch {
 		telling.Go(func() { s.hub.Run(ctx) })
 	}
+	telling.Go(func() { s.noteClients(ctx) })
 	err := s.seals.Run(ctx, s.config.Sealing)
 	stop()
 	telling.Wait()

@@ -25,7 +25,7 @@ const (
 // lock of sealing is taken first, so nobody seals between. It commits when use returns nil.
 func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq int64) error) error {
 	ctx := c.r.Context()
-	release, err := c.enter(ctx)
+	release, err := c.exportNext(ctx)
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,9 @@ func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq 
 	return err
 }
 
-// enter waits until no other request holds two connections: several that each waited for their second
+// exportNext waits until no other request holds two connections: several that each waited for their second
 // one would wait for ever.
-func (c *call) enter(ctx context.Context) (release func(), err error) {
+func (c *call) exportNext(ctx context.Context) (release func(), err error) {
 	defer c.enterStage(waitStage)()
 	select {
 	case c.exporting <- struct{}{}:
@@ -58,9 +58,9 @@ func (c *call) enter(ctx context.Context) (release func(), err error) {
 func (c *call) position() (reader *pgxpool.Conn, seq int64, err error) {
 	defer c.enterStage(sealStage)()
 	ctx := c.r.Context()
-	sealing, err := c.pool.Acquire(ctx)
+	sealing, err := c.acquire(ctx)
 	if err != nil {
-		return nil, 0, fmt.Errorf("get a connection: %w", err)
+		return nil, 0, err
 	}
 	defer sealing.Release()
 	defer undo(sealing.Conn())
@@ -69,8 +69,8 @@ func (c *call) position() (reader *pgxpool.Conn, seq int64, err error) {
 	if err := execute(ctx, sealing.Conn().PgConn(), begin); err != nil {
 		return nil, 0, fmt.Errorf("take the lock of sealing: %w", err)
 	}
-	if reader, err = c.pool.Acquire(ctx); err != nil {
-		return nil, 0, fmt.Errorf("get a second connection: %w", err)
+	if reader, err = c.acquire(ctx); err != nil {
+		return nil, 0, err
 	}
 	seq, err = c.sealAt(ctx, sealing.Conn(), reader.Conn())
 	if err != nil {

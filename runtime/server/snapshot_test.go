@@ -187,7 +187,7 @@ func TestSnapshotsBesideWriters(t *testing.T) {
 // Many snapshots at once, with a pool of two connections: nobody waits for ever.
 func TestManySnapshotsAtOnce(t *testing.T) {
 	t.Parallel()
-	f := newFrontOf(t, Config{}, 2)
+	f := newFrontOf(t, Config{QueueTimeout: time.Minute}, 2)
 	f.exec(t, `UPDATE tide.setting SET max_snapshot_sessions = 100`)
 	d := f.device("u1", "phone").connect(t)
 	d.push(t, 1, task("INSERT", taskA, 0, `"title":"a"`))

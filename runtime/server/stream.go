@@ -3,6 +3,7 @@ package server
 import (
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/pgtide/pgtide/runtime/wire"
 )
@@ -35,6 +36,7 @@ func (c *call) body(contentType string) *body {
 func (s *body) close() {
 	if s.streaming {
 		<-s.c.streams
+		<-s.c.share.streams
 	}
 	if cap(s.b) <= keptBuffer {
 		*s.kept = s.b
@@ -71,11 +73,17 @@ func (s *body) stream() error {
 		return nil
 	}
 	select {
+	case s.c.share.streams <- struct{}{}:
+	default:
+		return &wire.Error{Code: wire.TooManyStreams, Message: "too many large answers are being sent to this user. Read them, and try again.", Retryable: true, RetryAfter: time.Second}
+	}
+	select {
 	case s.c.streams <- struct{}{}:
 		s.streaming = true
 		s.c.header(s.contentType, -1)
 		return nil
 	default:
+		<-s.c.share.streams
 		return wire.Unavailable("too many large answers are being sent. Try again.", nil)
 	}
 }

@@ -3,13 +3,11 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/db"
 )
@@ -17,7 +15,7 @@ import (
 // transaction runs statements as one transaction in one round trip: BEGIN, its bounds, the statements
 // and COMMIT are sent at once. It is a db.DBTX of which each method is a transaction of its own.
 type transaction struct {
-	pool   *pgxpool.Pool
+	server *Server
 	begin  string
 	bounds db.BoundTransactionParams
 }
@@ -39,7 +37,7 @@ func (s *Server) lasting() transaction { return s.transaction(beginWrite, "on") 
 func (s *Server) reading() transaction { return s.transaction(beginRead, "off") }
 
 func (s *Server) transaction(begin, synchronousCommit string) transaction {
-	return transaction{s.pool, begin, s.bounds(s.config.RequestTimeout, synchronousCommit)}
+	return transaction{s, begin, s.bounds(s.config.RequestTimeout, synchronousCommit)}
 }
 
 // bounds end a statement in the database when nobody waits for it any more.
@@ -56,9 +54,9 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Mi
 
 // run runs what queue puts into the batch.
 func (t transaction) run(ctx context.Context, queue func(*pgx.Batch)) error {
-	conn, err := t.pool.Acquire(ctx)
+	conn, err := t.server.acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("get a connection: %w", err)
+		return err
 	}
 	defer conn.Release()
 	var batch pgx.Batch

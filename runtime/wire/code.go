@@ -10,11 +10,15 @@ type Code string
 // Codes that more than one place needs.
 const (
 	AuthenticationFailed Code = "authentication_failed"
+	ClientTooOld         Code = "client_too_old"
 	InvalidRequest       Code = "invalid_request"
+	Maintenance          Code = "maintenance"
 	MethodNotAllowed     Code = "method_not_allowed"
 	NotFound             Code = "not_found"
 	RequestTooLarge      Code = "request_too_large"
+	ServerBusy           Code = "server_busy"
 	ServiceUnavailable   Code = "service_unavailable"
+	TooManyRequests      Code = "too_many_requests"
 	UnsupportedEncoding  Code = "unsupported_encoding"
 
 	BundleChunkInvalid     Code = "committed_bundle_chunk_invalid"
@@ -54,11 +58,14 @@ const (
 // statuses holds every code that is not a failure of the server, which is 500.
 var statuses = map[Code]int{
 	AuthenticationFailed: http.StatusUnauthorized,
+	ClientTooOld:         http.StatusUpgradeRequired,
 	InvalidRequest:       http.StatusBadRequest,
 	MethodNotAllowed:     http.StatusMethodNotAllowed,
 	NotFound:             http.StatusNotFound,
 	RequestTooLarge:      http.StatusRequestEntityTooLarge,
+	ServerBusy:           http.StatusServiceUnavailable,
 	ServiceUnavailable:   http.StatusServiceUnavailable,
+	TooManyRequests:      http.StatusTooManyRequests,
 	UnsupportedEncoding:  http.StatusUnsupportedMediaType,
 	BundleChunkInvalid:   http.StatusBadRequest,
 	BundleNotFound:       http.StatusNotFound,
@@ -101,6 +108,7 @@ var raised = map[string]struct {
 	"TD125": {"too_many_sessions", http.StatusTooManyRequests},
 	"TD126": {ServiceUnavailable, http.StatusServiceUnavailable},
 	"TD127": {"bundle_limit_exceeded", http.StatusRequestEntityTooLarge},
+	"TD129": {Maintenance, http.StatusServiceUnavailable},
 	"TD131": {"history_changed", http.StatusConflict},
 	"TD132": {"bucket_list_needed", http.StatusConflict},
 	"TD133": {"cursor_invalid", http.StatusBadRequest},

@@ -41,7 +41,7 @@ func fromDatabase(refused *pgconn.PgError, err error, failed Code) *Error {
 		switch refused.Code {
 		case "TD125":
 			answer.Retryable, answer.RetryAfter = true, tooManySessionsWait
-		case "TD126":
+		case "TD126", "TD129": // how long a maintenance takes is what the runtime knows a second later
 			answer.Retryable, answer.RetryAfter = true, time.Second
 		}
 		return answer

@@ -11,6 +11,7 @@ DECLARE
     v_next    bigint;
     v_count   bigint;
 BEGIN
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(user_id, source_id);
     PERFORM tide.assert_initialization(user_id, source_id, v_session.initialization_id);
     IF start_row_ordinal IS NULL OR start_row_ordinal < 0 THEN
@@ -42,4 +43,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.add_push_chunk(text, text, uuid, bigint, json) IS
-'Adds rows to a push session, and returns the ordinal of the next one. The newest chunk may be sent again. Raises TD102, TD104 to TD107, TD110, TD111, TD114, TD127.';
+'Adds rows to a push session, and returns the ordinal of the next one. The newest chunk may be sent again. Raises TD102, TD104 to TD107, TD110, TD111, TD114, TD127, TD129.';

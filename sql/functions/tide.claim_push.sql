@@ -13,6 +13,7 @@ BEGIN
     IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(user_id, source_id);
     PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
@@ -27,4 +28,4 @@ BEGIN
     RETURN true;
 END;
 $$;
-COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114. Internal.';
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD129. Internal.';

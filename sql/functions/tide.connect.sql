@@ -12,6 +12,7 @@ DECLARE
     v_lease  tide.scope_lease;
     v_now    timestamptz := clock_timestamp();
 BEGIN
+    PERFORM tide.assert_open();
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.meet_source(v_user, v_source);
     IF tide.scope_state(v_user) <> 'initialized' THEN
@@ -50,4 +51,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
-'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114 and what tide.seal does.';
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114, TD129 and what tide.seal does.';

@@ -23,6 +23,7 @@ BEGIN
         status := 'already_committed';
         RETURN;
     END IF;
+    PERFORM tide.assert_open();
     PERFORM tide.assert_initialization(v_user, v_source, initialization_id);
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
@@ -42,4 +43,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid) IS
-'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127.';
+'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127, TD129.';
