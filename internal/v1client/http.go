@@ -142,7 +142,8 @@ var statuses = map[string]int{
 	"pull_failed": 500, "snapshot_session_invalid": 400, "source_replacement_invalid": 409, "snapshot_session_create_failed": 500,
 	"snapshot_session_limit_exceeded": 413, "snapshot_chunk_invalid": 400, "snapshot_session_not_found": 404,
 	"snapshot_session_expired": 410, "snapshot_session_forbidden": 403, "snapshot_chunk_failed": 500, "snapshot_session_delete_failed": 500,
-	"too_many_sessions": 429, "bundle_limit_exceeded": 413, "request_too_large": 413, "capabilities_failed": 500,
+	"too_many_sessions": 429, "too_many_requests": 429, "too_many_streams": 429, "server_busy": 503, "maintenance": 503, "client_too_old": 426,
+	"bundle_limit_exceeded": 413, "request_too_large": 413, "capabilities_failed": 500,
 }
 
 func parseRefusal(step Step, response *http.Response, body []byte) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/semver"
@@ -11,48 +12,63 @@ import (
 	"github.com/pgtide/pgtide/runtime/wire"
 )
 
-// notice is what the database says to all devices. It is asked once a second, while anybody asks.
+// notice is what the database says to all devices. While anybody asks it is read once a second, by
+// one request; the others go by what was said before, and by nothing at first. None waits for it.
 type notice struct {
-	mutex sync.Mutex
-	at    time.Time
-	last  db.FrontSettingsRow
+	reading sync.Mutex
+	last    atomic.Pointer[said]
+}
+
+type said struct {
+	db.FrontSettingsRow
+	at time.Time
 }
 
 const noticeAge = time.Second
 
 func (n *notice) read(ctx context.Context, s *Server) db.FrontSettingsRow {
-	n.mutex.Lock()
-	defer n.mutex.Unlock()
-	if time.Since(n.at) < noticeAge {
-		return n.last
+	last := n.last.Load()
+	if (last == nil || time.Since(last.at) >= noticeAge) && n.reading.TryLock() {
+		last = n.renew(ctx, s, last)
+		n.reading.Unlock()
 	}
+	if last == nil {
+		return db.FrontSettingsRow{}
+	}
+	return last.FrontSettingsRow
+}
+
+func (n *notice) renew(ctx context.Context, s *Server, last *said) *said {
 	// Who asked may go away; the answer is for all. Without one, what was said last holds: the request
 	// itself meets the trouble.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.QueueTimeout)
 	defer cancel()
-	if said, err := db.New(s.pool).FrontSettings(ctx); err == nil {
-		n.last = said
+	fresh := &said{}
+	var err error
+	if fresh.FrontSettingsRow, err = db.New(s.pool).FrontSettings(ctx); err != nil && last != nil {
+		fresh.FrontSettingsRow = last.FrontSettingsRow
 	}
-	n.at = time.Now()
-	return n.last
+	fresh.at = time.Now()
+	n.last.Store(fresh)
+	return fresh
 }
 
 // heed refuses devices that have to wait, or to be updated first.
 func (c *call) heed() *wire.Error {
-	said := c.notice.read(c.client, c.Server)
-	if said.InMaintenance {
-		return &wire.Error{Code: wire.Maintenance, Message: said.MaintenanceMessage, Retryable: true, RetryAfter: time.Duration(said.RetryAfterSeconds * float64(time.Second))}
+	now := c.notice.read(c.client, c.Server)
+	if now.InMaintenance {
+		return &wire.Error{Code: wire.Maintenance, Message: now.MaintenanceMessage, Retryable: true, RetryAfter: time.Duration(now.RetryAfterSeconds * float64(time.Second))}
 	}
 	version := c.about.AppVersion
-	if said.MinAppVersion == "" || (version == "" && !said.AppVersionRequired) || !older(version, said.MinAppVersion) {
+	if now.MinAppVersion == "" || (version == "" && !now.AppVersionRequired) || !older(version, now.MinAppVersion) {
 		return nil
 	}
 	why := "version " + version + " of the app is too old"
 	if version == "" {
 		why = "the app does not say its version, in the header " + appVersionHeader
 	}
-	refused := wire.Refuse(wire.ClientTooOld, why+": this server needs "+said.MinAppVersion+". Update the app.")
-	refused.Add("min_app_version", said.MinAppVersion)
+	refused := wire.Refuse(wire.ClientTooOld, why+": this server needs "+now.MinAppVersion+". Update the app.")
+	refused.Add("min_app_version", now.MinAppVersion)
 	return refused
 }
 

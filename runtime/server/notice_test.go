@@ -10,13 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// settled waits until the server has heard what the database says now.
-func (f *front) settled(t testing.TB) {
-	t.Helper()
-	f.server.notice.mutex.Lock()
-	defer f.server.notice.mutex.Unlock()
-	f.server.notice.at = time.Time{}
-}
+// settled has the server read anew what the database says.
+func (f *front) settled() { f.server.notice.last.Store(nil) }
 
 // In maintenance every device is told so, with the operator's words, by every server and by the SQL.
 func TestMaintenance(t *testing.T) {
@@ -61,7 +56,7 @@ func TestMaintenance(t *testing.T) {
 	}
 	d.get(t, "/syncx/health").is(t, http.StatusOK, "")
 	f.exec(t, `SELECT tide.set_maintenance(NULL)`)
-	f.settled(t)
+	f.settled()
 	d.push(t, 2, note("INSERT", 2, 0, `"body":"b"`))
 	_, err := f.db.Exec(t.Context(), `SELECT tide.set_maintenance('x', '-1 second')`)
 	var refused *pgconn.PgError
@@ -102,7 +97,7 @@ func TestMinimumVersion(t *testing.T) {
 		{`min_app_version = NULL, app_version_required = true`, "", ""},
 	} {
 		f.exec(t, `UPDATE tide.setting SET `+test.setting)
-		f.settled(t)
+		f.settled()
 		got := d.with(t, http.MethodGet, "/sync/capabilities", "", "Tide-App-Version", test.version)
 		if test.code == "" {
 			got.is(t, http.StatusOK, "")
