@@ -102,6 +102,7 @@ CREATE TABLE tide.synced_table (
     column_attnums    smallint[]  NOT NULL,
     partitions        regclass[]  NOT NULL,
     granted           text[]      NOT NULL DEFAULT '{}',
+    rls_write         text,
     registered_at     timestamptz NOT NULL DEFAULT now(),
     unregistered_at   timestamptz,
 
@@ -134,6 +135,7 @@ COMMENT ON COLUMN tide.synced_table.fk_depth IS 'Parents have a smaller one than
 COMMENT ON COLUMN tide.synced_table.column_names IS 'Every column capture uses, under its name at registration.';
 COMMENT ON COLUMN tide.synced_table.column_attnums IS 'pg_attribute.attnum of column_names: finds a column again after it was renamed.';
 COMMENT ON COLUMN tide.synced_table.partitions IS 'Partitions (all levels) that carried the capture triggers at registration.';
+COMMENT ON COLUMN tide.synced_table.rls_write IS 'Set by tide.enable_rls: who may write a row he may read (readers, owner, none, or a function). NULL: the policies of the table, if any, are not ours.';
 COMMENT ON COLUMN tide.synced_table.granted IS 'What registering granted to tide_owner (select, usage, policy), taken back by unregistering.';
 
 CREATE TABLE tide.bucket_dependency (

@@ -202,6 +202,15 @@
 \ir functions/tide.open_snapshot.sql
 \ir functions/tide.clean_sessions.sql
 
+-- Row-level security made of bucket rules
+\ir functions/tide.my_buckets.sql
+\ir functions/tide.policies.sql
+\ir functions/tide.policies_sql.sql
+\ir functions/tide.resolve_write_function.sql
+\ir functions/tide.write_reads_function.sql
+\ir functions/tide.enable_rls.sql
+\ir functions/tide.disable_rls.sql
+
 -- Explaining and mending buckets
 \ir functions/tide.rebucket.sql
 \ir functions/tide.retry_bucket_failures.sql

@@ -79,6 +79,8 @@ BEGIN
             DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
         END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
+        PERFORM tide.write_reads_function(s.table_id) FROM tide.synced_table AS s
+          WHERE s.rls_write IS NOT NULL AND (s.table_id = wanted.table_id OR s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id));
         PERFORM tide.set_fk_depths();
         PERFORM tide.set_shape();
     END IF;

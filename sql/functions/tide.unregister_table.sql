@@ -18,6 +18,7 @@ BEGIN
             USING ERRCODE = 'TD021', DETAIL = format('These: %s.', v_dependants), HINT = 'Give them another rule, or unregister them first.';
     END IF;
     PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    PERFORM tide.disable_rls(table_name);
     -- Also on partitions that were detached meanwhile.
     FOR v_trigger IN
         SELECT t.tgrelid::regclass AS relation, t.tgname AS name
