@@ -2409,6 +2409,8 @@ BEGIN
             DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
         END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
+        PERFORM tide.write_reads_function(s.table_id) FROM tide.synced_table AS s
+          WHERE s.rls_write IS NOT NULL AND (s.table_id = wanted.table_id OR s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id));
         PERFORM tide.set_fk_depths();
         PERFORM tide.set_shape();
     END IF;
@@ -2635,6 +2637,7 @@ BEGIN
             USING ERRCODE = 'TD021', DETAIL = format('These: %s.', v_dependants), HINT = 'Give them another rule, or unregister them first.';
     END IF;
     PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    PERFORM tide.disable_rls(table_name);
     -- Also on partitions that were detached meanwhile.
     FOR v_trigger IN
         SELECT t.tgrelid::regclass AS relation, t.tgname AS name
@@ -6249,6 +6252,218 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.clean_sessions() IS 'Ends push and snapshot sessions that have expired, and says how many. Called by the sealing duty.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.my_buckets()
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN current_setting('app.user_id', true) <> '' THEN tide.buckets_of(current_setting('app.user_id', true)) ELSE '{}' END;
+END;
+$$;
+COMMENT ON FUNCTION tide.my_buckets() IS 'Buckets that the user of this transaction (app.user_id) may read: for policies, in a subquery, so that it is asked once a statement. Raises TD032.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Who may read is what the bucket rule says. In the forms that an index serves where there is one; a
+-- rule that looks at other tables runs in a function, with the rights of pgtide.
+CREATE OR REPLACE FUNCTION tide.policies(table_id integer, write text, OUT name text, OUT statement text)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = policies.table_id);
+    v_client name := (SELECT s.client_role FROM tide.setting AS s);
+    v_me     constant text := '(SELECT current_setting(''app.user_id'', true))';
+    v_alias  text := (SELECT quote_ident(c.relname) FROM pg_class AS c WHERE c.oid = v_table.relation);
+    v_owner  text;
+    v_read   text;
+    v_write  text;
+    c        record;
+BEGIN
+    SELECT k.current_name, t.type, k.base_type INTO c
+      FROM tide.synced_columns(v_table.table_id) AS k CROSS JOIN LATERAL tide.column_equality(v_table.relation, k.current_name) AS t WHERE k.column_name = v_table.owner_column;
+    IF v_table.owner_column IS NOT NULL AND v_table.bucket_prefix = 'user:' THEN
+        v_owner := format('%s.%I = (SELECT nullif(current_setting(''app.user_id'', true), ''''))::%s', v_alias, c.current_name, c.type);
+    END IF;
+    v_read := CASE
+        WHEN v_table.derived THEN format('tide.reads_%s(%s)', table_id, v_alias)
+        WHEN v_table.bucket IS NOT NULL THEN format('(SELECT %L = ANY (tide.my_buckets()))', v_table.bucket)
+        WHEN v_owner IS NOT NULL AND v_table.null_owner_bucket IS NULL THEN v_owner
+        WHEN v_owner IS NOT NULL THEN format('(%s OR %s.%I IS NULL AND (SELECT %L = ANY (tide.my_buckets())))', v_owner, v_alias, c.current_name, v_table.null_owner_bucket)
+        ELSE format('tide.reads_%s(%s)', table_id, v_alias)
+    END;
+    v_write := CASE write
+        WHEN 'none' THEN 'false'
+        WHEN 'readers' THEN v_read
+        WHEN 'owner' THEN v_owner
+        ELSE format('(%s AND %s(%s, %s))', v_read, write, v_me, v_alias)
+    END;
+    RETURN QUERY
+    SELECT p.name, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s', p.name, v_table.relation, p.kind, p.command, p.role, p.body)
+      FROM (VALUES
+               (1, 'tide_everybody',      'PERMISSIVE',  'ALL',    'PUBLIC',              'USING (true) WITH CHECK (true)'),
+               (2, 'tide_client_reads',   'RESTRICTIVE', 'SELECT', quote_ident(v_client), format('USING (%s)', v_read)),
+               (3, 'tide_client_inserts', 'RESTRICTIVE', 'INSERT', quote_ident(v_client), format('WITH CHECK (%s)', concat_ws(' AND ', v_write, CASE WHEN write <> 'none' THEN nullif(v_owner, v_write) END))),
+               (4, 'tide_client_updates', 'RESTRICTIVE', 'UPDATE', quote_ident(v_client), format('USING (%1$s) WITH CHECK (%1$s)', v_write)),
+               (5, 'tide_client_deletes', 'RESTRICTIVE', 'DELETE', quote_ident(v_client), format('USING (%s)', v_write))) AS p (nth, name, kind, command, role, body)
+     ORDER BY p.nth;
+END;
+$$;
+COMMENT ON FUNCTION tide.policies(integer, text) IS 'Policies that let the client role read what the bucket rule of a table says, and write as given. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.policies_sql(table_name regclass, write text DEFAULT NULL)
+    RETURNS SETOF text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := tide.registered_table(table_name);
+BEGIN
+    RETURN QUERY SELECT p.statement || ';' FROM tide.policies(v_table.table_id, coalesce(policies_sql.write, v_table.rls_write, 'readers')) AS p;
+END;
+$$;
+COMMENT ON FUNCTION tide.policies_sql(regclass, text) IS 'Policies that tide.enable_rls makes, or would make, of the bucket rule of a table. Raises TD009.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.resolve_write_function(relation regclass, function_name text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_row_type regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = relation);
+    v_client   name := (SELECT s.client_role FROM tide.setting AS s);
+    v_function regprocedure := to_regprocedure(CASE WHEN strpos(function_name, '(') > 0 THEN function_name ELSE format('%s(text, %s)', function_name, v_row_type) END);
+    v_problem  text;
+BEGIN
+    SELECT CASE
+               WHEN p.oid IS NULL THEN 'There is no such function.'
+               WHEN p.prorettype <> 'boolean'::regtype OR p.proretset THEN 'It must return boolean.'
+               WHEN p.pronargs <> 2 OR p.proargtypes[0] <> 'text'::regtype OR p.proargtypes[1] <> v_row_type THEN format('Its arguments must be the user and the row: (text, %s).', v_row_type)
+               WHEN NOT has_function_privilege(v_client, p.oid, 'EXECUTE') THEN format('%I may not execute it.', v_client)
+           END
+      INTO v_problem
+      FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'write cannot be %', quote_literal(function_name)
+            USING ERRCODE = 'TD023', DETAIL = v_problem, HINT = 'Use ''readers'', ''owner'', ''none'', or name such a function with its schema; SECURITY DEFINER, when it looks at tables that devices must not read.';
+    END IF;
+    RETURN (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_function);
+END;
+$$;
+COMMENT ON FUNCTION tide.resolve_write_function(regclass, text) IS 'Name of the function that says who may write rows of a table. Raises TD023. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.write_reads_function(table_id integer)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_reads_function.table_id);
+    v_type   regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = v_table.relation);
+    v_client name := (SELECT s.client_role FROM tide.setting AS s);
+BEGIN
+    EXECUTE format('CREATE OR REPLACE FUNCTION tide.reads_%s(tide_n %s) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER %s AS %L',
+        table_id, v_type, tide.capture_settings(table_id), format(E'\nBEGIN\n    RETURN (%s) && (SELECT tide.my_buckets());\nEND;\n', tide.bucket_expression(table_id, 'tide_n')));
+    EXECUTE format('ALTER FUNCTION tide.reads_%1$s(%2$s) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.reads_%1$s(%2$s) FROM PUBLIC; GRANT EXECUTE ON FUNCTION tide.reads_%1$s(%2$s) TO %3$I;
+        COMMENT ON FUNCTION tide.reads_%1$s(%2$s) IS %4$L', table_id, v_type, v_client,
+        format('Whether the user of this transaction may read a row of %s.%s, by its bucket rule. Written by pgtide for its policies.', v_table.table_schema, v_table.table_name));
+    EXECUTE format('GRANT USAGE ON SCHEMA tide TO %I; GRANT EXECUTE ON FUNCTION tide.my_buckets() TO %1$I', v_client);
+END;
+$$;
+COMMENT ON FUNCTION tide.write_reads_function(integer) IS 'Writes the function by which policies ask the bucket rule of a table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The application must not notice: a policy that lets everybody do everything, which the planner drops,
+-- and RESTRICTIVE ones for the client role alone.
+CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', dry_run boolean DEFAULT false)
+    RETURNS SETOF text
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table  tide.synced_table := tide.registered_table(table_name);
+    v_others text := (SELECT string_agg(quote_ident(p.polname), ', ') FROM pg_policy AS p WHERE p.polrelid = table_name AND p.polname !~ '^tide_(everybody|client_|owner_reads)');
+    v_on     boolean := (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = table_name);
+    v_client name := (SELECT s.client_role FROM tide.setting AS s);
+    v_write  text := write;
+    v_policy record;
+    v_sql    text;
+    v_steps  text[] := '{}';
+BEGIN
+    IF v_others IS NOT NULL OR v_on AND v_table.rls_write IS NULL THEN
+        RAISE EXCEPTION 'table % has row-level security of its own', table_name
+            USING ERRCODE = 'TD023', DETAIL = coalesce(format('Policies: %s.', v_others), 'It is on, without a policy.'),
+                  HINT = 'Its policies decide: register it with push_policy => ''rls''. SELECT * FROM tide.policies_sql(...) prints what pgtide would make of the bucket rule.';
+    END IF;
+    IF write NOT IN ('none', 'readers', 'owner') THEN
+        v_write := tide.resolve_write_function(table_name, write);
+    ELSIF write = 'owner' AND (v_table.owner_column IS NULL OR v_table.bucket_prefix <> 'user:') THEN
+        RAISE EXCEPTION 'table % has no column that holds its user', table_name
+            USING ERRCODE = 'TD023', HINT = 'Use write => ''readers'', ''none'', or a function: app.may_write(user_id text, r app.task) returns boolean.';
+    END IF;
+    FOR v_policy IN SELECT * FROM tide.policies(v_table.table_id, v_write) LOOP
+        IF EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = table_name AND p.polname = v_policy.name) THEN
+            v_steps := v_steps || format('DROP POLICY %I ON %s', v_policy.name, table_name);
+        END IF;
+        v_steps := v_steps || v_policy.statement;
+    END LOOP;
+    IF NOT v_on THEN
+        v_steps := v_steps || format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', table_name);
+        RETURN NEXT format('-- Others than the owner of %s see and write what they did, with two exceptions of PostgreSQL: COPY %1$s FROM is refused to them, and pg_dump by a role that is not the owner needs --enable-row-security.', table_name);
+    END IF;
+    RETURN QUERY SELECT s FROM unnest(v_steps) AS s;
+    IF dry_run THEN
+        RETURN;
+    END IF;
+    PERFORM tide.write_reads_function(v_table.table_id);
+    PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    FOREACH v_sql IN ARRAY v_steps LOOP
+        EXECUTE v_sql;
+    END LOOP;
+    UPDATE tide.synced_table AS s SET rls_write = v_write WHERE s.table_id = v_table.table_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean) IS
+'Switches row-level security on for a table that has none, so that the client role reads what the bucket rule says and writes as write says: readers (who may read), owner (the user in owner_column), none, or a function of (user_id text, row) that returns boolean. Nobody else notices. An inserted row must name the user as its owner. Says the statements; with dry_run it only says them. Run it again to change them. Raises TD008, TD009, TD023.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.disable_rls(table_name regclass)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table tide.synced_table := tide.registered_table(table_name);
+    v_name  text;
+BEGIN
+    IF v_table.rls_write IS NULL THEN
+        RETURN;
+    END IF;
+    PERFORM tide.lock_briefly(table_name, 'ACCESS EXCLUSIVE');
+    FOR v_name IN SELECT p.polname FROM pg_policy AS p WHERE p.polrelid = table_name AND p.polname ~ '^tide_(everybody|client_)' LOOP
+        EXECUTE format('DROP POLICY %I ON %s', v_name, table_name);
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = table_name) THEN
+        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', table_name);
+    END IF;
+    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s)', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
+    UPDATE tide.synced_table AS s SET rls_write = NULL WHERE s.table_id = v_table.table_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.disable_rls(regclass) IS 'Takes back what tide.enable_rls did to a table. Raises TD008, TD009.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
