@@ -9,6 +9,18 @@ import (
 	"context"
 )
 
+const Committed = `-- name: Committed :one
+SELECT pg_catalog.pg_current_snapshot()::text AS committed
+`
+
+// As long as this is the same, no transaction that wrote anything has committed.
+func (q *Queries) Committed(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, Committed)
+	var committed string
+	err := row.Scan(&committed)
+	return committed, err
+}
+
 const Maintain = `-- name: Maintain :many
 SELECT m.done::text AS done FROM tide.maintain() AS m (done)
 `
@@ -61,7 +73,7 @@ func (q *Queries) Seal(ctx context.Context) (int64, error) {
 }
 
 const SealInProgress = `-- name: SealInProgress :one
-SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l
+SELECT tide.seal_in_progress()::boolean AS in_progress
 `
 
 func (q *Queries) SealInProgress(ctx context.Context) (bool, error) {

@@ -2,7 +2,11 @@
 SELECT tide.seal()::bigint AS last_bundle_id;
 
 -- name: SealInProgress :one
-SELECT l.seal_in_progress::boolean AS in_progress FROM tide.lag AS l;
+SELECT tide.seal_in_progress()::boolean AS in_progress;
+
+-- As long as this is the same, no transaction that wrote anything has committed.
+-- name: Committed :one
+SELECT pg_catalog.pg_current_snapshot()::text AS committed;
 
 -- name: Progress :one
 SELECT tide.head()::bigint AS head_bundle_id, l.unsealed_changes::bigint AS unsealed_changes FROM tide.lag AS l;

@@ -8,6 +8,7 @@ GRANT EXECUTE ON FUNCTION
     tide.version(),
     tide.head(),
     tide.seal(),
+    tide.seal_in_progress(),
     tide.maintain(),
     tide.check(),
     tide.position_of(xid8),

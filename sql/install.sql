@@ -96,6 +96,7 @@
 \ir functions/tide.noted_buckets.sql
 \ir functions/tide.seal.sql
 \ir functions/tide.set_origin.sql
+\ir functions/tide.seal_in_progress.sql
 \ir functions/tide.head.sql
 \ir functions/tide.position_of.sql
 

@@ -147,3 +147,52 @@ func TestRunCleansSessions(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While somebody waits for what is written, the interval does not matter; what is quiet is not sealed.
+func TestEagerSealing(t *testing.T) {
+	t.Parallel()
+	db := withItems(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, db.Pool, Config{Interval: time.Hour, Eager: func() bool { return true }, EagerInterval: time.Millisecond})
+	}()
+	for i := range 3 {
+		exec(t, db, fmt.Sprintf(`INSERT INTO app.item VALUES (%d, 1)`, i))
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			var sealed int
+			if err := db.QueryRow(t.Context(), `SELECT count(*) FROM tide.bundles`).Scan(&sealed); err != nil {
+				t.Fatal(err)
+			}
+			if sealed == i+1 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bundles after %d writes", sealed, i+1)
+			}
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	group, committed := NewGroup(db.Pool), ""
+	last, err := group.sealNew(t.Context(), 0, &committed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Others write to this server too, so that a look may find it changed: not each time.
+	skipped := 0
+	group.Observe = func(string, time.Duration, error) { skipped-- }
+	for range 200 {
+		skipped++
+		again, err := group.sealNew(t.Context(), last, &committed)
+		if err != nil || again != last {
+			t.Fatalf("got %d after %d: %v", again, last, err)
+		}
+	}
+	if skipped == 0 {
+		t.Error("it seals although nothing is committed")
+	}
+}

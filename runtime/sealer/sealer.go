@@ -23,6 +23,10 @@ type Config struct {
 	Interval time.Duration
 	// IdleInterval is what the interval grows to while nothing is written. Defaults to ten times Interval.
 	IdleInterval time.Duration
+	// Eager says whether somebody waits for what is written. Defaults to nobody.
+	Eager func() bool
+	// EagerInterval is the interval while somebody does. Defaults to 5 ms.
+	EagerInterval time.Duration
 	// CleanInterval is how often expired sessions of devices are ended. Defaults to 10 seconds.
 	CleanInterval time.Duration
 	// MaintainInterval is how often partitions and capture functions are looked after. Defaults to 1 minute.
@@ -37,6 +41,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.IdleInterval < c.Interval {
 		c.IdleInterval = 10 * c.Interval
+	}
+	if c.Eager == nil {
+		c.Eager = func() bool { return false }
+	}
+	if c.EagerInterval <= 0 {
+		c.EagerInterval = 5 * time.Millisecond
 	}
 	if c.CleanInterval <= 0 {
 		c.CleanInterval = 10 * time.Second
@@ -79,9 +89,10 @@ func (g *Group) Run(ctx context.Context, config Config) error {
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	wait := config.Interval
 	var last int64
+	var committed string
 	duties := []*duty{{task: "clean", every: config.CleanInterval, do: clean}, {task: "maintain", every: config.MaintainInterval, do: maintain}}
 	for {
-		now, err := g.Seal(ctx)
+		now, err := g.sealNew(ctx, last, &committed)
 		for _, d := range duties {
 			if err == nil {
 				err = d.run(ctx, g, config.Logger)
@@ -103,12 +114,32 @@ func (g *Group) Run(ctx context.Context, config Config) error {
 			retry.Reset()
 			wait = min(wait+wait/2, config.IdleInterval)
 		}
+		if err == nil && config.Eager() {
+			wait = min(wait, config.EagerInterval)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
 		}
 	}
+}
+
+// sealNew seals if anything was committed since it last did, and returns the last bundle_id. Looking costs
+// less than a seal that finds nothing.
+func (g *Group) sealNew(ctx context.Context, last int64, committed *string) (int64, error) {
+	now, err := db.New(g.pool).Committed(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look for what was committed: %w", err)
+	}
+	if now == *committed {
+		g.last.Store(time.Now().UnixNano())
+		return last, nil
+	}
+	if last, err = g.Seal(ctx); err == nil {
+		*committed = now
+	}
+	return last, err
 }
 
 // duty is what the sealing process does beside sealing.

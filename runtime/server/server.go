@@ -67,6 +67,9 @@ func New(pool *pgxpool.Pool, config Config) *Server {
 		shares:    newShares(config),
 		clients:   newClients(),
 	}
+	if s.config.Sealing.Eager == nil {
+		s.config.Sealing.Eager = func() bool { return s.hub.Subscribers() > 0 }
+	}
 	s.metrics = newMetrics(s, config.Registry)
 	s.seals.Observe = s.metrics.sealed
 	s.handler = s.handled(false)
