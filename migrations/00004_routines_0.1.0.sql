@@ -3228,6 +3228,20 @@ COMMENT ON FUNCTION tide.set_origin(text, bigint, text) IS 'Names the source of 
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Asked after every seal: a function keeps its plan, where the view tide.lag is planned at each call.
+CREATE OR REPLACE FUNCTION tide.seal_in_progress()
+    RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT s.cut_change_id IS NOT NULL FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1);
+END;
+$$;
+COMMENT ON FUNCTION tide.seal_in_progress() IS 'The newest seal is a step of a long one: tide.seal() is to be called again.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -6911,6 +6925,7 @@ GRANT EXECUTE ON FUNCTION
     tide.version(),
     tide.head(),
     tide.seal(),
+    tide.seal_in_progress(),
     tide.maintain(),
     tide.check(),
     tide.position_of(xid8),
