@@ -36,6 +36,20 @@ func (q *Queries) AddPushChunk(ctx context.Context, arg AddPushChunkParams) (int
 	return next_row_ordinal, err
 }
 
+const AssertBuckets = `-- name: AssertBuckets :exec
+SELECT tide.assert_buckets($1::text, $2::text[])
+`
+
+type AssertBucketsParams struct {
+	UserID  string
+	Buckets []string
+}
+
+func (q *Queries) AssertBuckets(ctx context.Context, arg AssertBucketsParams) error {
+	_, err := q.db.Exec(ctx, AssertBuckets, arg.UserID, arg.Buckets)
+	return err
+}
+
 const AssertScope = `-- name: AssertScope :exec
 SELECT tide.assert_scope($1::text)
 `
@@ -161,13 +175,14 @@ func (q *Queries) CommitPushSession(ctx context.Context, arg CommitPushSessionPa
 const Connect = `-- name: Connect :one
 SELECT c.resolution::text AS resolution, c.initialization_id::uuid AS initialization_id,
        c.lease_expires_at::timestamptz AS lease_expires_at, coalesce(c.retry_after_seconds, 0)::integer AS retry_after_seconds
-  FROM tide.connect($1::text, $2::text, $3::boolean) AS c
+  FROM tide.connect($1::text, $2::text, $3::boolean, $4::boolean) AS c
 `
 
 type ConnectParams struct {
 	UserID              string
 	SourceID            string
 	HasLocalPendingRows bool
+	ManyBuckets         bool
 }
 
 type ConnectRow struct {
@@ -178,13 +193,103 @@ type ConnectRow struct {
 }
 
 func (q *Queries) Connect(ctx context.Context, arg ConnectParams) (ConnectRow, error) {
-	row := q.db.QueryRow(ctx, Connect, arg.UserID, arg.SourceID, arg.HasLocalPendingRows)
+	row := q.db.QueryRow(ctx, Connect,
+		arg.UserID,
+		arg.SourceID,
+		arg.HasLocalPendingRows,
+		arg.ManyBuckets,
+	)
 	var i ConnectRow
 	err := row.Scan(
 		&i.Resolution,
 		&i.InitializationID,
 		&i.LeaseExpiresAt,
 		&i.RetryAfterSeconds,
+	)
+	return i, err
+}
+
+const ConnectBuckets = `-- name: ConnectBuckets :one
+SELECT c.next_cursor::text AS next_cursor, coalesce(c.bundle_id, -1)::bigint AS bundle_id, to_json(c.add)::json AS add, to_json(c.remove)::json AS remove, to_json(c.repair)::json AS repair
+  FROM tide.connect_buckets($1::text, $2::text, $3::text, $4::text::json) AS c
+`
+
+type ConnectBucketsParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+	Positions  pgtype.Text
+}
+
+type ConnectBucketsRow struct {
+	NextCursor string
+	BundleID   int64
+	Add        []byte
+	Remove     []byte
+	Repair     []byte
+}
+
+func (q *Queries) ConnectBuckets(ctx context.Context, arg ConnectBucketsParams) (ConnectBucketsRow, error) {
+	row := q.db.QueryRow(ctx, ConnectBuckets,
+		arg.UserID,
+		arg.SourceID,
+		arg.ReadCursor,
+		arg.Positions,
+	)
+	var i ConnectBucketsRow
+	err := row.Scan(
+		&i.NextCursor,
+		&i.BundleID,
+		&i.Add,
+		&i.Remove,
+		&i.Repair,
+	)
+	return i, err
+}
+
+const CreateBucketsSession = `-- name: CreateBucketsSession :one
+SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.byte_count::bigint AS byte_count, s.expires_at::timestamptz AS expires_at,
+       s.next_cursor::text AS next_cursor, to_json(s.wanted)::json AS wanted
+  FROM tide.create_buckets_session($1::text, $2::text, $3::text, $4::text[], $5::bigint, $6::bigint, $7::uuid) AS s
+`
+
+type CreateBucketsSessionParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+	Buckets    []string
+	BundleID   int64
+	SealID     int64
+	Identity   pgtype.UUID
+}
+
+type CreateBucketsSessionRow struct {
+	SnapshotID pgtype.UUID
+	RowCount   int64
+	ByteCount  int64
+	ExpiresAt  pgtype.Timestamptz
+	NextCursor string
+	Wanted     []byte
+}
+
+func (q *Queries) CreateBucketsSession(ctx context.Context, arg CreateBucketsSessionParams) (CreateBucketsSessionRow, error) {
+	row := q.db.QueryRow(ctx, CreateBucketsSession,
+		arg.UserID,
+		arg.SourceID,
+		arg.ReadCursor,
+		arg.Buckets,
+		arg.BundleID,
+		arg.SealID,
+		arg.Identity,
+	)
+	var i CreateBucketsSessionRow
+	err := row.Scan(
+		&i.SnapshotID,
+		&i.RowCount,
+		&i.ByteCount,
+		&i.ExpiresAt,
+		&i.NextCursor,
+		&i.Wanted,
 	)
 	return i, err
 }
@@ -327,6 +432,24 @@ func (q *Queries) ExportSnapshot(ctx context.Context) (string, error) {
 	return snapshot, err
 }
 
+const HeadSeal = `-- name: HeadSeal :one
+SELECT h.bundle_id::bigint AS bundle_id, h.seal_id::bigint AS seal_id, h.identity::uuid AS identity
+  FROM tide.head_seal() AS h
+`
+
+type HeadSealRow struct {
+	BundleID int64
+	SealID   int64
+	Identity pgtype.UUID
+}
+
+func (q *Queries) HeadSeal(ctx context.Context) (HeadSealRow, error) {
+	row := q.db.QueryRow(ctx, HeadSeal)
+	var i HeadSealRow
+	err := row.Scan(&i.BundleID, &i.SealID, &i.Identity)
+	return i, err
+}
+
 const HomeBundleRows = `-- name: HomeBundleRows :many
 SELECT b.bundle_id::text AS bundle_id, b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
        b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
@@ -406,6 +529,44 @@ func (q *Queries) HomePosition(ctx context.Context, userID string) (HomePosition
 	return i, err
 }
 
+const OpenBucketsSnapshot = `-- name: OpenBucketsSnapshot :one
+SELECT s.next_cursor::text AS next_cursor, s.wanted::text[] AS wanted
+  FROM tide.open_buckets_snapshot($1::text, $2::text, $3::text, $4::text[], $5::bigint, $6::bigint, $7::uuid,
+                                  $8::text) AS s
+`
+
+type OpenBucketsSnapshotParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+	Buckets    []string
+	BundleID   int64
+	SealID     int64
+	Identity   pgtype.UUID
+	CursorName string
+}
+
+type OpenBucketsSnapshotRow struct {
+	NextCursor string
+	Wanted     []string
+}
+
+func (q *Queries) OpenBucketsSnapshot(ctx context.Context, arg OpenBucketsSnapshotParams) (OpenBucketsSnapshotRow, error) {
+	row := q.db.QueryRow(ctx, OpenBucketsSnapshot,
+		arg.UserID,
+		arg.SourceID,
+		arg.ReadCursor,
+		arg.Buckets,
+		arg.BundleID,
+		arg.SealID,
+		arg.Identity,
+		arg.CursorName,
+	)
+	var i OpenBucketsSnapshotRow
+	err := row.Scan(&i.NextCursor, &i.Wanted)
+	return i, err
+}
+
 const OpenSnapshot = `-- name: OpenSnapshot :exec
 SELECT tide.open_snapshot($1::text, $2::text)
 `
@@ -418,6 +579,85 @@ type OpenSnapshotParams struct {
 func (q *Queries) OpenSnapshot(ctx context.Context, arg OpenSnapshotParams) error {
 	_, err := q.db.Exec(ctx, OpenSnapshot, arg.UserID, arg.CursorName)
 	return err
+}
+
+const PullCursor = `-- name: PullCursor :many
+SELECT p.bundle_id::text AS bundle_id, p.row_ordinal::text AS row_ordinal, to_json(p.buckets)::json AS buckets, p.table_schema::text AS table_schema,
+       p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload, p.source::text AS source,
+       p.source_bundle_id::text AS source_bundle_id, p.seal::text AS seal, p.next_cursor::text AS next_cursor, p.has_more::text AS has_more,
+       to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
+  FROM tide.pull_cursor($1::text, $2::text, $3::text, $4::integer, $5::bigint) AS p
+`
+
+type PullCursorParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+	MaxBundles int32
+	MaxBytes   int64
+}
+
+type PullCursorRow struct {
+	BundleID       string
+	RowOrdinal     string
+	Buckets        []byte
+	TableSchema    string
+	TableName      string
+	Key            []byte
+	Op             string
+	Payload        []byte
+	Source         string
+	SourceBundleID string
+	Seal           string
+	NextCursor     string
+	HasMore        string
+	Add            []byte
+	Remove         []byte
+	Repair         []byte
+}
+
+// One row for the page, one for each bundle, one for each of its rows.
+func (q *Queries) PullCursor(ctx context.Context, arg PullCursorParams) ([]PullCursorRow, error) {
+	rows, err := q.db.Query(ctx, PullCursor,
+		arg.UserID,
+		arg.SourceID,
+		arg.ReadCursor,
+		arg.MaxBundles,
+		arg.MaxBytes,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PullCursorRow
+	for rows.Next() {
+		var i PullCursorRow
+		if err := rows.Scan(
+			&i.BundleID,
+			&i.RowOrdinal,
+			&i.Buckets,
+			&i.TableSchema,
+			&i.TableName,
+			&i.Key,
+			&i.Op,
+			&i.Payload,
+			&i.Source,
+			&i.SourceBundleID,
+			&i.Seal,
+			&i.NextCursor,
+			&i.HasMore,
+			&i.Add,
+			&i.Remove,
+			&i.Repair,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const PullHome = `-- name: PullHome :many
@@ -535,7 +775,8 @@ func (q *Queries) Push(ctx context.Context, arg PushParams) (PushRow, error) {
 }
 
 const PushResult = `-- name: PushResult :many
-SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count
+SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count,
+       tide.source_kind($1::text, $2::text)::text AS kind
   FROM tide.push_result($1::text, $2::text, $3::bigint) AS r
 `
 
@@ -549,6 +790,7 @@ type PushResultRow struct {
 	BundleID  int64
 	BundleSeq int64
 	RowCount  int64
+	Kind      string
 }
 
 func (q *Queries) PushResult(ctx context.Context, arg PushResultParams) ([]PushResultRow, error) {
@@ -560,7 +802,62 @@ func (q *Queries) PushResult(ctx context.Context, arg PushResultParams) ([]PushR
 	var items []PushResultRow
 	for rows.Next() {
 		var i PushResultRow
-		if err := rows.Scan(&i.BundleID, &i.BundleSeq, &i.RowCount); err != nil {
+		if err := rows.Scan(
+			&i.BundleID,
+			&i.BundleSeq,
+			&i.RowCount,
+			&i.Kind,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const PushedRows = `-- name: PushedRows :many
+SELECT r.bundle_id::text AS bundle_id, to_json(r.buckets)::json AS buckets, r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key,
+       r.op::text AS op, r.payload::json AS payload
+  FROM tide.pushed_rows($1::text, $2::text, $3::bigint) AS r
+`
+
+type PushedRowsParams struct {
+	UserID         string
+	SourceID       string
+	SourceBundleID int64
+}
+
+type PushedRowsRow struct {
+	BundleID    string
+	Buckets     []byte
+	TableSchema string
+	TableName   string
+	Key         []byte
+	Op          string
+	Payload     []byte
+}
+
+func (q *Queries) PushedRows(ctx context.Context, arg PushedRowsParams) ([]PushedRowsRow, error) {
+	rows, err := q.db.Query(ctx, PushedRows, arg.UserID, arg.SourceID, arg.SourceBundleID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PushedRowsRow
+	for rows.Next() {
+		var i PushedRowsRow
+		if err := rows.Scan(
+			&i.BundleID,
+			&i.Buckets,
+			&i.TableSchema,
+			&i.TableName,
+			&i.Key,
+			&i.Op,
+			&i.Payload,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -609,7 +906,8 @@ func (q *Queries) ReplacementOf(ctx context.Context, arg ReplacementOfParams) (s
 }
 
 const SnapshotRows = `-- name: SnapshotRows :many
-SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload
+SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload,
+       to_json(r.buckets)::json AS buckets
   FROM tide.snapshot_rows($1::text, $2::uuid, $3::bigint, $4::integer) AS r
 `
 
@@ -625,6 +923,7 @@ type SnapshotRowsRow struct {
 	TableName   string
 	Key         []byte
 	Payload     []byte
+	Buckets     []byte
 }
 
 func (q *Queries) SnapshotRows(ctx context.Context, arg SnapshotRowsParams) ([]SnapshotRowsRow, error) {
@@ -646,6 +945,7 @@ func (q *Queries) SnapshotRows(ctx context.Context, arg SnapshotRowsParams) ([]S
 			&i.TableName,
 			&i.Key,
 			&i.Payload,
+			&i.Buckets,
 		); err != nil {
 			return nil, err
 		}
@@ -658,7 +958,7 @@ func (q *Queries) SnapshotRows(ctx context.Context, arg SnapshotRowsParams) ([]S
 }
 
 const SnapshotSession = `-- name: SnapshotSession :one
-SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count
+SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count, (s.buckets IS NOT NULL)::boolean AS of_buckets
   FROM tide.snapshot_session($1::text, $2::uuid) AS s
 `
 
@@ -670,12 +970,13 @@ type SnapshotSessionParams struct {
 type SnapshotSessionRow struct {
 	SnapshotBundleSeq int64
 	RowCount          int64
+	OfBuckets         bool
 }
 
 func (q *Queries) SnapshotSession(ctx context.Context, arg SnapshotSessionParams) (SnapshotSessionRow, error) {
 	row := q.db.QueryRow(ctx, SnapshotSession, arg.UserID, arg.SnapshotID)
 	var i SnapshotSessionRow
-	err := row.Scan(&i.SnapshotBundleSeq, &i.RowCount)
+	err := row.Scan(&i.SnapshotBundleSeq, &i.RowCount, &i.OfBuckets)
 	return i, err
 }
 

@@ -3830,6 +3830,22 @@ COMMENT ON FUNCTION tide.buckets_of(text) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_buckets(user_id text, buckets text[])
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT unnest(buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
+        RAISE EXCEPTION 'not all of these buckets are this user''s'
+            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_buckets(text, text[]) IS 'Raises TD134 unless a user may read all of these buckets now, TD032.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.scope_state(user_id text)
     RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3909,6 +3925,19 @@ COMMENT ON FUNCTION tide.assert_source(text, text) IS 'Raises TD017 for names th
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.source_kind(user_id text, source_id text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN coalesce((SELECT s.kind FROM tide.source AS s WHERE s.user_id = source_kind.user_id AND s.source_id = source_kind.source_id), 'v1');
+END;
+$$;
+COMMENT ON FUNCTION tide.source_kind(text, text) IS 'v1 for a device that reads its home bucket, cursor for one that reads many.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.replace_source(user_id text, previous_source_id text, new_source_id text, reason text)
     RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3939,6 +3968,11 @@ BEGIN
         RAISE EXCEPTION 'the new source is known already'
             USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
     END IF;
+    -- What it holds, it holds under the new name.
+    INSERT INTO tide.source_buckets (user_id, source_id, fingerprint, held, written_at)
+    SELECT b.user_id, replace_source.new_source_id, b.fingerprint, b.held, b.written_at
+      FROM tide.source_buckets AS b WHERE b.user_id = replace_source.user_id AND b.source_id = replace_source.previous_source_id
+        ON CONFLICT DO NOTHING;
     DELETE FROM tide.push_session AS p WHERE p.user_id = replace_source.user_id AND p.source_id = replace_source.previous_source_id;
 END;
 $$;
@@ -3953,12 +3987,15 @@ CREATE OR REPLACE FUNCTION tide.meet_source(user_id text, source_id text)
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    INSERT INTO tide.source (user_id, source_id, shape_id)
+    INSERT INTO tide.source (user_id, source_id, shape_id, kind)
     SELECT meet_source.user_id, meet_source.source_id,
            coalesce((SELECT o.shape_id
                        FROM tide.source_replacement AS r JOIN tide.source AS o ON o.user_id = r.user_id AND o.source_id = r.source_id
                       WHERE r.user_id = meet_source.user_id AND r.new_source_id = meet_source.source_id),
-                    t.shape_id, tide.shape_of('{}'))
+                    t.shape_id, tide.shape_of('{}')),
+           coalesce((SELECT o.kind
+                       FROM tide.source_replacement AS r JOIN tide.source AS o ON o.user_id = r.user_id AND o.source_id = r.source_id
+                      WHERE r.user_id = meet_source.user_id AND r.new_source_id = meet_source.source_id), 'v1')
       FROM tide.setting AS t
         ON CONFLICT DO NOTHING;
 END;
@@ -4158,7 +4195,7 @@ COMMENT ON FUNCTION tide.assert_open() IS 'Raises TD129 during maintenance. Inte
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.connect(
-    user_id text, source_id text, has_local_pending_rows boolean,
+    user_id text, source_id text, has_local_pending_rows boolean, many_buckets boolean DEFAULT false,
     OUT resolution text, OUT initialization_id uuid, OUT lease_expires_at timestamptz, OUT retry_after_seconds integer
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4174,6 +4211,7 @@ BEGIN
     PERFORM tide.assert_open();
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.meet_source(v_user, v_source);
+    PERFORM tide.set_source_kind(v_user, v_source, CASE WHEN many_buckets THEN 'cursor' ELSE 'v1' END);
     IF tide.scope_state(v_user) <> 'initialized' THEN
         -- Rows that are not sealed yet begin a home bucket as well.
         PERFORM tide.seal();
@@ -4209,8 +4247,8 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
-'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114, TD129 and what tide.seal does.';
+COMMENT ON FUNCTION tide.connect(text, text, boolean, boolean) IS
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. With many_buckets the versions of its pushes are bundle_ids; tide.connect_buckets says the rest. Raises TD017, TD114, TD129 and what tide.seal does.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4472,7 +4510,6 @@ DECLARE
     v_lost text[];
     v_nothing boolean;
 BEGIN
-    PERFORM tide.set_source_kind(connect_buckets.user_id, connect_buckets.source_id, 'cursor');
     SELECT * INTO v_open FROM tide.open_cursor(connect_buckets.user_id, connect_buckets.source_id, CASE WHEN positions IS NULL THEN read_cursor END);
     v_held := v_open.held;
     v_base := v_open.bundle_id;
@@ -4505,7 +4542,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json) IS
-'For a device that reads many buckets: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
+'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4985,6 +5022,7 @@ BEGIN
     PERFORM tide.meet_source(user_id, source_id);
     INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
     PERFORM tide.set_origin(source_id, source_bundle_id);
+    PERFORM set_config('tide.push_kind', tide.source_kind(user_id, source_id), true);
     RETURN true;
 END;
 $$;
@@ -5014,10 +5052,33 @@ COMMENT ON FUNCTION tide.lock_pushed(tide.pushed_row[], text) IS 'Locks the rows
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.is_cursor_push()
+    RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN coalesce(current_setting('tide.push_kind', true), '') = 'cursor';
+COMMENT ON FUNCTION tide.is_cursor_push() IS 'Whether the push of this transaction comes from a device that reads many buckets: its versions are bundle_ids. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.push_buckets(user_id text)
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE WHEN tide.is_cursor_push() THEN tide.buckets_of(user_id) ELSE ARRAY[tide.home_bucket(user_id)] END;
+END;
+$$;
+COMMENT ON FUNCTION tide.push_buckets(text) IS 'Buckets that the device of a push hears of. Raises TD032. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- A row is in conflict when it is there and should not be, when it is not and should, or when the
 -- log holds a later change of it than the version the device made its own upon. Changes of one key
 -- by several transactions are drawn in the order in which these committed, so the newest counts.
--- A version is a position of the home bucket, and stands for all that was sealed up to its bundle.
+-- A version is a position of the home bucket, and stands for all that was sealed up to its bundle; from a
+-- device that reads many buckets it is a bundle_id. What such a one made upon a version before the table was
+-- last read again, the log cannot tell: it is in conflict with the row as it is.
 CREATE OR REPLACE FUNCTION tide.judge_push(
     user_id text, rows tide.pushed_row[], live bigint[], dead boolean[],
     OUT ordinal bigint, OUT row_exists boolean, OUT deleted boolean, OUT changed_by xid8, OUT pruned boolean
@@ -5031,6 +5092,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home  text COLLATE "C" := tide.home_bucket(user_id);
+    v_mine  text[] := tide.push_buckets(user_id);
+    v_many  boolean := tide.is_cursor_push();
     v_floor bigint;
     v_head  bigint;
     v_own   xid8 := pg_current_xact_id();
@@ -5042,14 +5105,23 @@ BEGIN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
-    SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    IF v_many THEN
+        v_floor := 0;
+        v_head := tide.head();
+    ELSE
+        SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    END IF;
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
                (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid AND c.op <> 'M') AS last_change_id
           FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
-          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
-          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
+          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE NOT v_many AND l.bucket_id = v_home AND l.bundle_seq = d.base
+                              UNION ALL
+                             (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE v_many AND l.bundle_id = d.base LIMIT 1)) AS b ON true
+          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE NOT v_many AND f.bucket_id = v_home AND f.floor_seq = d.base
+                              UNION ALL
+                             SELECT o.seal_id FROM tide.seal_of(d.base) AS o WHERE v_many AND b.seal_id IS NULL) AS f ON true
           JOIN tide.seal_log AS s ON s.seal_id = coalesce(b.seal_id, f.seal_id)
           LEFT JOIN tide.seal_log AS before ON before.seal_id = s.seal_id - 1
     ), judged AS (
@@ -5058,7 +5130,9 @@ BEGIN
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
                    ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id
-               END AS later
+               END AS later,
+               v_many AND r.op <> 'I' AND r.base < (SELECT s.last_bundle_id FROM tide.adoption_log AS a JOIN tide.seal_log AS s ON s.seal_id = a.seal_id
+                                                     WHERE a.table_id = r.table_id AND a.error IS NULL ORDER BY a.seal_id DESC LIMIT 1) AS read_since
           FROM unnest(rows) AS r
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
           LEFT JOIN base AS b ON b.base = r.base
@@ -5068,7 +5142,7 @@ BEGIN
                      WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
                        AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
                        -- What happened to a row of somebody else is not told.
-                       AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
+                       AND (l.ordinal IS NOT NULL OR v_mine && c.buckets OR v_mine && c.old_buckets)
                        -- Came and went in one transaction: nobody ever saw it.
                        AND (l.ordinal IS NOT NULL OR NOT EXISTS (
                                 SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
@@ -5078,11 +5152,11 @@ BEGIN
                      ORDER BY c.change_id DESC
                      LIMIT 1) AS c ON true
     )
-    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), j.xid,
+    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), CASE WHEN j.read_since IS NOT TRUE THEN j.xid END,
            j.op <> 'I' AND j.base > 0 AND j.base < v_floor OR j.base > v_head
       FROM judged AS j
      WHERE j.live = (j.op = 'I')
-        OR j.later
+        OR j.later OR j.read_since
         OR j.op <> 'I' AND (j.base < v_floor OR j.base = 0)
         OR j.base > v_head;
 END;
@@ -5100,6 +5174,9 @@ AS $$
 DECLARE
     v_bundle_id bigint;
 BEGIN
+    IF tide.is_cursor_push() THEN
+        RETURN CASE WHEN changed_by IS NULL THEN tide.head() ELSE tide.position_of(changed_by) END;
+    END IF;
     IF changed_by IS NULL THEN
         RETURN (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p);
     END IF;
@@ -5111,7 +5188,7 @@ BEGIN
            END;
 END;
 $$;
-COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. Internal.';
+COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. In the push of a device that reads many buckets, its bundle_id. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5132,7 +5209,7 @@ AS $$
                SELECT s.table_schema AS schema, s.table_name AS "table", r.row_key::json AS key, tide.op_name(r.op) AS op, r.base AS base_row_version,
                       CASE WHEN j.row_exists AND i.payload IS NOT NULL OR j.deleted
                            -- Not sealed yet: the newest position there is, which is older.
-                           THEN coalesce(v.version, (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p))
+                           THEN coalesce(v.version, CASE WHEN tide.is_cursor_push() THEN tide.head() ELSE (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p) END)
                            ELSE 0 END AS server_row_version,
                       j.deleted AS server_row_deleted,
                       CASE WHEN j.row_exists THEN i.payload END AS server_row
@@ -5236,7 +5313,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_home     text COLLATE "C" := tide.home_bucket(user_id);
+    v_mine     text[] := tide.push_buckets(user_id);
     v_rejected json;
 BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
@@ -5247,12 +5324,12 @@ BEGIN
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
              WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
-      LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
+      LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
       -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
       LEFT JOIN LATERAL (
-               SELECT bool_or(v_home = ANY (j.before) OR v_home = ANY (j.after)) AS here
+               SELECT bool_or(v_mine && j.before OR v_mine && j.after) AS here
                  FROM tide.synced_table AS s
                 CROSS JOIN LATERAL unnest(tide.judge_rows(s.table_id, ARRAY[ROW(s.table_id, NULL, NULL, r.row_key, NULL, NULL)::tide.rule_change])) AS j
                 WHERE s.table_id = r.table_id AND s.derived) AS derived ON true
@@ -5260,7 +5337,7 @@ BEGIN
     RETURN v_rejected;
 END;
 $$;
-COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Raises TD126 when they were not captured. Internal.';
+COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is in no bucket that their device hears of. Raises TD126 when they were not captured. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5542,6 +5619,37 @@ END;
 $$;
 COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
 'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS TABLE (
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
+    v_counted   jsonb;
+    v_buckets   text[];
+BEGIN
+    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(tide.buckets_of(pushed_rows.user_id)) AS b;
+    SELECT array_agg(l.bucket_id::text) INTO v_buckets
+      FROM tide.push_log AS p
+      JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
+     WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
+       AND jsonb_exists(v_counted, l.bucket_id);
+    RETURN QUERY
+    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.key, b.op, b.payload
+      FROM tide.bundles_for(v_counted, array_fill(v_bundle_id, ARRAY[cardinality(v_buckets)]), v_buckets, tide.source_shape(pushed_rows.user_id, pushed_rows.source_id)) AS b
+     WHERE b.row_ordinal IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint) IS
+'Rows of a sealed push as they are in the log, over all buckets that its user may read now. Raises TD014, TD032.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6043,9 +6151,8 @@ BEGIN
     PERFORM tide.assert_scope(open_buckets.user_id);
     SELECT * INTO v_open FROM tide.open_cursor(open_buckets.user_id, open_buckets.source_id, read_cursor);
     wanted := coalesce(buckets, v_open.add || v_open.repair);
-    IF EXISTS (SELECT w FROM unnest(wanted) AS w EXCEPT SELECT a FROM unnest(v_open.access) AS a) THEN
-        RAISE EXCEPTION 'not all of these buckets are this user''s'
-            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    IF buckets IS NOT NULL THEN
+        PERFORM tide.assert_buckets(open_buckets.user_id, wanted);
     END IF;
     SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO shown
       FROM jsonb_each(v_open.held) AS h
@@ -6119,13 +6226,13 @@ BEGIN
       FROM tide.open_buckets(user_id, source_id, read_cursor, buckets, bundle_id, seal_id, identity) AS o;
     v_shape := tide.renew_shape(user_id, source_id);
     PERFORM tide.set_snapshot_output();
-    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, q.buckets FROM (%s) AS q', t.table_schema, t.table_name,
+    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, to_json(q.buckets) FROM (%s) AS q', t.table_schema, t.table_name,
                              CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
               FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
-    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''{}''::text[] WHERE false');
+    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''[]''::json WHERE false');
 END;
 $$;
 COMMENT ON FUNCTION tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text) IS
@@ -6149,9 +6256,8 @@ BEGIN
     IF v_session.expires_at <= clock_timestamp() THEN
         RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
     END IF;
-    IF v_session.buckets IS NOT NULL AND EXISTS (SELECT unnest(v_session.buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
-        RAISE EXCEPTION 'a bucket of this snapshot is no longer this user''s'
-            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    IF v_session.buckets IS NOT NULL THEN
+        PERFORM tide.assert_buckets(user_id, v_session.buckets);
     END IF;
     snapshot_bundle_seq := v_session.snapshot_bundle_seq;
     row_count := v_session.row_count;
@@ -6938,7 +7044,7 @@ GRANT EXECUTE ON FUNCTION
     tide.sealed_after(bigint, integer),
     tide.scope_state(text),
     tide.assert_scope(text),
-    tide.connect(text, text, boolean),
+    tide.connect(text, text, boolean, boolean),
     tide.replacement_of(text, text),
     tide.replace_source(text, text, text, text),
     tide.exchange_limits(),
@@ -6950,6 +7056,8 @@ GRANT EXECUTE ON FUNCTION
     tide.push(text, text, bigint, json, json, uuid),
     tide.is_committed(text, text, bigint),
     tide.push_result(text, text, bigint),
+    tide.pushed_rows(text, text, bigint),
+    tide.source_kind(text, text),
     tide.create_push_session(text, text, bigint, bigint, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),
     tide.commit_push_session(text, text, uuid, json),
@@ -6961,6 +7069,7 @@ GRANT EXECUTE ON FUNCTION
     tide.connect_buckets(text, text, text, json),
     tide.pull_cursor(text, text, text, integer, bigint),
     tide.head_seal(),
+    tide.assert_buckets(text, text[]),
     tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),
     tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),

@@ -1,7 +1,36 @@
 -- name: Connect :one
 SELECT c.resolution::text AS resolution, c.initialization_id::uuid AS initialization_id,
        c.lease_expires_at::timestamptz AS lease_expires_at, coalesce(c.retry_after_seconds, 0)::integer AS retry_after_seconds
-  FROM tide.connect(@user_id::text, @source_id::text, @has_local_pending_rows::boolean) AS c;
+  FROM tide.connect(@user_id::text, @source_id::text, @has_local_pending_rows::boolean, @many_buckets::boolean) AS c;
+
+-- name: ConnectBuckets :one
+SELECT c.next_cursor::text AS next_cursor, coalesce(c.bundle_id, -1)::bigint AS bundle_id, to_json(c.add)::json AS add, to_json(c.remove)::json AS remove, to_json(c.repair)::json AS repair
+  FROM tide.connect_buckets(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(positions)::text::json) AS c;
+
+-- One row for the page, one for each bundle, one for each of its rows.
+-- name: PullCursor :many
+SELECT p.bundle_id::text AS bundle_id, p.row_ordinal::text AS row_ordinal, to_json(p.buckets)::json AS buckets, p.table_schema::text AS table_schema,
+       p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload, p.source::text AS source,
+       p.source_bundle_id::text AS source_bundle_id, p.seal::text AS seal, p.next_cursor::text AS next_cursor, p.has_more::text AS has_more,
+       to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
+  FROM tide.pull_cursor(@user_id::text, @source_id::text, @read_cursor::text, @max_bundles::integer, @max_bytes::bigint) AS p;
+
+-- name: HeadSeal :one
+SELECT h.bundle_id::bigint AS bundle_id, h.seal_id::bigint AS seal_id, h.identity::uuid AS identity
+  FROM tide.head_seal() AS h;
+
+-- name: CreateBucketsSession :one
+SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.byte_count::bigint AS byte_count, s.expires_at::timestamptz AS expires_at,
+       s.next_cursor::text AS next_cursor, to_json(s.wanted)::json AS wanted
+  FROM tide.create_buckets_session(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(buckets)::text[], @bundle_id::bigint, @seal_id::bigint, @identity::uuid) AS s;
+
+-- name: OpenBucketsSnapshot :one
+SELECT s.next_cursor::text AS next_cursor, s.wanted::text[] AS wanted
+  FROM tide.open_buckets_snapshot(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(buckets)::text[], @bundle_id::bigint, @seal_id::bigint, @identity::uuid,
+                                  @cursor_name::text) AS s;
+
+-- name: AssertBuckets :exec
+SELECT tide.assert_buckets(@user_id::text, @buckets::text[]);
 
 -- name: AssertScope :exec
 SELECT tide.assert_scope(@user_id::text);
@@ -29,8 +58,14 @@ SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id,
                  sqlc.narg(initialization_id)::uuid) AS p;
 
 -- name: PushResult :many
-SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count
+SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count,
+       tide.source_kind(@user_id::text, @source_id::text)::text AS kind
   FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r;
+
+-- name: PushedRows :many
+SELECT r.bundle_id::text AS bundle_id, to_json(r.buckets)::json AS buckets, r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key,
+       r.op::text AS op, r.payload::json AS payload
+  FROM tide.pushed_rows(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r;
 
 -- name: ReplaceSource :exec
 SELECT tide.replace_source(@user_id::text, @previous_source_id::text, @new_source_id::text, @reason::text);
@@ -63,11 +98,12 @@ SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.b
   FROM tide.create_snapshot_session(@user_id::text, @source_id::text, @snapshot_bundle_seq::bigint) AS s;
 
 -- name: SnapshotSession :one
-SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count
+SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count, (s.buckets IS NOT NULL)::boolean AS of_buckets
   FROM tide.snapshot_session(@user_id::text, @snapshot_id::uuid) AS s;
 
 -- name: SnapshotRows :many
-SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload
+SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload,
+       to_json(r.buckets)::json AS buckets
   FROM tide.snapshot_rows(@user_id::text, @snapshot_id::uuid, @after_row_ordinal::bigint, @max_rows::integer) AS r;
 
 -- name: DeleteSnapshotSession :exec

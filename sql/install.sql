@@ -119,10 +119,12 @@
 \ir functions/tide.home_bucket.sql
 \ir functions/tide.set_bucket_access.sql
 \ir functions/tide.buckets_of.sql
+\ir functions/tide.assert_buckets.sql
 \ir functions/tide.scope_state.sql
 \ir functions/tide.assert_scope.sql
 \ir functions/tide.replacement_of.sql
 \ir functions/tide.assert_source.sql
+\ir functions/tide.source_kind.sql
 \ir functions/tide.replace_source.sql
 \ir functions/tide.meet_source.sql
 \ir functions/tide.set_source_kind.sql
@@ -164,6 +166,8 @@
 \ir functions/tide.assert_next_push.sql
 \ir functions/tide.claim_push.sql
 \ir functions/tide.lock_pushed.sql
+\ir functions/tide.is_cursor_push.sql
+\ir functions/tide.push_buckets.sql
 \ir functions/tide.judge_push.sql
 \ir functions/tide.home_version.sql
 \ir functions/tide.conflict_bodies.sql
@@ -179,6 +183,7 @@
 \ir functions/tide.begin_push.sql
 \ir functions/tide.push.sql
 \ir functions/tide.push_result.sql
+\ir functions/tide.pushed_rows.sql
 \ir functions/tide.assert_push_session.sql
 \ir functions/tide.create_push_session.sql
 \ir functions/tide.add_push_chunk.sql

@@ -33,7 +33,7 @@ func (s *sqlServer) Connect(ctx context.Context, cursor string, positions map[st
 		text = ptr(string(encoded))
 	}
 	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT tide.connect($1, $2, false)`, s.user, s.source); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT tide.connect($1, $2, false, true)`, s.user, s.source); err != nil {
 			return err
 		}
 		return tx.QueryRow(ctx, `SELECT next_cursor, bundle_id, add, remove, repair FROM tide.connect_buckets($1, $2, $3, $4::text::json)`, s.user, s.source, cursor, text).

@@ -18,32 +18,29 @@ const (
 // pull writes whole bundles of the home bucket while they are read.
 func (c *call) pull() error {
 	const code = wire.InvalidRequest
+	if c.r.URL.Query().Has("cursor") {
+		return c.pullCursor()
+	}
 	after, err := c.number("after_bundle_seq", 0, 0, code)
 	if err != nil {
 		return err
 	}
-	maxBundles, err := c.number("max_bundles", standardBundles, 1, code)
+	maxBundles, err := c.maxBundles()
 	if err != nil {
 		return err
-	}
-	if maxBundles > largestBundles {
-		return wire.Refuse(code, "max_bundles must be at most "+strconv.Itoa(largestBundles)+".")
 	}
 	target, err := c.number("target_bundle_seq", 0, 0, code)
 	if err != nil {
 		return err
 	}
-	form := &pullJSON
-	if c.wantsLines() {
-		form = &pullLines
-	}
-	page := pullPage{body: c.body(form.contentType), form: form, target: target}
+	page := c.pullPage()
+	page.target = target
 	defer page.close()
 	leave := c.enterStage(readStage)
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
 		batch.Queue(db.HomePosition, c.user.UserID).QueryRow(page.begin)
-		each(batch.Queue(db.PullHome, c.user.UserID, c.source, after, int32(maxBundles), c.config.MaxPullBytes, target), page.change)
+		each(batch.Queue(db.PullHome, c.user.UserID, c.source, after, maxBundles, c.config.MaxPullBytes, target), page.change)
 	})
 	leave()
 	if err != nil {
@@ -51,6 +48,22 @@ func (c *call) pull() error {
 	}
 	c.counts.position(page.position)
 	return page.end()
+}
+
+func (c *call) maxBundles() (int32, error) {
+	n, err := c.number("max_bundles", standardBundles, 1, wire.InvalidRequest)
+	if err == nil && n > largestBundles {
+		err = wire.Refuse(wire.InvalidRequest, "max_bundles must be at most "+strconv.Itoa(largestBundles)+".")
+	}
+	return int32(n), err
+}
+
+func (c *call) pullPage() pullPage {
+	form := &pullJSON
+	if c.wantsLines() {
+		form = &pullLines
+	}
+	return pullPage{body: c.body(form.contentType), form: form}
 }
 
 // pullForm is what stands between the parts of a pull.
@@ -106,31 +119,40 @@ func (p *pullPage) begin(row pgx.Row) error {
 // change takes the next change; they come bundle by bundle.
 func (p *pullPage) change(v [][]byte) error {
 	if !bytes.Equal(p.seq, v[0]) {
-		if p.seq == nil {
-			p.raw(p.form.firstBundle)
-		} else {
-			p.endBundle()
-			p.raw(p.form.nextBundle)
-		}
-		p.seq = append(p.seq[:0], v[0]...)
-		p.raw(`{"bundle_seq":`)
-		p.b = append(p.b, p.seq...)
-		p.raw(`,"source_id":`)
-		p.b = wire.AppendString(p.b, v[1])
-		p.raw(`,"source_bundle_id":`)
-		p.b = append(p.b, v[2]...)
+		p.beginBundle(`{"bundle_seq":`, v[0], v[1], v[2])
 		p.raw(p.form.rows)
 	}
 	if v[6] == nil {
 		return p.check() // of a table that the device does not know
 	}
+	return p.bundleRow(wire.Row{Schema: v[3], Table: v[4], Key: v[5], Op: v[6], Payload: v[7]})
+}
+
+// beginBundle ends the one before, too.
+func (p *pullPage) beginBundle(name string, seq, sourceID, sourceBundleID []byte) {
+	if p.seq == nil {
+		p.raw(p.form.firstBundle)
+	} else {
+		p.endBundle()
+		p.raw(p.form.nextBundle)
+	}
+	p.seq = append(p.seq[:0], seq...)
+	p.raw(name)
+	p.b = append(p.b, p.seq...)
+	p.raw(`,"source_id":`)
+	p.b = wire.AppendString(p.b, sourceID)
+	p.raw(`,"source_bundle_id":`)
+	p.b = append(p.b, sourceBundleID...)
+}
+
+func (p *pullPage) bundleRow(row wire.Row) error {
 	if p.rows == 0 {
 		p.raw(p.form.firstRow)
 	} else {
 		p.raw(p.form.nextRow)
 	}
 	p.rows++
-	p.row(wire.Row{Schema: v[3], Table: v[4], Key: v[5], Op: v[6], Payload: v[7]}, p.seq)
+	p.row(row, p.seq)
 	return p.check()
 }
 

@@ -99,7 +99,7 @@ func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
 			batch.Queue(db.PushResult, c.user.UserID, c.source, sourceBundleID).Query(func(rows pgx.Rows) error {
 				for rows.Next() {
 					found = true
-					if err := rows.Scan(&place.BundleID, &place.BundleSeq, &place.RowCount); err != nil {
+					if err := rows.Scan(&place.BundleID, &place.BundleSeq, &place.RowCount, &place.Kind); err != nil {
 						return err
 					}
 				}
@@ -145,6 +145,14 @@ func (c *call) committed(sourceBundleID int64) (pushed, error) {
 // home bucket has none there.
 func (c *call) pushedBundle(sourceBundleID int64, place db.PushResultRow, answer *body) (pushed, error) {
 	p := pushed{place: place, sourceID: c.source, sourceBundleID: sourceBundleID}
+	if place.Kind == cursorKind {
+		if answer == nil {
+			return p, nil
+		}
+		var err error
+		p.place.RowCount, err = c.pushedRows(sourceBundleID, answer)
+		return p, err
+	}
 	if place.BundleSeq == 0 {
 		return p, nil
 	}
@@ -158,6 +166,24 @@ func (c *call) pushedBundle(sourceBundleID int64, place db.PushResultRow, answer
 	p.hash = found.hash
 	p.place.RowCount = found.rowCount // as this device gets them
 	return p, err
+}
+
+// cursorKind is a source that reads many buckets. Its rows have the bundle_id as version, and no hash.
+const cursorKind = "cursor"
+
+// pushedRows writes the rows of a push as a device gets them that reads many buckets.
+func (c *call) pushedRows(sourceBundleID int64, answer *body) (n int64, err error) {
+	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
+		each(batch.Queue(db.PushedRows, c.user.UserID, c.source, sourceBundleID), func(v [][]byte) error {
+			if n > 0 {
+				answer.raw(",")
+			}
+			n++
+			answer.row(wire.Row{Buckets: v[1], Schema: v[2], Table: v[3], Key: v[4], Op: v[5], Payload: v[6]}, v[0])
+			return answer.check()
+		})
+	})
+	return n, err
 }
 
 func (p pushed) appendTo(b []byte) []byte {

@@ -101,5 +101,5 @@ func initialization(text string) pgtype.UUID {
 }
 
 func (c *call) claims() pgtype.Text {
-	return pgtype.Text{String: string(c.user.Claims), Valid: len(c.user.Claims) > 0}
+	return optional(c.user.Claims)
 }

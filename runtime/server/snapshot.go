@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -20,23 +21,32 @@ const (
 	importSnapshot = "SET TRANSACTION SNAPSHOT '%s'"
 )
 
+// position is where a seal left the log.
+type position struct {
+	homeSeq int64 // of the home bucket
+	db.HeadSealRow
+}
+
+// seal names the seal to devices.
+func (p position) seal() string { return strconv.FormatInt(p.SealID, 10) + "-" + p.Identity.String() }
+
 // atPosition runs use in a transaction that sees exactly the state at the position it is told: one
 // connection exports its snapshot, another one seals at that very snapshot, and the first reads. The
 // lock of sealing is taken first, so nobody seals between. It commits when use returns nil.
-func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, bundleSeq int64) error) error {
+func (c *call) atPosition(use func(ctx context.Context, tx *pgx.Conn, at position) error) error {
 	ctx := c.r.Context()
 	release, err := c.exportNext(ctx)
 	if err != nil {
 		return err
 	}
-	reader, seq, err := c.position()
+	reader, at, err := c.position()
 	release()
 	if err != nil {
 		return err
 	}
 	defer reader.Release()
 	defer undo(reader.Conn())
-	if err := use(ctx, reader.Conn(), seq); err != nil {
+	if err := use(ctx, reader.Conn(), at); err != nil {
 		return err
 	}
 	_, err = reader.Exec(ctx, commit)
@@ -55,63 +65,64 @@ func (c *call) exportNext(ctx context.Context) (release func(), err error) {
 	}
 }
 
-func (c *call) position() (reader *pgxpool.Conn, seq int64, err error) {
+func (c *call) position() (reader *pgxpool.Conn, at position, err error) {
 	defer c.enterStage(sealStage)()
 	ctx := c.r.Context()
 	sealing, err := c.acquire(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, at, err
 	}
 	defer sealing.Release()
 	defer undo(sealing.Conn())
 	limit := milliseconds(c.config.RequestTimeout)
 	begin := fmt.Sprintf(beginSealing, milliseconds(c.config.LockTimeout), limit, limit)
 	if err := execute(ctx, sealing.Conn().PgConn(), begin); err != nil {
-		return nil, 0, fmt.Errorf("take the lock of sealing: %w", err)
+		return nil, at, fmt.Errorf("take the lock of sealing: %w", err)
 	}
 	if reader, err = c.acquire(ctx); err != nil {
-		return nil, 0, err
+		return nil, at, err
 	}
-	seq, err = c.sealAt(ctx, sealing.Conn(), reader.Conn())
+	at, err = c.sealAt(ctx, sealing.Conn(), reader.Conn())
 	if err != nil {
 		undo(reader.Conn())
 		reader.Release()
-		return nil, 0, err
+		return nil, at, err
 	}
-	return reader, seq, nil
+	return reader, at, nil
 }
 
-// sealAt seals at the snapshot of the reader, and returns the position of the home bucket there.
-func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (seq int64, err error) {
+// sealAt seals at the snapshot of the reader, and returns the position there.
+func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (at position, err error) {
 	var snapshot string
 	var batch pgx.Batch
 	done(batch.Queue(beginSnapshot))
 	done(queueBounds(ctx, &batch, c.bounds(c.config.StreamTimeout, "off")))
 	batch.Queue(db.ExportSnapshot).QueryRow(func(row pgx.Row) error { return row.Scan(&snapshot) })
 	if err := reader.SendBatch(ctx, &batch).Close(); err != nil {
-		return 0, fmt.Errorf("export a snapshot: %w", err)
+		return at, fmt.Errorf("export a snapshot: %w", err)
 	}
 	if err := execute(ctx, sealing.PgConn(), fmt.Sprintf(importSnapshot, snapshot)); err != nil {
-		return 0, fmt.Errorf("import the snapshot: %w", err)
+		return at, fmt.Errorf("import the snapshot: %w", err)
 	}
 	for inProgress := true; inProgress; {
 		var seal pgx.Batch
 		done(seal.Queue(db.Seal))
 		seal.Queue(db.SealInProgress).QueryRow(func(row pgx.Row) error { return row.Scan(&inProgress) })
 		if err := sealing.SendBatch(ctx, &seal).Close(); err != nil {
-			return 0, fmt.Errorf("seal: %w", err)
+			return at, fmt.Errorf("seal: %w", err)
 		}
 	}
 	var last pgx.Batch
 	last.Queue(db.HomePosition, c.user.UserID).QueryRow(func(row pgx.Row) error {
 		var floor int64
-		return row.Scan(&floor, &seq)
+		return row.Scan(&floor, &at.homeSeq)
 	})
+	last.Queue(db.HeadSeal).QueryRow(func(row pgx.Row) error { return row.Scan(&at.BundleID, &at.SealID, &at.Identity) })
 	done(last.Queue(commit))
 	if err := sealing.SendBatch(ctx, &last).Close(); err != nil {
-		return 0, fmt.Errorf("find the position: %w", err)
+		return at, fmt.Errorf("find the position: %w", err)
 	}
-	return seq, nil
+	return at, nil
 }
 
 // execute runs statements that take no parameters, several in one round trip.

@@ -14,18 +14,28 @@ import (
 // createSnapshotSession makes a snapshot of the home bucket that is fetched in chunks. A device that
 // has to begin anew replaces its source with it.
 func (c *call) createSnapshotSession() error {
-	source, err := c.replaceSource()
+	var asked snapshotRequest
+	if err := c.decode(&asked, wire.SnapshotSessionInvalid, true); err != nil {
+		return err
+	}
+	if asked.Buckets != nil && asked.Cursor == nil {
+		return wire.Refuse(wire.SnapshotSessionInvalid, "buckets are named without a cursor. Send the cursor that connect gave.")
+	}
+	source, err := c.replaceSource(asked)
 	if err != nil {
 		return err
 	}
 	if err := db.New(c.reading()).AssertScope(c.r.Context(), c.user.UserID); err != nil {
 		return err
 	}
+	if asked.Cursor != nil {
+		return c.createBucketsSession(source, asked)
+	}
 	var session db.CreateSnapshotSessionRow
-	var position int64
-	err = c.atPosition(func(ctx context.Context, tx *pgx.Conn, seq int64) (err error) {
+	var seq int64
+	err = c.atPosition(func(ctx context.Context, tx *pgx.Conn, at position) (err error) {
 		defer c.enterStage(buildStage)()
-		position = seq
+		seq = at.homeSeq
 		session, err = db.New(tx).CreateSnapshotSession(ctx, db.CreateSnapshotSessionParams{UserID: c.user.UserID, SourceID: source, SnapshotBundleSeq: seq})
 		return err
 	})
@@ -34,36 +44,65 @@ func (c *call) createSnapshotSession() error {
 	}
 	return c.json(func(b []byte) []byte {
 		b = wire.AppendString(append(b, `{"snapshot_id":`...), session.SnapshotID.String())
-		b = strconv.AppendInt(append(b, `,"snapshot_bundle_seq":`...), position, 10)
-		b = strconv.AppendInt(append(b, `,"row_count":`...), session.RowCount, 10)
-		if session.ByteCount > 0 {
-			b = strconv.AppendInt(append(b, `,"byte_count":`...), session.ByteCount, 10)
-		}
-		b = append(append(b, `,"expires_at":`...), timestamp(session.ExpiresAt)...)
+		b = strconv.AppendInt(append(b, `,"snapshot_bundle_seq":`...), seq, 10)
+		return append(appendSize(b, session.RowCount, session.ByteCount, session.ExpiresAt), '}')
+	})
+}
+
+func appendSize(b []byte, rows, bytes int64, expiresAt pgtype.Timestamptz) []byte {
+	b = strconv.AppendInt(append(b, `,"row_count":`...), rows, 10)
+	if bytes > 0 {
+		b = strconv.AppendInt(append(b, `,"byte_count":`...), bytes, 10)
+	}
+	return append(append(b, `,"expires_at":`...), timestamp(expiresAt)...)
+}
+
+// createBucketsSession is the same for the buckets that are named, or all that the device lacks.
+func (c *call) createBucketsSession(source string, asked snapshotRequest) error {
+	var session db.CreateBucketsSessionRow
+	var sealed position
+	err := c.atPosition(func(ctx context.Context, tx *pgx.Conn, at position) (err error) {
+		defer c.enterStage(buildStage)()
+		sealed = at
+		session, err = db.New(tx).CreateBucketsSession(ctx, db.CreateBucketsSessionParams{
+			UserID: c.user.UserID, SourceID: source, ReadCursor: *asked.Cursor, Buckets: asked.Buckets, BundleID: at.BundleID, SealID: at.SealID, Identity: at.Identity,
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.json(func(b []byte) []byte {
+		b = wire.AppendString(append(b, `{"snapshot_id":`...), session.SnapshotID.String())
+		b = strconv.AppendInt(append(b, `,"snapshot_bundle_id":`...), sealed.BundleID, 10)
+		b = wire.AppendString(append(b, `,"seal":`...), sealed.seal())
+		b = append(append(b, `,"buckets":`...), session.Wanted...)
+		b = appendSize(b, session.RowCount, session.ByteCount, session.ExpiresAt)
+		b = wire.AppendString(append(b, `,"cursor":`...), session.NextCursor)
 		return append(b, '}')
 	})
 }
 
+// snapshotRequest is the body that asks for a snapshot; it may be left out.
+type snapshotRequest struct {
+	SourceReplacement *struct {
+		PreviousSourceID string `json:"previous_source_id"`
+		NewSourceID      string `json:"new_source_id"`
+		Reason           string `json:"reason"`
+	} `json:"source_replacement"`
+	Cursor  *string  `json:"cursor"`
+	Buckets []string `json:"buckets"`
+}
+
 // replaceSource does what the body asks for, if anything, and returns the source that goes on. It is a
 // transaction of its own: asked for again, it is done already.
-func (c *call) replaceSource() (string, error) {
-	const code = wire.SnapshotSessionInvalid
-	var asked struct {
-		SourceReplacement *struct {
-			PreviousSourceID string `json:"previous_source_id"`
-			NewSourceID      string `json:"new_source_id"`
-			Reason           string `json:"reason"`
-		} `json:"source_replacement"`
-	}
-	if err := c.decode(&asked, code, true); err != nil {
-		return "", err
-	}
+func (c *call) replaceSource(asked snapshotRequest) (string, error) {
 	replacement := asked.SourceReplacement
 	if replacement == nil {
 		return c.source, nil
 	}
 	if replacement.PreviousSourceID != c.source {
-		return "", wire.Refuse(code, "previous_source_id is not the source of the request. Send the replacement as the source that ends.")
+		return "", wire.Refuse(wire.SnapshotSessionInvalid, "previous_source_id is not the source of the request. Send the replacement as the source that ends.")
 	}
 	return replacement.NewSourceID, db.New(c.lasting()).ReplaceSource(c.r.Context(), db.ReplaceSourceParams{
 		UserID: c.user.UserID, PreviousSourceID: replacement.PreviousSourceID, NewSourceID: replacement.NewSourceID, Reason: replacement.Reason,
@@ -93,12 +132,16 @@ func (c *call) snapshotChunk() error {
 	leave := c.enterStage(readStage)
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		batch.Queue(db.SnapshotSession, c.user.UserID, id).QueryRow(func(row pgx.Row) error {
-			if err := row.Scan(&session.SnapshotBundleSeq, &session.RowCount); err != nil {
+			if err := row.Scan(&session.SnapshotBundleSeq, &session.RowCount, &session.OfBuckets); err != nil {
 				return err
 			}
 			version = strconv.AppendInt(nil, session.SnapshotBundleSeq, 10)
 			answer.string(`{"snapshot_id":`, id.String())
-			answer.raw(`,"snapshot_bundle_seq":`)
+			if session.OfBuckets {
+				answer.raw(`,"snapshot_bundle_id":`)
+			} else {
+				answer.raw(`,"snapshot_bundle_seq":`)
+			}
 			answer.int(session.SnapshotBundleSeq)
 			answer.raw(`,"rows":[`)
 			return nil
@@ -108,7 +151,7 @@ func (c *call) snapshotChunk() error {
 				answer.raw(",")
 			}
 			rows++
-			answer.row(wire.Row{Schema: v[0], Table: v[1], Key: v[2], Payload: v[3]}, version)
+			answer.row(wire.Row{Schema: v[0], Table: v[1], Key: v[2], Payload: v[3], Buckets: v[4]}, version)
 			return answer.check()
 		})
 	})

@@ -108,6 +108,17 @@ func (s *body) string(name, value string) {
 	s.b = wire.AppendString(s.b, value)
 }
 
+func (s *body) strings(list []string) {
+	s.raw("[")
+	for i, item := range list {
+		if i > 0 {
+			s.raw(",")
+		}
+		s.b = wire.AppendString(s.b, item)
+	}
+	s.raw("]")
+}
+
 // row appends a row: key and payload are the bytes of the database.
 func (s *body) row(row wire.Row, version []byte) {
 	if s.names == nil || string(s.lastSchema) != string(row.Schema) || string(s.lastTable) != string(row.Table) {
@@ -130,6 +141,10 @@ func (s *body) row(row wire.Row, version []byte) {
 	if row.Payload != nil {
 		s.b = append(s.b, `,"payload":`...)
 		s.b = append(s.b, row.Payload...)
+	}
+	if row.Buckets != nil {
+		s.b = append(s.b, `,"buckets":`...)
+		s.b = append(s.b, row.Buckets...)
 	}
 	s.b = append(s.b, '}')
 }

@@ -12,6 +12,7 @@ import (
 // as JSON. The slices belong to whoever filled it.
 type Row struct {
 	Schema, Table, Key, Op, Payload []byte
+	Buckets                         []byte // a JSON array, for who reads several; no part of the hash
 }
 
 // BundleHash computes the bundle hash of protocol v1 row by row, so that a bundle of any size takes

@@ -25,6 +25,7 @@ BEGIN
     PERFORM tide.meet_source(user_id, source_id);
     INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
     PERFORM tide.set_origin(source_id, source_bundle_id);
+    PERFORM set_config('tide.push_kind', tide.source_kind(user_id, source_id), true);
     RETURN true;
 END;
 $$;

@@ -15,7 +15,7 @@ AS $$
                SELECT s.table_schema AS schema, s.table_name AS "table", r.row_key::json AS key, tide.op_name(r.op) AS op, r.base AS base_row_version,
                       CASE WHEN j.row_exists AND i.payload IS NOT NULL OR j.deleted
                            -- Not sealed yet: the newest position there is, which is older.
-                           THEN coalesce(v.version, (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p))
+                           THEN coalesce(v.version, CASE WHEN tide.is_cursor_push() THEN tide.head() ELSE (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p) END)
                            ELSE 0 END AS server_row_version,
                       j.deleted AS server_row_deleted,
                       CASE WHEN j.row_exists THEN i.payload END AS server_row

@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tide.connect(
-    user_id text, source_id text, has_local_pending_rows boolean,
+    user_id text, source_id text, has_local_pending_rows boolean, many_buckets boolean DEFAULT false,
     OUT resolution text, OUT initialization_id uuid, OUT lease_expires_at timestamptz, OUT retry_after_seconds integer
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -15,6 +15,7 @@ BEGIN
     PERFORM tide.assert_open();
     PERFORM tide.assert_source(v_user, v_source);
     PERFORM tide.meet_source(v_user, v_source);
+    PERFORM tide.set_source_kind(v_user, v_source, CASE WHEN many_buckets THEN 'cursor' ELSE 'v1' END);
     IF tide.scope_state(v_user) <> 'initialized' THEN
         -- Rows that are not sealed yet begin a home bucket as well.
         PERFORM tide.seal();
@@ -50,5 +51,5 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.connect(text, text, boolean) IS
-'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. Raises TD017, TD114, TD129 and what tide.seal does.';
+COMMENT ON FUNCTION tide.connect(text, text, boolean, boolean) IS
+'What a device must do first: remote_authoritative (take a snapshot), initialize_local (push what it holds, with the initialization_id), initialize_empty, or retry_later while another device fills the home bucket. Seals first, when it would be the beginning of that. With many_buckets the versions of its pushes are bundle_ids; tide.connect_buckets says the rest. Raises TD017, TD114, TD129 and what tide.seal does.';

@@ -13,7 +13,6 @@ DECLARE
     v_lost text[];
     v_nothing boolean;
 BEGIN
-    PERFORM tide.set_source_kind(connect_buckets.user_id, connect_buckets.source_id, 'cursor');
     SELECT * INTO v_open FROM tide.open_cursor(connect_buckets.user_id, connect_buckets.source_id, CASE WHEN positions IS NULL THEN read_cursor END);
     v_held := v_open.held;
     v_base := v_open.bundle_id;
@@ -46,4 +45,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json) IS
-'For a device that reads many buckets: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
+'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';

@@ -7,6 +7,9 @@ AS $$
 DECLARE
     v_bundle_id bigint;
 BEGIN
+    IF tide.is_cursor_push() THEN
+        RETURN CASE WHEN changed_by IS NULL THEN tide.head() ELSE tide.position_of(changed_by) END;
+    END IF;
     IF changed_by IS NULL THEN
         RETURN (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p);
     END IF;
@@ -18,4 +21,4 @@ BEGIN
            END;
 END;
 $$;
-COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. Internal.';
+COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. In the push of a device that reads many buckets, its bundle_id. Internal.';

@@ -1,7 +1,9 @@
 -- A row is in conflict when it is there and should not be, when it is not and should, or when the
 -- log holds a later change of it than the version the device made its own upon. Changes of one key
 -- by several transactions are drawn in the order in which these committed, so the newest counts.
--- A version is a position of the home bucket, and stands for all that was sealed up to its bundle.
+-- A version is a position of the home bucket, and stands for all that was sealed up to its bundle; from a
+-- device that reads many buckets it is a bundle_id. What such a one made upon a version before the table was
+-- last read again, the log cannot tell: it is in conflict with the row as it is.
 CREATE OR REPLACE FUNCTION tide.judge_push(
     user_id text, rows tide.pushed_row[], live bigint[], dead boolean[],
     OUT ordinal bigint, OUT row_exists boolean, OUT deleted boolean, OUT changed_by xid8, OUT pruned boolean
@@ -15,6 +17,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home  text COLLATE "C" := tide.home_bucket(user_id);
+    v_mine  text[] := tide.push_buckets(user_id);
+    v_many  boolean := tide.is_cursor_push();
     v_floor bigint;
     v_head  bigint;
     v_own   xid8 := pg_current_xact_id();
@@ -26,14 +30,23 @@ BEGIN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
-    SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    IF v_many THEN
+        v_floor := 0;
+        v_head := tide.head();
+    ELSE
+        SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
+    END IF;
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
                (SELECT max(c.change_id) FROM tide.change_log AS c WHERE c.xid = b.xid AND c.op <> 'M') AS last_change_id
           FROM (SELECT DISTINCT r.base FROM unnest(rows) AS r WHERE r.base BETWEEN v_floor AND v_head AND r.base > 0) AS d
-          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE l.bucket_id = v_home AND l.bundle_seq = d.base) AS b ON true
-          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE f.bucket_id = v_home AND f.floor_seq = d.base) AS f ON true
+          LEFT JOIN LATERAL (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE NOT v_many AND l.bucket_id = v_home AND l.bundle_seq = d.base
+                              UNION ALL
+                             (SELECT l.bundle_id, l.seal_id, l.xid FROM tide.bundle_log AS l WHERE v_many AND l.bundle_id = d.base LIMIT 1)) AS b ON true
+          LEFT JOIN LATERAL (SELECT f.seal_id FROM tide.bucket_floor AS f WHERE NOT v_many AND f.bucket_id = v_home AND f.floor_seq = d.base
+                              UNION ALL
+                             SELECT o.seal_id FROM tide.seal_of(d.base) AS o WHERE v_many AND b.seal_id IS NULL) AS f ON true
           JOIN tide.seal_log AS s ON s.seal_id = coalesce(b.seal_id, f.seal_id)
           LEFT JOIN tide.seal_log AS before ON before.seal_id = s.seal_id - 1
     ), judged AS (
@@ -42,7 +55,9 @@ BEGIN
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
                    ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id
-               END AS later
+               END AS later,
+               v_many AND r.op <> 'I' AND r.base < (SELECT s.last_bundle_id FROM tide.adoption_log AS a JOIN tide.seal_log AS s ON s.seal_id = a.seal_id
+                                                     WHERE a.table_id = r.table_id AND a.error IS NULL ORDER BY a.seal_id DESC LIMIT 1) AS read_since
           FROM unnest(rows) AS r
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
           LEFT JOIN base AS b ON b.base = r.base
@@ -52,7 +67,7 @@ BEGIN
                      WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
                        AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
                        -- What happened to a row of somebody else is not told.
-                       AND (l.ordinal IS NOT NULL OR v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets))
+                       AND (l.ordinal IS NOT NULL OR v_mine && c.buckets OR v_mine && c.old_buckets)
                        -- Came and went in one transaction: nobody ever saw it.
                        AND (l.ordinal IS NOT NULL OR NOT EXISTS (
                                 SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
@@ -62,11 +77,11 @@ BEGIN
                      ORDER BY c.change_id DESC
                      LIMIT 1) AS c ON true
     )
-    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), j.xid,
+    SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), CASE WHEN j.read_since IS NOT TRUE THEN j.xid END,
            j.op <> 'I' AND j.base > 0 AND j.base < v_floor OR j.base > v_head
       FROM judged AS j
      WHERE j.live = (j.op = 'I')
-        OR j.later
+        OR j.later OR j.read_since
         OR j.op <> 'I' AND (j.base < v_floor OR j.base = 0)
         OR j.base > v_head;
 END;

@@ -22,9 +22,8 @@ BEGIN
     PERFORM tide.assert_scope(open_buckets.user_id);
     SELECT * INTO v_open FROM tide.open_cursor(open_buckets.user_id, open_buckets.source_id, read_cursor);
     wanted := coalesce(buckets, v_open.add || v_open.repair);
-    IF EXISTS (SELECT w FROM unnest(wanted) AS w EXCEPT SELECT a FROM unnest(v_open.access) AS a) THEN
-        RAISE EXCEPTION 'not all of these buckets are this user''s'
-            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    IF buckets IS NOT NULL THEN
+        PERFORM tide.assert_buckets(open_buckets.user_id, wanted);
     END IF;
     SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO shown
       FROM jsonb_each(v_open.held) AS h

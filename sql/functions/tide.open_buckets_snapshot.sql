@@ -17,13 +17,13 @@ BEGIN
       FROM tide.open_buckets(user_id, source_id, read_cursor, buckets, bundle_id, seal_id, identity) AS o;
     v_shape := tide.renew_shape(user_id, source_id);
     PERFORM tide.set_snapshot_output();
-    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, q.buckets FROM (%s) AS q', t.table_schema, t.table_name,
+    SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, to_json(q.buckets) FROM (%s) AS q', t.table_schema, t.table_name,
                              CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
       FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
               FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
      WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
-    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''{}''::text[] WHERE false');
+    OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''[]''::json WHERE false');
 END;
 $$;
 COMMENT ON FUNCTION tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text) IS

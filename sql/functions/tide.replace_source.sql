@@ -28,6 +28,11 @@ BEGIN
         RAISE EXCEPTION 'the new source is known already'
             USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
     END IF;
+    -- What it holds, it holds under the new name.
+    INSERT INTO tide.source_buckets (user_id, source_id, fingerprint, held, written_at)
+    SELECT b.user_id, replace_source.new_source_id, b.fingerprint, b.held, b.written_at
+      FROM tide.source_buckets AS b WHERE b.user_id = replace_source.user_id AND b.source_id = replace_source.previous_source_id
+        ON CONFLICT DO NOTHING;
     DELETE FROM tide.push_session AS p WHERE p.user_id = replace_source.user_id AND p.source_id = replace_source.previous_source_id;
 END;
 $$;

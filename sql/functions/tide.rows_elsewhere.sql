@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_home     text COLLATE "C" := tide.home_bucket(user_id);
+    v_mine     text[] := tide.push_buckets(user_id);
     v_rejected json;
 BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
@@ -16,12 +16,12 @@ BEGIN
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
              WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
-      LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_home = ANY (c.buckets) OR v_home = ANY (c.old_buckets)) AS here
+      LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
                    FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
       -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
       LEFT JOIN LATERAL (
-               SELECT bool_or(v_home = ANY (j.before) OR v_home = ANY (j.after)) AS here
+               SELECT bool_or(v_mine && j.before OR v_mine && j.after) AS here
                  FROM tide.synced_table AS s
                 CROSS JOIN LATERAL unnest(tide.judge_rows(s.table_id, ARRAY[ROW(s.table_id, NULL, NULL, r.row_key, NULL, NULL)::tide.rule_change])) AS j
                 WHERE s.table_id = r.table_id AND s.derived) AS derived ON true
@@ -29,4 +29,4 @@ BEGIN
     RETURN v_rejected;
 END;
 $$;
-COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is not in the home bucket: a v1 device would never hear of it. Raises TD126 when they were not captured. Internal.';
+COMMENT ON FUNCTION tide.rows_elsewhere(tide.pushed_row[], text) IS 'Pushed rows whose change, captured just now, is in no bucket that their device hears of. Raises TD126 when they were not captured. Internal.';

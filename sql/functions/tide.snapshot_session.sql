@@ -14,9 +14,8 @@ BEGIN
     IF v_session.expires_at <= clock_timestamp() THEN
         RAISE EXCEPTION 'this snapshot has expired' USING ERRCODE = 'TD121', DETAIL = format('It ended at %s.', v_session.expires_at), HINT = 'Create another one.';
     END IF;
-    IF v_session.buckets IS NOT NULL AND EXISTS (SELECT unnest(v_session.buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
-        RAISE EXCEPTION 'a bucket of this snapshot is no longer this user''s'
-            USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
+    IF v_session.buckets IS NOT NULL THEN
+        PERFORM tide.assert_buckets(user_id, v_session.buckets);
     END IF;
     snapshot_bundle_seq := v_session.snapshot_bundle_seq;
     row_count := v_session.row_count;

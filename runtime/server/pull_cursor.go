@@ -1,0 +1,62 @@
+package server
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/db"
+	"github.com/pgtide/pgtide/runtime/wire"
+)
+
+// pullCursor writes whole bundles over all buckets that the device holds.
+func (c *call) pullCursor() error {
+	maxBundles, err := c.maxBundles()
+	if err != nil {
+		return err
+	}
+	page := cursorPage{pullPage: c.pullPage()}
+	defer page.close()
+	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
+		done(batch.Queue(db.AssertScope, c.user.UserID))
+		each(batch.Queue(db.PullCursor, c.user.UserID, c.source, c.r.URL.Query().Get("cursor"), maxBundles, c.config.MaxPullBytes), page.take)
+	})
+	if err != nil {
+		return err
+	}
+	return page.end()
+}
+
+// cursorPage is a page over several buckets. Where to go on stands at its end: what was cut has none.
+type cursorPage struct {
+	pullPage
+	cursor  string
+	hasMore string
+}
+
+// take takes the page, a bundle or a row; they come in this order.
+func (p *cursorPage) take(v [][]byte) error {
+	switch {
+	case v[0] == nil:
+		p.cursor, p.hasMore = string(v[11]), string(v[12])
+		p.b = appendUpdates(append(p.b, `{"bucket_updates":`...), v[13], v[14], v[15])
+		p.raw(p.form.bundles)
+	case v[1] == nil:
+		p.beginBundle(`{"bundle_id":`, v[0], v[8], v[9])
+		p.raw(`,"buckets":`)
+		p.b = append(p.b, v[2]...)
+		p.raw(`,"seal":`)
+		p.b = wire.AppendString(p.b, v[10])
+		p.raw(p.form.rows)
+	default:
+		return p.bundleRow(wire.Row{Schema: v[3], Table: v[4], Key: v[5], Op: v[6], Payload: v[7], Buckets: v[2]})
+	}
+	return p.check()
+}
+
+func (p *cursorPage) end() error {
+	p.endBundle()
+	p.raw(p.form.end)
+	p.raw(p.hasMore)
+	p.string(`,"cursor":`, p.cursor)
+	p.raw(`}`)
+	return p.finish()
+}

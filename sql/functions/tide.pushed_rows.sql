@@ -1,0 +1,28 @@
+CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint)
+    RETURNS TABLE (
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
+    v_counted   jsonb;
+    v_buckets   text[];
+BEGIN
+    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(tide.buckets_of(pushed_rows.user_id)) AS b;
+    SELECT array_agg(l.bucket_id::text) INTO v_buckets
+      FROM tide.push_log AS p
+      JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
+     WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
+       AND jsonb_exists(v_counted, l.bucket_id);
+    RETURN QUERY
+    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.key, b.op, b.payload
+      FROM tide.bundles_for(v_counted, array_fill(v_bundle_id, ARRAY[cardinality(v_buckets)]), v_buckets, tide.source_shape(pushed_rows.user_id, pushed_rows.source_id)) AS b
+     WHERE b.row_ordinal IS NOT NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint) IS
+'Rows of a sealed push as they are in the log, over all buckets that its user may read now. Raises TD014, TD032.';
