@@ -212,6 +212,37 @@ CREATE TYPE tide.judged_row AS (
 COMMENT ON TYPE tide.judged_row IS 'A row of a table with derived rules: its buckets as stored and as they are now.';
 COMMENT ON TYPE tide.rule_change IS 'A change that buckets of rows may hang on. op A: devices get the row in any case; last_change_id: of its transaction.';
 
+CREATE TYPE tide.fresh_change AS (
+    xid            xid8,
+    last_change_id bigint,
+    pushed_by      text,
+    change_id      bigint,
+    order_id       bigint,
+    table_id       integer,
+    op             "char",
+    key_hash       bigint,
+    row_key        text,
+    moved          boolean,
+    bytes          bigint,
+    deps           json,
+    old_deps       json
+);
+COMMENT ON TYPE tide.fresh_change IS 'A change that a seal takes, of a table that derived rules look at. last_change_id: of its transaction; moved: its row rule gave other buckets before; pushed_by: the user whose push it is.';
+
+CREATE TYPE tide.derived_effect AS (
+    kind       "char",
+    xid        xid8,
+    bucket_id  text,
+    change_id  bigint,
+    first_id   bigint,
+    op         "char",
+    bytes      bigint,
+    table_id   integer,
+    judged     tide.judged_row,
+    error      text
+);
+COMMENT ON TYPE tide.derived_effect IS 'What derived rules make of a seal. Kind t: an entry of the bundle of xid (NULL: the one after all others) in a bucket. j: a judged row, with the change_id of the image that is to be written where it moved. e: a table that could not be judged. r: a change that the next seal judges again.';
+
 -- CACHE 1 is part of the design: numbers must be drawn in the order of the changes, over all sessions.
 CREATE SEQUENCE tide.change_id AS bigint CACHE 1;
 COMMENT ON SEQUENCE tide.change_id IS 'Numbers changes in the order in which they are captured. CACHE must stay 1.';

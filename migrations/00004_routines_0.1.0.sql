@@ -1493,6 +1493,154 @@ COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- What rules that look at other tables make of a seal, in its snapshot (that is why it is STABLE). The
+-- stages, in order:
+--   net      per transaction and key of a derived table, what happened to the row itself
+--   judged   rows that changed, or hang on what changed: where they were, where they are
+--   moved    those that are elsewhere now, told in the last bundle that touched what they hang on
+--   stayed   changes of rows, told where these were and stay
+-- By the steps of a long seal nothing is told, by its last step all of it in one bundle after all others.
+CREATE OR REPLACE FUNCTION tide.derive(changes tide.fresh_change[], marked integer[], marks text[], in_steps boolean, since pg_snapshot)
+    RETURNS SETOF tide.derived_effect
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_nestloop = off
+    SET enable_seqscan = off
+    SET jit = off
+    SET work_mem = '64MB'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_sources  integer[] := ARRAY(SELECT DISTINCT b.source_id FROM tide.bucket_source AS b);
+    v_derived  integer[];
+    v_function integer[];
+BEGIN
+    SELECT array_agg(s.table_id), coalesce(array_agg(s.table_id) FILTER (WHERE s.bucket_function IS NOT NULL), '{}')
+      INTO v_derived, v_function
+      FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL;
+    RETURN QUERY
+    WITH fresh AS MATERIALIZED (
+        SELECT f.* FROM unnest(changes) AS f WHERE NOT in_steps AND since IS NULL
+    ), several AS MATERIALIZED (
+        SELECT f.*, row_number() OVER (k ORDER BY coalesce(f.order_id, f.change_id), f.change_id) AS nth, row_number() OVER (k ORDER BY f.change_id DESC) AS nth_from_last,
+               min(f.change_id) OVER k AS first_id
+          FROM fresh AS f WHERE f.op <> 'R' AND f.table_id = ANY (v_derived) AND f.table_id = ANY (marked) IS NOT TRUE
+        WINDOW k AS (PARTITION BY f.xid, f.table_id, f.key_hash, f.row_key)
+    ), net AS MATERIALIZED (
+        SELECT l.xid, l.last_change_id, l.pushed_by, l.change_id, l.first_id, l.table_id, l.key_hash, l.row_key, l.bytes, b.op AS first_op, l.op AS last_op,
+               ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
+                      WHERE m.table_id = l.table_id AND m.key_hash = l.key_hash AND m.row_key = l.row_key COLLATE "C") AS stored
+          FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
+         WHERE l.nth_from_last = 1 AND b.nth = 1
+    ), asked AS MATERIALIZED (
+        SELECT f.table_id, f.last_change_id, f.op, f.row_key, f.deps, f.old_deps
+          FROM fresh AS f
+         WHERE f.table_id = ANY (v_sources) AND (f.op <> 'U' OR f.moved OR f.deps::text IS DISTINCT FROM f.old_deps::text OR f.table_id = ANY (v_function))
+         UNION ALL
+        SELECT l.table_id, NULL, 'A'::"char", l.row_key, l.deps, l.old_deps
+          FROM tide.sealable_ranges(since) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
+         WHERE since IS NOT NULL AND l.table_id = ANY (v_sources) AND l.op IN ('I', 'U', 'D', 'R')
+    ), judging AS MATERIALIZED (
+        SELECT j.*
+          FROM (SELECT array_agg(ROW(a.table_id, a.last_change_id, a.op, a.row_key, a.deps, a.old_deps)::tide.rule_change) AS changes FROM asked AS a) AS q
+         CROSS JOIN LATERAL tide.judge_rules(q.changes, marked, marks) AS j
+         WHERE q.changes IS NOT NULL OR marked IS NOT NULL
+    ), judged AS MATERIALIZED (
+        SELECT j.table_id, j.judged AS row, (j.judged).* FROM judging AS j
+         WHERE j.table_id NOT IN (SELECT f.table_id FROM judging AS f WHERE f.error IS NOT NULL)
+    ), moved AS MATERIALIZED (
+        SELECT m.*, CASE WHEN NOT m.by_own THEN nextval('tide.change_id') END AS effect_id
+          FROM (SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes, o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
+                  FROM judged AS j
+                  LEFT JOIN (SELECT DISTINCT f.xid, f.last_change_id FROM fresh AS f) AS t ON t.last_change_id = j.last_change_id
+                  LEFT JOIN net AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
+                 WHERE (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!') AS m
+    ), stayed AS MATERIALIZED (
+        -- Before it moved, a row is told where it was and stays; after that, where it is.
+        SELECT o.*, CASE WHEN o.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept, m.effect_id
+          FROM net AS o
+          LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
+          LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
+         WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
+    ), told AS (
+        SELECT s.xid, b.bucket_id, coalesce(s.effect_id, s.change_id) AS change_id, s.first_id,
+               CASE WHEN s.last_op = 'D' THEN 'D' WHEN s.first_op = 'I' THEN 'I' ELSE 'U' END::"char" AS op, s.bytes
+          FROM stayed AS s CROSS JOIN LATERAL unnest(s.held) AS b (bucket_id)
+         WHERE b.bucket_id = ANY (s.kept)
+         UNION ALL
+        -- Whoever pushed a row that is in no bucket of his must drop it.
+        SELECT s.xid, 'user:' || s.pushed_by, coalesce(s.effect_id, s.change_id), s.first_id, 'D'::"char", 0
+          FROM stayed AS s
+         WHERE s.pushed_by IS NOT NULL AND 'user:' || s.pushed_by <> ALL (s.stored || s.kept)
+         UNION ALL
+        SELECT m.xid, b.bucket_id, coalesce(m.effect_id, m.own_id), coalesce(m.first_id, m.effect_id),
+               CASE WHEN b.bucket_id <> ALL (m.after) THEN 'D' WHEN b.bucket_id = ANY (m.before) THEN 'U' ELSE 'I' END::"char",
+               CASE WHEN b.bucket_id <> ALL (m.after) THEN 0 ELSE coalesce(m.bytes, octet_length(m.payload::text)) END
+          FROM moved AS m CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(m.before || m.after) AS u) AS b (bucket_id)
+         WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
+         UNION ALL
+        -- His devices ask which buckets they may read when they hear of this.
+        SELECT DISTINCT f.xid, 'user:' || u.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0
+          FROM unnest(changes) AS f
+          JOIN tide.access_dependency AS a ON a.source_id = f.table_id
+         CROSS JOIN LATERAL (VALUES (f.deps ->> a.user_column), (f.old_deps ->> a.user_column)) AS u (user_id)
+         WHERE u.user_id <> '' AND f.deps::text IS DISTINCT FROM f.old_deps::text
+    )
+    SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text FROM told AS t
+     UNION ALL
+    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL
+      FROM judged AS j LEFT JOIN moved AS m ON m.table_id = j.table_id AND m.key_hash = j.key_hash AND m.row_key = j.row_key
+     UNION ALL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
+     UNION ALL
+    -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
+    SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL
+      FROM asked AS a
+     WHERE EXISTS (SELECT FROM judging AS j WHERE j.error ~ '55P03' AND j.table_id = ANY (marked) IS NOT TRUE);
+END;
+$$;
+COMMENT ON FUNCTION tide.derive(tide.fresh_change[], integer[], text[], boolean, pg_snapshot) IS
+'What derived rules make of the changes of a seal, and of whole tables that are marked. in_steps: a step of a long seal; since: the last step, which takes all that changed since that snapshot. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], seal_id bigint, last_xid xid8, sealed_at timestamptz)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+BEGIN
+    INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
+    SELECT e.change_id, coalesce(e.xid, last_xid), e.table_id, 'M', (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
+      FROM unnest(effects) AS e WHERE e.kind = 'j' AND e.change_id IS NOT NULL;
+    DELETE FROM tide.membership AS m
+     USING unnest(effects) AS e
+     WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
+       AND m.table_id = e.table_id AND m.key_hash = (e.judged).key_hash AND m.row_key = (e.judged).row_key COLLATE "C" AND m.bucket_id <> ALL ((e.judged).after);
+    INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, b FROM unnest(effects) AS e CROSS JOIN LATERAL unnest((e.judged).after) AS b
+     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before);
+    IF EXISTS (SELECT FROM tide.bucket_failure) THEN
+        DELETE FROM tide.bucket_failure AS f
+         USING unnest(effects) AS e
+         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+    END IF;
+    INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
+     UNION ALL
+    SELECT e.table_id, 0, '*', e.error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
+        ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at;
+    INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
+    SELECT e.table_id, 'R', (e.judged).row_key, hashtextextended((e.judged).row_key, e.table_id), (e.judged).payload, (e.judged).error::json FROM unnest(effects) AS e WHERE e.kind = 'r';
+END;
+$$;
+COMMENT ON FUNCTION tide.store_derived(tide.derived_effect[], bigint, xid8, timestamptz) IS 'Writes what derived rules made of a seal: images of moved rows, stored buckets, failures. last_xid: of the bundle after all others. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- A payload is read as the types of the columns, but for those JSON has no value of: bytea comes as
 -- base64, money as a number.
 CREATE OR REPLACE FUNCTION tide.push_columns(
@@ -2865,8 +3013,7 @@ COMMENT ON FUNCTION tide.noted_buckets(json[]) IS 'Known buckets that the patter
 -- under READ COMMITTED. The stages of it, in order:
 --   fresh      changes whose transaction the previous seal did not see, and this statement does
 --   net        per transaction and key: where the row was before, where it is after, the last image
---   judged     rows whose buckets hang on other tables: where they were, where they are in this snapshot
---   moved      those that are elsewhere now, told in the last bundle that touched what they hang on
+--   derived    what becomes of rows whose buckets hang on other tables
 --   entry      per bucket: what that is for the bucket (came, stayed, left)
 --   part       per transaction and bucket, the list of changes
 --   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
@@ -2895,8 +3042,8 @@ DECLARE
     v_last     bigint;
     v_derived  integer[];
     v_sources  integer[];
-    v_function integer[];
     v_late     boolean;
+    v_effects  tide.derived_effect[];
 BEGIN
     -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
     LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
@@ -2929,7 +3076,6 @@ BEGIN
 
     SELECT array_agg(DISTINCT b.table_id), array_agg(DISTINCT b.source_id) INTO v_derived, v_sources FROM tide.bucket_source AS b;
     v_sources := v_sources || ARRAY(SELECT DISTINCT a.source_id FROM tide.access_dependency AS a);
-    v_function := ARRAY(SELECT s.table_id FROM tide.synced_table AS s WHERE s.table_id = ANY (v_derived) AND s.bucket_function IS NOT NULL);
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
 
@@ -2964,14 +3110,12 @@ BEGIN
           FROM fresh AS f JOIN repeated AS r ON r.xid = f.xid AND r.key_hash = f.key_hash
          WHERE f.op <> 'R'
     ), net AS (
-        SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes,
-               f.table_id, CASE WHEN f.table_id = ANY (v_derived) THEN f.row_key END AS row_key, f.key_hash, f.op AS first_op, f.op AS last_op
+        SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes
           FROM fresh AS f
          WHERE f.key_hash IS NOT NULL AND f.op <> 'R'
            AND NOT EXISTS (SELECT FROM repeated AS r WHERE r.xid = f.xid AND r.key_hash = f.key_hash)
          UNION ALL
-        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes,
-               l.table_id, CASE WHEN l.table_id = ANY (v_derived) THEN l.row_key END, l.key_hash, b.op, l.op
+        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
     ), tx AS MATERIALIZED (
@@ -2984,70 +3128,15 @@ BEGIN
         SELECT f.table_id, CASE WHEN bool_or(f.op = '!') THEN '!' ELSE 'A' END AS op, max(f.xid) AS xid,
                array_agg(f.note) FILTER (WHERE f.op = '!') AS notes, string_agg(DISTINCT f.note ->> 'reason', ', ') AS reason
           FROM fresh AS f WHERE f.op IN ('A', '!') GROUP BY f.table_id
-    ), asked AS MATERIALIZED (
-        SELECT f.table_id, t.last_change_id, f.op, f.row_key, f.deps, f.old_deps
-          FROM fresh AS f JOIN tx AS t ON t.xid = f.xid
-         WHERE v_cut IS NULL AND NOT v_late AND f.table_id = ANY (v_sources) AND f.key_hash IS NOT NULL
-           AND (f.op <> 'U' OR f.buckets IS DISTINCT FROM f.old_buckets OR f.deps::text IS DISTINCT FROM f.old_deps::text OR f.table_id = ANY (v_function))
-         UNION ALL
-        SELECT l.table_id, NULL, 'A'::"char", l.row_key, l.deps, l.old_deps
-          FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
-         WHERE v_late AND l.table_id = ANY (v_sources) AND l.op IN ('I', 'U', 'D', 'R')
-    ), judging AS MATERIALIZED (
-        SELECT j.*
-          FROM (SELECT (SELECT array_agg(ROW(a.table_id, a.last_change_id, a.op, a.row_key, a.deps, a.old_deps)::tide.rule_change) FROM asked AS a) AS changes,
-                       array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops
+    ), derived AS MATERIALIZED (
+        SELECT e.*
+          FROM (SELECT (SELECT array_agg(ROW(f.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, f.change_id, f.order_id, f.table_id, f.op, f.key_hash, f.row_key,
+                                             f.buckets IS DISTINCT FROM f.old_buckets, f.bytes, f.deps, f.old_deps)::tide.fresh_change)
+                          FROM fresh AS f JOIN tx AS t ON t.xid = f.xid WHERE f.table_id = ANY (v_sources) AND f.key_hash IS NOT NULL) AS changes,
+                       array_agg(m.table_id ORDER BY m.table_id) AS marked, array_agg(m.op ORDER BY m.table_id) AS marks
                   FROM mark AS m WHERE m.table_id = ANY (v_derived)) AS q
-         CROSS JOIN LATERAL tide.judge_rules(q.changes, q.ids, q.ops) AS j
-         WHERE q.changes IS NOT NULL OR q.ids IS NOT NULL
-    ), judged AS MATERIALIZED (
-        SELECT j.table_id, (j.judged).* FROM judging AS j
-         WHERE j.table_id NOT IN (SELECT f.table_id FROM judging AS f WHERE f.error IS NOT NULL)
-    ), own AS MATERIALIZED (
-        SELECT n.*, ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
-                           WHERE m.table_id = n.table_id AND m.key_hash = n.key_hash AND m.row_key = n.row_key COLLATE "C") AS stored
-          FROM net AS n
-         WHERE n.row_key IS NOT NULL AND v_cut IS NULL AND NOT v_late AND n.table_id NOT IN (SELECT m.table_id FROM mark AS m)
-    ), moved AS MATERIALIZED (
-        SELECT m.*, CASE WHEN NOT m.by_own THEN nextval('tide.change_id') END AS effect_id
-          FROM (SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes, o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
-                  FROM judged AS j
-                  LEFT JOIN tx AS t ON t.last_change_id = j.last_change_id
-                  LEFT JOIN own AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
-                 WHERE (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!') AS m
-    ), stayed AS (
-        -- Before it moved, a row is told where it was and stays; after that, where it is.
-        SELECT o.*, CASE WHEN t.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept,
-               m.effect_id, t.user_id, t.source_id
-          FROM own AS o
-          JOIN tx AS t ON t.xid = o.xid
-          LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
-          LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
-         WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
-    ), told AS MATERIALIZED (
-        -- A change of a row that stays where it is.
-        SELECT s.xid, b.bucket_id, coalesce(s.effect_id, s.change_id) AS change_id, s.first_id,
-               CASE WHEN s.last_op = 'D' THEN 'D' WHEN s.first_op = 'I' THEN 'I' ELSE 'U' END::"char" AS op, s.bytes
-          FROM stayed AS s CROSS JOIN LATERAL unnest(s.held) AS b (bucket_id)
-         WHERE b.bucket_id = ANY (s.kept)
-         UNION ALL
-        -- Whoever pushed a row that is in no bucket of his must drop it.
-        SELECT s.xid, 'user:' || s.user_id, coalesce(s.effect_id, s.change_id), s.first_id, 'D'::"char", 0
-          FROM stayed AS s
-         WHERE s.user_id IS NOT NULL AND s.source_id IS NOT NULL AND 'user:' || s.user_id <> ALL (s.stored || s.kept)
-         UNION ALL
-        SELECT m.xid, b.bucket_id, coalesce(m.effect_id, m.own_id), coalesce(m.first_id, m.effect_id),
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 'D' WHEN b.bucket_id = ANY (m.before) THEN 'U' ELSE 'I' END::"char",
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 0 ELSE coalesce(m.bytes, octet_length(m.payload::text)) END
-          FROM moved AS m CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(m.before || m.after) AS u) AS b (bucket_id)
-         WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
-         UNION ALL
-        -- His devices ask which buckets they may read when they hear of this.
-        SELECT DISTINCT f.xid, 'user:' || u.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0
-          FROM fresh AS f
-          JOIN tide.access_dependency AS a ON a.source_id = f.table_id
-         CROSS JOIN LATERAL (VALUES (f.deps ->> a.user_column), (f.old_deps ->> a.user_column)) AS u (user_id)
-         WHERE u.user_id <> '' AND f.deps::text IS DISTINCT FROM f.old_deps::text
+         CROSS JOIN LATERAL tide.derive(q.changes, q.marked, q.marks, v_cut IS NOT NULL, CASE WHEN v_late THEN v_complete.snap END) AS e
+         WHERE v_sources IS NOT NULL AND (q.changes IS NOT NULL OR q.marked IS NOT NULL OR v_late)
     ), entry AS (
         SELECT a.xid, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
           FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
@@ -3056,7 +3145,7 @@ BEGIN
           FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) COLLATE "C" AS bucket_id FROM net AS n) AS b
          WHERE b.bucket_id = ANY (b.after) IS NOT TRUE
          UNION ALL
-        SELECT t.xid, t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM told AS t WHERE t.xid IS NOT NULL
+        SELECT t.xid, t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM derived AS t WHERE t.kind = 't' AND t.xid IS NOT NULL
     ), part AS MATERIALIZED (
         SELECT e.xid, e.bucket_id, coalesce(array_agg(e.change_id) FILTER (WHERE e.op IS NOT NULL), '{}') AS changes,
                coalesce(array_agg(e.op) FILTER (WHERE e.op IS NOT NULL), '{}') AS ops, sum(e.bytes)::bigint AS bytes,
@@ -3077,17 +3166,12 @@ BEGIN
         SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
          UNION ALL
         SELECT j.table_id, b.bucket_id COLLATE "C", NULL::text, NULL::json, NULL::text
-          FROM judged AS j CROSS JOIN LATERAL unnest(j.before || j.after) AS b (bucket_id) WHERE j.op = '!'
+          FROM derived AS j CROSS JOIN LATERAL unnest((j.judged).before || (j.judged).after) AS b (bucket_id) WHERE j.kind = 'j' AND (j.judged).op = '!'
          GROUP BY j.table_id, b.bucket_id
     ), locked AS MATERIALIZED (
         SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
          UNION
-        SELECT j.table_id FROM judging AS j WHERE j.error ~ '55P03'
-    ), asked_again AS (
-        -- Their own changes are told where the rows were; where they are, the next seal says.
-        INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
-        SELECT a.table_id, 'R', a.row_key, hashtextextended(a.row_key, a.table_id), a.deps, a.old_deps
-          FROM asked AS a WHERE EXISTS (SELECT FROM judging AS j WHERE j.error ~ '55P03' AND j.table_id NOT IN (SELECT m.table_id FROM mark AS m))
+        SELECT e.table_id FROM derived AS e WHERE e.kind = 'e' AND e.error ~ '55P03'
     ), again AS (
         INSERT INTO tide.change_log (table_id, op, payload)
         SELECT f.table_id, f.op, f.note FROM fresh AS f WHERE f.op IN ('A', '!') AND f.table_id IN (SELECT l.table_id FROM locked AS l)
@@ -3112,34 +3196,12 @@ BEGIN
          ORDER BY i.table_id, i.row_key
     ), adopting AS MATERIALIZED (
         SELECT v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1 AS bundle_id,
-               coalesce(max(m.xid), (SELECT max(f.xid) FROM fresh AS f WHERE v_late AND EXISTS (SELECT FROM moved))) AS xid
+               coalesce(max(m.xid), (SELECT max(f.xid) FROM fresh AS f WHERE v_late AND EXISTS (SELECT FROM derived AS e WHERE e.kind = 't'))) AS xid
           FROM mark AS m
     ), written AS (
         INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, payload)
         SELECT i.change_id, a.xid, i.table_id, 'A', i.row_key, hashtextextended(i.row_key, i.table_id), i.buckets, i.payload
           FROM image_row AS i CROSS JOIN adopting AS a
-    ), written_moves AS (
-        INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
-        SELECT m.effect_id, coalesce(m.xid, a.xid), m.table_id, 'M', m.row_key, m.key_hash, m.after, m.before, m.payload
-          FROM moved AS m CROSS JOIN adopting AS a WHERE m.effect_id IS NOT NULL
-    ), parted AS (
-        DELETE FROM tide.membership AS m
-         WHERE m.ctid = ANY (ARRAY(
-                   SELECT unnest(ARRAY(SELECT o.ctid FROM tide.membership AS o
-                                        WHERE o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key COLLATE "C" AND o.bucket_id <> ALL (j.after)))
-                     FROM judged AS j WHERE NOT j.before <@ j.after))
-    ), joined AS (
-        INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
-        SELECT j.table_id, j.key_hash, j.row_key, b FROM judged AS j CROSS JOIN LATERAL unnest(j.after) AS b WHERE b <> ALL (j.before)
-    ), mended AS (
-        DELETE FROM tide.bucket_failure AS f
-         WHERE f.ctid = ANY (ARRAY(SELECT o.ctid FROM tide.bucket_failure AS o JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key WHERE j.error IS NULL))
-    ), failed AS (
-        INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
-        SELECT j.table_id, j.key_hash, j.row_key, j.error, v_previous.seal_id + 1, v_now FROM judged AS j WHERE j.error IS NOT NULL
-         UNION ALL
-        SELECT j.table_id, 0, '*', j.error, v_previous.seal_id + 1, v_now FROM judging AS j WHERE j.error !~ '55P03'
-            ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at
     ), everything AS MATERIALIZED (
         SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
                b.source_id, b.source_bundle_id, b.user_id, b.label, b.traceparent
@@ -3149,7 +3211,7 @@ BEGIN
                min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption', NULL
           FROM (SELECT r.change_id, r.op, octet_length(r.payload::text) AS bytes, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r
                  UNION ALL
-                SELECT t.change_id, t.op, t.bytes, t.bucket_id COLLATE "C" FROM told AS t WHERE t.xid IS NULL
+                SELECT t.change_id, t.op, t.bytes, t.bucket_id COLLATE "C" FROM derived AS t WHERE t.kind = 't' AND t.xid IS NULL
                    AND t.bucket_id NOT IN (SELECT n.bucket_id FROM adopted AS n) AND t.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)) AS i CROSS JOIN adopting AS a
          GROUP BY a.xid, a.bundle_id, i.bucket_id
          UNION ALL
@@ -3181,7 +3243,7 @@ BEGIN
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
-        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT j.error FROM judging AS j WHERE j.table_id = m.table_id AND j.error IS NOT NULL)), v_now
+        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT e.error FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
           FROM mark AS m
     )
     INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
@@ -3190,10 +3252,14 @@ BEGIN
            v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + (SELECT count(*) FROM adopting AS a WHERE a.xid IS NOT NULL),
            coalesce(v_cut, v_drawn),
            CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
-           v_cut, EXISTS (SELECT FROM moved), v_now
+           v_cut, EXISTS (SELECT FROM derived AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
         -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
         ON CONFLICT DO NOTHING
-    RETURNING last_bundle_id INTO v_last;
+    RETURNING last_bundle_id, (SELECT a.xid FROM adopting AS a), (SELECT array_agg(e::tide.derived_effect) FROM derived AS e WHERE e.kind <> 't')
+      INTO v_last, v_own, v_effects;
+    IF v_effects IS NOT NULL THEN
+        PERFORM tide.store_derived(v_effects, v_previous.seal_id + 1, v_own, v_now);
+    END IF;
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);

@@ -55,6 +55,8 @@
 \ir functions/tide.judge_rows.sql
 \ir functions/tide.judge_rules.sql
 \ir functions/tide.pending_moves.sql
+\ir functions/tide.derive.sql
+\ir functions/tide.store_derived.sql
 
 -- Pushing: what is written for each table
 \ir functions/tide.push_columns.sql

@@ -1,0 +1,33 @@
+CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], seal_id bigint, last_xid xid8, sealed_at timestamptz)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+BEGIN
+    INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
+    SELECT e.change_id, coalesce(e.xid, last_xid), e.table_id, 'M', (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
+      FROM unnest(effects) AS e WHERE e.kind = 'j' AND e.change_id IS NOT NULL;
+    DELETE FROM tide.membership AS m
+     USING unnest(effects) AS e
+     WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
+       AND m.table_id = e.table_id AND m.key_hash = (e.judged).key_hash AND m.row_key = (e.judged).row_key COLLATE "C" AND m.bucket_id <> ALL ((e.judged).after);
+    INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, b FROM unnest(effects) AS e CROSS JOIN LATERAL unnest((e.judged).after) AS b
+     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before);
+    IF EXISTS (SELECT FROM tide.bucket_failure) THEN
+        DELETE FROM tide.bucket_failure AS f
+         USING unnest(effects) AS e
+         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+    END IF;
+    INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
+     UNION ALL
+    SELECT e.table_id, 0, '*', e.error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
+        ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at;
+    INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
+    SELECT e.table_id, 'R', (e.judged).row_key, hashtextextended((e.judged).row_key, e.table_id), (e.judged).payload, (e.judged).error::json FROM unnest(effects) AS e WHERE e.kind = 'r';
+END;
+$$;
+COMMENT ON FUNCTION tide.store_derived(tide.derived_effect[], bigint, xid8, timestamptz) IS 'Writes what derived rules made of a seal: images of moved rows, stored buckets, failures. last_xid: of the bundle after all others. Internal.';
