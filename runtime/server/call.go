@@ -66,7 +66,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	c.metrics.answered(c, took, refused)
 	c.endSpan(span, refused)
 	if r.Body != http.NoBody {
-		c.w.mayRead(unwantedTimeout) // what is left of it is read and dropped
+		// What is left of it is read and dropped, and a short answer leaves after that.
+		c.w.mayRead(unwantedTimeout)
+		c.w.mayWrite(unwantedTimeout + s.config.WriteTimeout)
 	}
 	if refused != nil && c.w.cut {
 		// What was sent is not all: who reads it must notice.
