@@ -24,6 +24,14 @@ test: server bouncer ## every test, on a real PostgreSQL that is started for it
 test-race: server bouncer ## the same with the race detector
 	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
 
+.PHONY: sim
+sim: server ## simulate: fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
+	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 10 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
+
+.PHONY: soak
+soak: ## simulate fresh histories until stopped, or until one fails
+	@$(MAKE) sim FOR=10000h ARGS="-timeout 0 $(ARGS)"
+
 .PHONY: bench
 bench: ## measure it: CASE=1,2 for some cases, SIZE=small|default|large, SAVE=1 to make it the baseline
 	@$(GO) run ./bench -case "$(CASE)" -size "$(or $(SIZE),default)" $(if $(SAVE),-save) $(ARGS)

@@ -3115,7 +3115,11 @@ BEGIN
          WHERE f.key_hash IS NOT NULL AND f.op <> 'R'
            AND NOT EXISTS (SELECT FROM repeated AS r WHERE r.xid = f.xid AND r.key_hash = f.key_hash)
          UNION ALL
-        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes
+        SELECT l.xid, l.change_id, l.first_id,
+               -- Nobody saw it come and go, but the device that pushed it holds it.
+               CASE WHEN b.op = 'I' AND l.op = 'D' AND l.xid IN (SELECT f.xid FROM fresh AS f WHERE f.op = 'O' AND f.note ->> 'user' IS NOT NULL)
+                    THEN l.old_buckets ELSE b.old_buckets END,
+               l.buckets, l.bytes
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
     ), tx AS MATERIALIZED (
@@ -5193,6 +5197,8 @@ BEGIN
     ), judged AS (
         SELECT r.ordinal, r.op, r.base, l.ordinal IS NOT NULL AND NOT l.dead AS live, l.dead, c.xid, c.op AS last_op,
                c.xid IS NOT NULL AND CASE
+                   -- Below the floor the version that a conflict names must still do: else no device could ever use the key again.
+                   WHEN b.base IS NULL AND r.op = 'I' AND r.base > 0 AND r.base <= v_head THEN tide.home_version(user_id, c.xid) <= r.base IS NOT TRUE
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
                    ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id

@@ -3,7 +3,9 @@ package v1client
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -140,3 +142,24 @@ func (d *Device) set(table, key string, version int64, payload string) {
 
 // show puts a row as an edit leaves it on top of a version of the server. A DELETE has no payload.
 func (d *Device) show(e *edit, version int64) { d.set(e.table, e.key, version, e.payload) }
+
+// Clone is a second device with the state of this one: its backup, or another process of it.
+func (d *Device) Clone() *Device {
+	c := *d
+	c.rows, c.versions = map[string]map[string]string{}, map[string]map[string]int64{}
+	for name := range d.tables {
+		c.rows[name], c.versions[name] = maps.Clone(d.rows[name]), maps.Clone(d.versions[name])
+	}
+	c.pending = edits{}
+	for _, e := range d.pending.list() {
+		again := *e
+		c.pending.add(&again)
+	}
+	c.frozen = nil
+	for _, e := range d.frozen {
+		again := *e
+		c.frozen = append(c.frozen, &again)
+	}
+	c.conflicts = slices.Clone(d.conflicts)
+	return &c
+}

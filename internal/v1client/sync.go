@@ -46,5 +46,10 @@ func (d *Device) syncOnce(ctx context.Context) error {
 	if err := d.Push(ctx); err != nil {
 		return err
 	}
+	if d.initializationID != "" {
+		// The edits it was to seed the server with are gone, refused or undone: it begins empty.
+		d.attached, d.initializationID = false, ""
+		return d.syncOnce(ctx)
+	}
 	return d.Pull(ctx)
 }

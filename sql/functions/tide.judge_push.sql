@@ -52,6 +52,8 @@ BEGIN
     ), judged AS (
         SELECT r.ordinal, r.op, r.base, l.ordinal IS NOT NULL AND NOT l.dead AS live, l.dead, c.xid, c.op AS last_op,
                c.xid IS NOT NULL AND CASE
+                   -- Below the floor the version that a conflict names must still do: else no device could ever use the key again.
+                   WHEN b.base IS NULL AND r.op = 'I' AND r.base > 0 AND r.base <= v_head THEN tide.home_version(user_id, c.xid) <= r.base IS NOT TRUE
                    WHEN b.base IS NULL OR NOT pg_visible_in_snapshot(c.xid, b.snap) THEN true
                    WHEN pg_visible_in_snapshot(c.xid, b.snap_before) OR b.is_last THEN false
                    ELSE (SELECT max(o.change_id) FROM tide.change_log AS o WHERE o.xid = c.xid AND o.op <> 'M') > b.last_change_id

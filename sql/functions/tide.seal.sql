@@ -104,7 +104,11 @@ BEGIN
          WHERE f.key_hash IS NOT NULL AND f.op <> 'R'
            AND NOT EXISTS (SELECT FROM repeated AS r WHERE r.xid = f.xid AND r.key_hash = f.key_hash)
          UNION ALL
-        SELECT l.xid, l.change_id, l.first_id, b.old_buckets, l.buckets, l.bytes
+        SELECT l.xid, l.change_id, l.first_id,
+               -- Nobody saw it come and go, but the device that pushed it holds it.
+               CASE WHEN b.op = 'I' AND l.op = 'D' AND l.xid IN (SELECT f.xid FROM fresh AS f WHERE f.op = 'O' AND f.note ->> 'user' IS NOT NULL)
+                    THEN l.old_buckets ELSE b.old_buckets END,
+               l.buckets, l.bytes
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
     ), tx AS MATERIALIZED (

@@ -1,0 +1,319 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/internal/v1client"
+)
+
+// seen is what a device had reached when it was last looked at.
+type seen struct {
+	position int64
+	versions map[string]int64
+}
+
+// syncNow exchanges without faults, to the end.
+func (p *phone) syncNow() error {
+	p.killAll()
+	for r := p.sync(); !r.ended; {
+		if err := p.advance(0, Faults[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold looks at a device between any two of its requests.
+func (p *phone) hold() error {
+	d := p.device
+	if d.Position() < p.seen.position {
+		return failed("cursors never go back", "%s went from %d to %d", p.name, p.seen.position, d.Position())
+	}
+	versions := map[string]int64{}
+	halves := map[string][]string{}
+	for _, table := range p.tables {
+		for key, row := range d.Rows(table.Name) {
+			id := table.Name + " " + key
+			versions[id] = d.Version(table.Name, key)
+			if versions[id] < p.seen.versions[id] {
+				return failed("versions never go back", "%s: row %s went from %d to %d", p.name, id, p.seen.versions[id], versions[id])
+			}
+			if owner := field(row, "owner_id"); owner != p.user {
+				return failed("nothing leaks", "%s holds row %s of %s: %s", p.name, id, owner, row)
+			}
+			if table.Name == "half" {
+				pair := field(row, "pair")
+				halves[pair] = append(halves[pair], field(row, "n"))
+			}
+		}
+	}
+	for pair, n := range halves {
+		if len(n) != 2 || n[0] != n[1] {
+			return failed("bundles whole", "%s at %d holds of pair %s: %v", p.name, d.Position(), pair, n)
+		}
+	}
+	p.seen = seen{d.Position(), versions}
+	return nil
+}
+
+// quiet lets everything come to rest and holds everything against everything.
+func (w *World) quiet() error {
+	if err := w.rest(); err != nil {
+		return err
+	}
+	for _, p := range w.phones {
+		if err := w.equal(p.name, p.user, p.device, p.tables); err != nil {
+			return at(err, p.past())
+		}
+		if err := w.accounted(p); err != nil {
+			return err
+		}
+	}
+	for _, user := range users {
+		p := &phone{world: w, user: user, name: w.nextToken(user + "/fresh"), shape: shapes[0]}
+		if err := p.install(); err != nil {
+			return err
+		}
+		if err := p.syncNow(); err != nil {
+			return err
+		}
+		if p.lastErr != nil {
+			return failed("outboxes drain", "%s: %v", p.name, p.lastErr)
+		}
+		if err := w.equal(p.name, user, p.device, p.tables); err != nil {
+			return err
+		}
+	}
+	return w.logHolds()
+}
+
+// rest ends what is open, seals, and lets all devices exchange until nothing is left to do.
+func (w *World) rest() error {
+	for i, s := range w.sessions {
+		if err := s.end(i); err != nil {
+			return err
+		}
+	}
+	for len(w.prepared) > 0 {
+		if err := w.endPrepared(0, len(w.prepared)); err != nil {
+			return err
+		}
+	}
+	for _, p := range w.phones {
+		p.killAll()
+		p.release()
+	}
+	if err := w.dba(`SELECT tide.resume()`); err != nil {
+		return failed("duties", "resume: %v", err)
+	}
+	var left []string
+	for range 12 {
+		if err := w.sealAll(); err != nil {
+			return err
+		}
+		left = nil
+		for _, p := range w.phones {
+			if err := p.syncNow(); err != nil {
+				return err
+			}
+			if p.lastErr != nil || p.device.Pending() > 0 {
+				left = append(left, fmt.Sprintf("%s: %d edits wait, %v", p.name, p.device.Pending(), p.lastErr))
+			}
+		}
+		if left == nil {
+			break
+		}
+	}
+	if left != nil {
+		return failed("outboxes drain", "%s", strings.Join(left, "\n"))
+	}
+	// What the others pushed since.
+	for _, p := range w.phones {
+		if err := p.syncNow(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) sealAll() error {
+	for {
+		if err := w.seal(); err != nil {
+			return err
+		}
+		var more bool
+		if err := w.admin.QueryRow(w.ctx, `SELECT seal_in_progress FROM tide.lag`).Scan(&more); err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// visible is what a user may see of a table, said without pgtide.
+func visible(table v1client.Table) string {
+	columns := make([]string, len(table.Columns))
+	for i, c := range table.Columns {
+		columns[i] = "t." + c
+		if c == "image" {
+			columns[i] = `replace(encode(t.image, 'base64'), E'\n', '') AS image`
+		}
+	}
+	return fmt.Sprintf(`SELECT to_json(x)::text FROM (SELECT %s FROM app.%s AS t WHERE t.owner_id = $1) AS x`, strings.Join(columns, ", "), table.Name)
+}
+
+// equal holds the rows of a device against the query, value by value.
+func (w *World) equal(name, user string, d Device, tables []v1client.Table) error {
+	var differ []string
+	for _, table := range tables {
+		result, err := w.admin.Query(w.ctx, visible(table), user)
+		if err != nil {
+			return err
+		}
+		texts, err := pgx.CollectRows(result, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		want := map[string]string{}
+		for _, text := range texts {
+			want[keyOf(table, text)] = text
+		}
+		got := d.Rows(table.Name)
+		for _, key := range slices.Sorted(maps.Keys(union(got, want))) {
+			if a, b := canonical(got[key]), canonical(want[key]); a != b {
+				differ = append(differ, fmt.Sprintf("%s %s\n    device %s\n    table  %s", table.Name, key, or(a, "(nothing)"), or(b, "(nothing)")))
+			}
+		}
+	}
+	if differ == nil {
+		return nil
+	}
+	return failed("devices equal the query", "%s at %d differs in %d rows:\n  %s", name, d.Position(), len(differ), strings.Join(differ[:min(len(differ), 10)], "\n  "))
+}
+
+// accounted wants to know what became of every edit.
+func (w *World) accounted(p *phone) error {
+	tokens := make([]string, len(p.edits))
+	for i, e := range p.edits {
+		tokens[i] = e.token
+	}
+	counts := map[string]int{}
+	result, err := w.admin.Query(w.ctx, `SELECT token, count(*) FROM app.audit WHERE token = ANY ($1) GROUP BY token`, tokens)
+	if err != nil {
+		return err
+	}
+	var token string
+	var count int
+	if _, err := pgx.ForEachRow(result, []any{&token, &count}, func() error {
+		counts[token] = count
+		return nil
+	}); err != nil {
+		return err
+	}
+	for i, e := range p.edits {
+		if counts[e.token] > 1 && !e.again {
+			return failed("applied once", "%s: %s of %s %s (%s) was applied %d times", p.name, e.op, e.table, e.key, e.token, counts[e.token])
+		}
+		if counts[e.token] > 0 || e.lost || e.again || e.op == v1client.Delete || p.recorded(i) {
+			continue
+		}
+		oracle := "a local edit is never lost without a record"
+		if e.acknowledged {
+			oracle = "nothing acknowledged is missing"
+		}
+		return failed(oracle, "%s: %s of %s %s (%s) was never applied, and nothing says why", p.name, e.op, e.table, e.key, e.token)
+	}
+	return nil
+}
+
+// past is what happened on a device, for whoever looks into a failure.
+func (p *phone) past() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, installed %d times; its edits:\n", p.name, p.installs)
+	for _, e := range p.edits {
+		fmt.Fprintf(&b, "  %s %s of %s %s; acknowledged %t, lost %t, from a backup %t\n", e.token, e.op, e.table, e.key, e.acknowledged, e.lost, e.again)
+	}
+	for _, c := range p.device.Conflicts() {
+		fmt.Fprintf(&b, "  conflict: %s of %s %s with base %d, the server had %d %s\n", c.Op, c.Table, c.Key, c.Base, c.ServerVersion, or(c.ServerRow, "(nothing)"))
+	}
+	for _, r := range p.refused {
+		fmt.Fprintf(&b, "  refused: %s %s\n", r.table, r.key)
+	}
+	return b.String()
+}
+
+// recorded says whether the user was told what became of an edit: he made a later one of the row, it was
+// a conflict, or it was refused.
+func (p *phone) recorded(i int) bool {
+	e := p.edits[i]
+	for _, later := range p.edits[i+1:] {
+		if later.table == e.table && later.key == e.key {
+			return true
+		}
+	}
+	if e.conflictsBefore <= len(p.device.Conflicts()) {
+		for _, c := range p.device.Conflicts()[e.conflictsBefore:] {
+			if c.Table == e.table && c.Key == e.key {
+				return true
+			}
+		}
+	}
+	return slices.Contains(p.refused[e.refusedBefore:], refusedRow{e.table, e.key})
+}
+
+// logHolds holds the log against itself and against the tables.
+func (w *World) logHolds() error {
+	for oracle, query := range logOracles {
+		result, err := w.admin.Query(w.ctx, query)
+		if err != nil {
+			return fmt.Errorf("%s: %w", oracle, err)
+		}
+		wrong, err := pgx.CollectRows(result, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("%s: %w", oracle, err)
+		}
+		if len(wrong) > 0 {
+			return failed(oracle, "%s", strings.Join(wrong, "\n"))
+		}
+	}
+	return nil
+}
+
+// logOracles say what is wrong with the log, a line each.
+var logOracles = map[string]string{
+	"positions without gaps": `
+		SELECT format('bucket %s has %s bundles from %s to %s', bucket_id, count(*), min(bundle_seq), max(bundle_seq))
+		  FROM tide.bundles GROUP BY bucket_id HAVING count(*) <> max(bundle_seq) - min(bundle_seq) + 1`,
+	"a push is one bundle": `
+		SELECT format('push %s of %s has %s bundles in the home bucket', p.source_bundle_id, p.source_id, count(b.bundle_id))
+		  FROM tide.push_log AS p
+		  LEFT JOIN tide.bundles AS b ON b.source_id = p.source_id AND b.source_bundle_id = p.source_bundle_id AND b.bucket_id = 'user:' || p.user_id
+		 GROUP BY p.user_id, p.source_id, p.source_bundle_id HAVING count(b.bundle_id) <> 1
+		 UNION ALL
+		SELECT format('source %s has %s pushes up to number %s', source_id, count(*), max(source_bundle_id))
+		  FROM tide.push_log GROUP BY user_id, source_id HAVING count(*) <> max(source_bundle_id)`,
+	"every transaction sealed once": `
+		SELECT format('transaction %s is %s bundles', xid, count(DISTINCT bundle_id)) FROM tide.bundles WHERE label IS NULL GROUP BY xid HAVING count(DISTINCT bundle_id) <> 1`,
+	"the log replays to the tables": `
+		WITH newest AS (
+		    SELECT DISTINCT ON (c.bucket_id, c.table_name, c.key::text) c.bucket_id, c.bundle_seq, c.table_name, c.key::text AS key, c.op, c.payload::jsonb AS payload
+		      FROM tide.changes AS c CROSS JOIN LATERAL tide.bucket_position(c.bucket_id) AS p
+		     WHERE c.bundle_seq > p.floor_seq
+		     ORDER BY c.bucket_id, c.table_name, c.key::text, c.bundle_seq DESC, c.row_ordinal DESC
+		), live AS (
+		    SELECT 'user:' || d.owner_id AS bucket_id, 'doc' AS table_name, d.id AS id, to_jsonb(d) AS payload FROM app.doc AS d
+		     UNION ALL
+		    SELECT 'user:' || n.owner_id, 'note', n.id::text, to_jsonb(n) || jsonb_build_object('image', replace(encode(n.image, 'base64'), E'\n', '')) FROM app.note AS n
+		)
+		SELECT format('%s %s in bucket %s: the log says %s %s, the table %s', n.table_name, n.key, n.bucket_id, n.op, n.payload, coalesce(l.payload::text, 'nothing'))
+		  FROM newest AS n
+		  LEFT JOIN live AS l ON l.bucket_id = n.bucket_id AND l.table_name = n.table_name AND l.id = n.key::jsonb ->> 'id'
+		 WHERE n.table_name IN ('doc', 'note')
+		   AND CASE WHEN n.op = 'DELETE' THEN l.id IS NOT NULL ELSE l.payload IS NULL OR NOT l.payload @> n.payload END`,
+}

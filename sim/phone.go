@@ -1,0 +1,313 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pgtide/pgtide/internal/v1client"
+)
+
+// phone is one installation of the app: a device, the processes that exchange for it, and what its
+// user did on it.
+type phone struct {
+	world  *World
+	name   string
+	user   string
+	shape  shape
+	tables []v1client.Table
+	device Device
+	// processes are those under way, each with the state it works on; as a rule there is one.
+	processes []*running
+	// wires may still have late requests of processes that ended.
+	wires    []*wire
+	installs int
+	backup   Device
+	backupAt int
+	// restored says that the server knows more of this device than the device does.
+	restored bool
+	edits    []*localEdit
+	refused  []refusedRow
+	seen     seen
+	// lastErr is why the last exchange ended early.
+	lastErr error
+}
+
+type running struct {
+	*process
+	device Device
+	// upTo is how many edits there were when it began.
+	upTo int
+}
+
+// localEdit is an edit a user made. What became of it must be known in the end.
+type localEdit struct {
+	table, key, token string
+	op                string
+	conflictsBefore   int
+	refusedBefore     int
+	// acknowledged: an exchange that began after it went through. lost: the device it was on is no more,
+	// or went back to a time before it.
+	acknowledged, lost bool
+	// again: a device that was restored may push it once more.
+	again bool
+}
+
+type refusedRow struct{ table, key string }
+
+func (w *World) newPhone(user string, n int) (*phone, error) {
+	p := &phone{world: w, user: user, name: fmt.Sprintf("%s/%d", user, n), shape: shapes[len(w.phones)%len(shapes)]}
+	return p, p.install()
+}
+
+// install puts a new device in place of the one there was.
+func (p *phone) install() error {
+	p.killAll()
+	p.installs++
+	p.tables = slices.Clone(p.world.tables)
+	device, err := newV1Device(p.world.url, p.world.tokenOf(p.user), fmt.Sprintf("%s/%d", p.name, p.installs), p.tables, p.shape)
+	if err != nil {
+		return err
+	}
+	for _, e := range p.edits {
+		e.lost = e.lost || !e.acknowledged
+	}
+	p.device, p.backup, p.restored, p.seen = device, nil, false, seen{}
+	return nil
+}
+
+func (p *phone) killAll() {
+	for _, r := range p.processes {
+		r.kill()
+	}
+	p.processes = nil
+}
+
+func (p *phone) begin(exchange func(context.Context, Device) error) *running {
+	r := &running{device: p.device, upTo: len(p.edits)}
+	if len(p.processes) > 0 {
+		r.device = p.device.Clone()
+	}
+	r.process = start(p.world.ctx, p.world.transport, func(ctx context.Context, w *wire) error {
+		return exchange(context.WithValue(ctx, wireKey{}, w), r.device)
+	})
+	p.wires = append(p.wires, r.wire)
+	p.processes = append(p.processes, r)
+	return r
+}
+
+func (p *phone) sync() *running {
+	return p.begin(p.exchange())
+}
+
+func (p *phone) exchange() func(context.Context, Device) error {
+	if p.restored {
+		return restoredSync
+	}
+	return ordinarySync
+}
+
+// ordinarySync is the exchange of a device. Protocol v1 has it compare a push that got no answer with what
+// was committed, which cascades and triggers make something else: then it begins anew.
+func ordinarySync(ctx context.Context, d Device) error {
+	return syncOrReplace(ctx, d, "already_committed/rows")
+}
+
+// restoredSync is the exchange of a device that was copied back from a backup: where it finds that its
+// numbers stand for other pushes, it goes on as another source.
+func restoredSync(ctx context.Context, d Device) error {
+	return syncOrReplace(ctx, d, "already_committed/rows", "already_committed/row_count", "pull/bundle/source_bundle_id")
+}
+
+func syncOrReplace(ctx context.Context, d Device, rules ...string) error {
+	err := d.Sync(ctx)
+	var broken *v1client.Violation
+	if errors.As(err, &broken) && slices.Contains(rules, broken.Rule) {
+		if err = d.Replace(ctx); err == nil {
+			err = d.Sync(ctx)
+		}
+	}
+	return err
+}
+
+// advance lets one request of a process go, with a fault.
+func (p *phone) advance(which int, fault Fault) error {
+	if len(p.processes) == 0 {
+		p.sync()
+	} else {
+		p.processes[which%len(p.processes)].advance(fault)
+	}
+	return p.settle()
+}
+
+// settle looks at the processes after one of them went on.
+func (p *phone) settle() error {
+	for _, r := range p.processes {
+		if !r.ended {
+			continue
+		}
+		// The others were this device's as well: the one that is through is the one that lives.
+		p.processes = slices.DeleteFunc(p.processes, func(o *running) bool { return o == r })
+		p.killAll()
+		p.device = r.device
+		return p.ended(r)
+	}
+	return p.hold()
+}
+
+// ended takes in how an exchange ended.
+func (p *phone) ended(r *running) error {
+	p.lastErr = r.err
+	var rejected *v1client.RejectedError
+	var refusal *v1client.APIError
+	var broken *v1client.Violation
+	var lost *v1client.LostError
+	switch {
+	case r.err == nil:
+		p.restored = false
+		for _, e := range p.edits[:r.upTo] {
+			e.acknowledged = e.acknowledged || !e.lost
+		}
+	case errors.As(r.err, &rejected):
+		for _, row := range rejected.Rows {
+			if !expectedRefusal(row) {
+				return failed("refusals", "%s: row %q of %s was refused: %+v", p.name, row.Key, row.Table, row)
+			}
+			p.refused = append(p.refused, refusedRow{row.Table, row.Key})
+			// An edit made meanwhile may have taken it back already: then there is nothing to discard.
+			_ = p.device.Discard(row.Table, row.Key)
+		}
+	case errors.As(r.err, &broken):
+		return failed("protocol", "%s: %v", p.name, broken)
+	case errors.As(r.err, &lost), errors.Is(r.err, v1client.ErrPending), errors.Is(r.err, context.Canceled), errors.Is(r.err, errGone):
+	case errors.As(r.err, &refusal):
+		if !refusal.Retryable && !slices.Contains(passing, refusal.Code) {
+			return failed("refusals", "%s: %v", p.name, refusal)
+		}
+	default:
+		var later *v1client.RetryLaterError
+		if !errors.As(r.err, &later) {
+			return failed("refusals", "%s: %v", p.name, r.err)
+		}
+	}
+	return p.hold()
+}
+
+// passing are refusals that come of requests that were late or came twice: the next exchange goes on.
+var passing = []string{"push_session_not_found", "push_chunk_out_of_order", "snapshot_session_not_found", "push_commit_invalid"}
+
+// expectedRefusal says whether rows like those of edit may be refused so: by the constraints of the schema.
+func expectedRefusal(row v1client.Rejected) bool {
+	return slices.Contains([]string{"23514", "23505", "23503", "42501"}, row.SQLState)
+}
+
+// mayEdit: a user edits at any time, but not while rows of the server are being applied; a device does
+// both in transactions of its own store.
+func (p *phone) mayEdit() bool {
+	for _, r := range p.processes {
+		switch r.at {
+		case v1client.StepPushCreate, v1client.StepPushChunk, v1client.StepPushCommit:
+		default:
+			return false
+		}
+	}
+	return len(p.processes) < 2
+}
+
+func (p *phone) edit(what, which int) error {
+	if !p.mayEdit() {
+		return nil
+	}
+	table, op := "doc", []string{v1client.Insert, v1client.Update, v1client.Delete}[what%3]
+	if what/3%2 == 1 {
+		table = "note"
+	}
+	key := docKey(which)
+	if table == "note" {
+		key = noteKey(which)
+	}
+	_, held := p.device.Rows(table)[key]
+	// The nearest thing that can be done to this row.
+	if held && op == v1client.Insert {
+		op = v1client.Update
+	}
+	if !held {
+		op = v1client.Insert
+	}
+	token := p.world.nextToken("e")
+	var payload string
+	if table == "doc" {
+		n := which % 50
+		if what/6%12 == 11 {
+			n = -1 // poison: a constraint refuses it
+		}
+		payload = encode(map[string]any{"id": key, "owner_id": p.user, "title": title(which / 7), "n": n, "token": token})
+	} else {
+		payload = encode(map[string]any{"id": key, "doc_id": nullable(docKey(which/3), which%4 == 0), "owner_id": p.user, "body": odd(which), "at": nil,
+			"amount": json.RawMessage(amounts[which%len(amounts)]), "big": json.RawMessage(bigs[which%len(bigs)]), "image": nullable("yv66vg==", which%3 == 0), "extra": json.RawMessage(extras[which%len(extras)]), "token": token})
+	}
+	e := &localEdit{table: table, key: key, token: token, op: op, conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}
+	var err error
+	switch op {
+	case v1client.Insert:
+		err = p.device.Insert(table, payload)
+	case v1client.Update:
+		err = p.device.Update(table, payload)
+	default:
+		err = p.device.Delete(table, key)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: edit: %w", p.name, err)
+	}
+	p.edits = append(p.edits, e)
+	return nil
+}
+
+// saveBackup copies the device's state, as a backup of the phone does.
+func (p *phone) saveBackup() {
+	if len(p.processes) == 0 {
+		p.backup, p.backupAt = p.device.Clone(), len(p.edits)
+	}
+}
+
+// restore puts the state of the backup back.
+func (p *phone) restore() {
+	if p.backup == nil {
+		return
+	}
+	p.killAll()
+	for i, e := range p.edits {
+		e.again = e.again || i < p.backupAt
+		e.lost = e.lost || !e.acknowledged && i >= p.backupAt
+	}
+	p.device, p.restored, p.seen = p.backup.Clone(), true, seen{}
+}
+
+// release delivers what was late.
+func (p *phone) release() {
+	for _, w := range p.wires {
+		w.faults.Release(p.world.ctx)
+	}
+	running := p.wires[:0]
+	for _, r := range p.processes {
+		running = append(running, r.wire)
+	}
+	p.wires = running
+}
+
+func encode(row map[string]any) string {
+	text, err := json.Marshal(row)
+	if err != nil {
+		panic(err) // it is made of strings and numbers
+	}
+	return string(text)
+}
+
+func nullable(s string, null bool) any {
+	if null {
+		return nil
+	}
+	return s
+}
