@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -175,4 +177,84 @@ func TestOfManyEditsOnOneBaseOneIsTaken(t *testing.T) {
 	if pushed != rounds || told != rounds*(devices-1) {
 		t.Errorf("of %d edits in %d rounds %d were taken and %d told", rounds*devices, rounds, pushed, told)
 	}
+}
+
+// Hundreds at once, devices and sessions of the application, upon the same rows and the same base. A
+// push sets the last digits of what it saw, the application adds above them: so every row tells how
+// often each of them changed it, and a change that overwrote another is missing.
+func TestHundredsAtOnceOnOneBase(t *testing.T) {
+	t.Parallel()
+	const pushes, sessions, rows, step = 150, 100, 5, 1000
+	s := newSite(t, fmt.Sprintf(`INSERT INTO app.doc SELECT 'd' || g, 'ann', NULL, 0 FROM generate_series(1, %d) AS g`, rows), `SELECT tide.seal()`, soon)
+	s.db.Reset()
+	base := s.attached(t, "ann").LastSeq()
+	var pushed, written [rows]atomic.Int64
+	var taken, told atomic.Int64
+	var group sync.WaitGroup
+	for i := range pushes {
+		group.Go(func() {
+			var body strings.Builder
+			keys := rand.Perm(rows)[:3]
+			for j, k := range keys {
+				fmt.Fprintf(&body, `%s{"schema":"app","table":"doc","key":{"id":"d%d"},"op":"UPDATE","base_row_version":%d,"payload":{"n":1}}`, []string{"", ",", ","}[j], k+1, base)
+			}
+			d := caller{s: s, token: token(t, "ann"), source: fmt.Sprintf("device %d", i)}
+			for {
+				switch status, answer := d.send(t, "POST", "/sync/push", `{"source_bundle_id":1,"rows":[`+body.String()+`]}`); status {
+				case 200:
+					taken.Add(1)
+					for _, k := range keys {
+						pushed[k].Add(1)
+					}
+				case 409:
+					told.Add(1)
+				case 429, 503: // too many at once, or a deadlock: the same again
+					time.Sleep(20 * time.Millisecond)
+					continue
+				default:
+					t.Errorf("%d %s", status, answer)
+				}
+				return
+			}
+		})
+	}
+	for range sessions {
+		group.Go(func() {
+			keys := rand.Perm(rows)[:2]
+			for {
+				err := pgx.BeginFunc(t.Context(), s.db.Pool, func(tx pgx.Tx) error {
+					for _, k := range keys {
+						if _, err := tx.Exec(t.Context(), `UPDATE app.doc SET n = n + $2 WHERE id = $1`, fmt.Sprintf("d%d", k+1), step); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+				var pgErr *pgconn.PgError
+				if errors.As(err, &pgErr) && pgErr.Code == "40P01" {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, k := range keys {
+					written[k].Add(1)
+				}
+				return
+			}
+		})
+	}
+	group.Wait()
+	for k := range rows {
+		n := value[int64](t, s, `SELECT n FROM app.doc WHERE id = $1`, fmt.Sprintf("d%d", k+1))
+		if want := written[k].Load()*step + pushed[k].Load(); n != want || pushed[k].Load() > 1 {
+			t.Errorf("row %d is %d: the application changed it %d times, devices %d times", k+1, n, written[k].Load(), pushed[k].Load())
+		}
+	}
+	if taken.Load()+told.Load() != pushes || told.Load() == 0 {
+		t.Errorf("of %d pushes %d were taken, %d told", pushes, taken.Load(), told.Load())
+	}
+	d := s.attached(t, "ann")
+	s.same(t, "ann", d)
 }

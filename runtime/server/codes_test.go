@@ -7,15 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Codes that no request here brings about, and why.
 var unprovoked = map[string]string{
-	"health_failed":      "health says what is wrong with 503, or answers; the code is for a fault of the program",
-	"history_changed":    "of cursors",
-	"bucket_list_needed": "of cursors",
-	"cursor_invalid":     "of cursors",
-	"bucket_forbidden":   "of cursors",
+	"health_failed": "health says what is wrong with 503, or answers; the code is for a fault of the program",
 }
 
 // Every code that docs/errors.md lists is brought about once, has the status of the page, and a body
@@ -27,7 +24,7 @@ func TestEveryCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	provoked := map[string]answer{}
-	for _, answers := range []map[string]answer{codesOfRequests(t), codesOfState(t), codesOfWatching(t), codesOfFaults(t)} {
+	for _, answers := range []map[string]answer{codesOfRequests(t), codesOfState(t), codesOfWatching(t), codesOfCursors(t), codesOfLimits(t), codesOfFaults(t)} {
 		for code, got := range answers {
 			provoked[code] = got
 		}
@@ -77,7 +74,7 @@ func codesOfRequests(t *testing.T) map[string]answer {
 		"request_too_large":              d.post(t, "/sync/connect", `{"x":"`+strings.Repeat("x", 5000)+`"}`),
 		"not_found":                      d.get(t, "/sync/nothing"),
 		"method_not_allowed":             d.do(t, http.MethodPut, "/sync/pull", ""),
-		"unsupported_encoding":           d.askAll(t, http.MethodPost, "/sync/connect", []byte("{}"), http.Header{"Content-Encoding": {"br"}, "X-Request-Id": {"test"}}),
+		"unsupported_encoding":           d.with(t, http.MethodPost, "/sync/connect", "{}", "Content-Encoding", "br", "X-Request-Id", "test"),
 		"connect_invalid":                d.post(t, "/sync/connect", "null"),
 		"scope_uninitialized":            fresh.get(t, "/sync/pull"),
 		"initialization_expired":         fresh.post(t, "/sync/push-sessions", `{"source_bundle_id":1,"planned_row_count":1,"initialization_id":"`+nowhere+`"}`),
@@ -149,13 +146,67 @@ func codesOfWatching(t *testing.T) map[string]answer {
 	}
 }
 
+func codesOfCursors(t *testing.T) map[string]answer {
+	t.Helper()
+	f := newFront(t, Config{})
+	d := f.device("u1", "phone")
+	begun := d.post(t, "/sync/connect", `{"has_local_pending_rows":false,"buckets":true}`).is(t, 200, "").field(t, "cursor")
+	answers := map[string]answer{
+		"cursor_invalid":   d.get(t, "/sync/pull?cursor=x"),
+		"bucket_forbidden": d.post(t, "/sync/snapshot-sessions", `{"cursor":"`+begun+`","buckets":["user:u2"]}`),
+	}
+	fetched := d.post(t, "/sync/snapshot-sessions", `{"cursor":"`+begun+`"}`).is(t, 200, "").field(t, "cursor")
+	f.exec(t, `DELETE FROM tide.source_buckets`)
+	answers["bucket_list_needed"] = d.get(t, "/sync/pull?cursor="+fetched)
+	var elsewhere string
+	if err := f.db.QueryRow(t.Context(), `SELECT tide.write_cursor(0, 1, gen_random_uuid(), substr(sha256(''), 1, 16))`).Scan(&elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	answers["history_changed"] = d.get(t, "/sync/pull?cursor="+elsewhere)
+	return answers
+}
+
+func codesOfLimits(t *testing.T) map[string]answer {
+	t.Helper()
+	f := newFront(t, Config{})
+	d := f.device("u1", "phone").connect(t)
+	f.exec(t, `UPDATE tide.setting SET min_app_version = '2.10'`)
+	f.settled()
+	answers := map[string]answer{"client_too_old": d.with(t, http.MethodGet, "/sync/pull", "", "Tide-App-Version", "2.9", "X-Request-Id", "test")}
+	f.exec(t, `SELECT tide.set_maintenance('We move to a larger machine.', '90 seconds')`)
+	f.settled()
+	answers["maintenance"] = d.get(t, "/sync/pull")
+
+	few := newFrontOf(t, Config{QueueTimeout: 2 * time.Second}, 2)
+	d = few.device("u1", "phone").connect(t)
+	for range 2 {
+		conn, err := few.server.pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+	}
+	answers["server_busy"] = d.get(t, "/sync/snapshot")
+
+	d = newFront(t, Config{RequestsPerUser: 1}).device("u1", "phone")
+	got := d.get(t, "/sync/capabilities")
+	for range 1000 {
+		if got.status != http.StatusOK {
+			break
+		}
+		got = d.get(t, "/sync/capabilities")
+	}
+	answers["too_many_requests"] = got
+	return answers
+}
+
 // codesOfFaults are those of a database from which pgtide is gone.
 func codesOfFaults(t *testing.T) map[string]answer {
 	t.Helper()
 	f := newFront(t, Config{OperatorToken: "operator"})
 	d := f.device("u1", "phone").connect(t)
 	f.exec(t, `DROP SCHEMA tide CASCADE`)
-	answers := map[string]answer{"status_failed": d.askAll(t, http.MethodGet, "/syncx/status", nil, http.Header{"Authorization": {"Bearer operator"}, "X-Request-Id": {"test"}})}
+	answers := map[string]answer{"status_failed": d.with(t, http.MethodGet, "/syncx/status", "", "Authorization", "Bearer operator", "X-Request-Id", "test")}
 	for _, r := range f.server.routes {
 		if r.caller == device {
 			body := ""
