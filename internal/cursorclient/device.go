@@ -4,6 +4,7 @@ package cursorclient
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -66,6 +67,15 @@ type Snapshot struct {
 	Buckets []string
 	Rows    []Row
 }
+
+// Refusal is an answer that is no success.
+type Refusal struct {
+	Status int
+	Code   string `json:"error"`
+	Text   string `json:"message"`
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("%d %s: %s", r.Status, r.Code, r.Text) }
 
 // Violation is an answer that the protocol does not allow.
 type Violation string
@@ -243,8 +253,9 @@ func (d *Device) Pull(ctx context.Context) (more bool, err error) {
 	if len(page.Remove) > 0 && len(page.Bundles) > 0 {
 		return false, broken("bundles come while buckets %q are to be dropped", page.Remove)
 	}
-	if len(page.Bundles) > d.MaxBundles {
-		return false, broken("%d bundles, at most %d were asked for", len(page.Bundles), d.MaxBundles)
+	// More than were asked for come only when they belong together.
+	if n := len(page.Bundles); n > d.MaxBundles && page.Bundles[d.MaxBundles].Seal != page.Bundles[n-1].Seal {
+		return false, broken("%d bundles, at most %d were asked for", n, d.MaxBundles)
 	}
 	for _, bundle := range page.Bundles {
 		if err := d.apply(bundle); err != nil {
@@ -301,21 +312,33 @@ func (d *Device) apply(bundle Bundle) error {
 
 // Sync does all there is to do.
 func (d *Device) Sync(ctx context.Context) error {
-	for more := true; more; {
-		if !d.ready {
-			if err := d.Connect(ctx); err != nil {
-				return err
-			}
-		}
-		if len(d.Missing()) > 0 {
-			if err := d.Fetch(ctx, nil); err != nil {
-				return err
-			}
-		}
-		var err error
-		if more, err = d.Pull(ctx); err != nil {
+	for {
+		if more, err := d.Step(ctx); err != nil || !more {
 			return err
 		}
 	}
-	return nil
+}
+
+// Step is what comes next of that.
+func (d *Device) Step(ctx context.Context) (more bool, err error) {
+	switch {
+	case !d.ready:
+		more, err = true, d.Connect(ctx)
+	case len(d.Missing()) > 0:
+		more, err = true, d.Fetch(ctx, nil)
+	default:
+		more, err = d.Pull(ctx)
+	}
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		return more, err
+	}
+	switch refusal.Code {
+	case "history_changed", "bucket_list_needed":
+		return true, d.Reposition(ctx)
+	case "bucket_forbidden": // since connect said that it is this user's
+		d.ready = false
+		return true, nil
+	}
+	return more, err
 }

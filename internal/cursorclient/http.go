@@ -24,15 +24,6 @@ type HTTP struct {
 	Lines bool
 }
 
-// Refusal is an answer that is no success.
-type Refusal struct {
-	Status int
-	Code   string `json:"error"`
-	Text   string `json:"message"`
-}
-
-func (r *Refusal) Error() string { return fmt.Sprintf("%d %s: %s", r.Status, r.Code, r.Text) }
-
 // Do sends a request and returns the body of its success.
 func (h *HTTP) Do(ctx context.Context, method, path string, body any) ([]byte, error) {
 	var sent io.Reader = http.NoBody

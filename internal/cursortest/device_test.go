@@ -16,13 +16,16 @@ const schema = `
 	CREATE SCHEMA app;
 	CREATE TABLE app.access (user_id text, bucket text, PRIMARY KEY (user_id, bucket));
 	CREATE TABLE app.item (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, buckets text[] NOT NULL);
+	CREATE TABLE app.comment (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, item_id int REFERENCES app.item ON DELETE CASCADE);
 	CREATE TABLE app.note (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, owner_id int);
 	CREATE FUNCTION app.item_buckets(r app.item) RETURNS text[] LANGUAGE sql IMMUTABLE AS 'SELECT r.buckets';
 	CREATE FUNCTION app.reads(user_id text) RETURNS SETOF text LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT a.bucket FROM app.access AS a WHERE a.user_id = $1';
 	GRANT USAGE ON SCHEMA app TO tide_owner;
 	SELECT tide.register_table('app.item', bucket_function => 'app.item_buckets');
+	SELECT tide.register_table('app.comment', parent => 'app.item', parent_fk => 'item_id');
 	SELECT tide.register_table('app.note', owner_column => 'owner_id', null_owner_bucket => 'global');
-	SELECT tide.set_bucket_access('app.reads')`
+	SELECT tide.set_bucket_access('app.reads');
+	SELECT tide.add_access_dependency('app.access', 'user_id')`
 
 func setup(t testing.TB) *pgtest.DB {
 	t.Helper()
@@ -38,6 +41,7 @@ func visible(t testing.TB, db *pgtest.DB, user string) map[string]string {
 	rows, err := db.Query(t.Context(), `
 		WITH mine AS (SELECT bucket FROM app.access WHERE user_id = $1 UNION SELECT 'user:' || $1),
 		     every AS (SELECT 'app.item' AS t, id, row_to_json(item)::text AS payload, buckets FROM app.item
+		               UNION ALL SELECT 'app.comment', comment.id, row_to_json(comment)::text, i.buckets FROM app.comment JOIN app.item AS i ON i.id = comment.item_id
 		               UNION ALL SELECT 'app.note', id, row_to_json(note)::text, ARRAY[coalesce('user:' || owner_id, 'global')] FROM app.note)
 		SELECT format('%s{"id":"%s"}', t, id), format('%s %s', payload, b.both)
 		  FROM every CROSS JOIN LATERAL (SELECT array_agg(DISTINCT x ORDER BY x) AS both FROM unnest(buckets) AS x WHERE x IN (SELECT bucket FROM mine)) AS b
@@ -95,6 +99,7 @@ func TestDeviceFollows(t *testing.T) {
 	exec(t, db, `
 		INSERT INTO app.access VALUES ('7', 'a'), ('7', 'b'), ('8', 'b'), ('8', 'c');
 		INSERT INTO app.item (id, buckets) VALUES (1, '{a}'), (2, '{a,b}'), (3, '{b,c}'), (4, '{c}');
+		INSERT INTO app.comment (id, item_id) SELECT g, 1 + g % 4 FROM generate_series(1, 20) AS g;
 		INSERT INTO app.note (id, owner_id) VALUES (1, 7), (2, 8), (3, NULL)`)
 	seven, eight := device(db, "7", "phone"), device(db, "8", "phone")
 	eight.Server.(*sqlServer).chunk = 0
@@ -109,7 +114,8 @@ func TestDeviceFollows(t *testing.T) {
 		`DELETE FROM app.access WHERE bucket = 'b'`,
 		`UPDATE app.note SET owner_id = 15 - owner_id`,
 		`INSERT INTO app.access VALUES ('7', 'b'), ('8', 'b')`,
-		`TRUNCATE app.item`,
+		`UPDATE app.comment SET n = n + 1, item_id = 1 + (item_id + id) % 2 WHERE item_id < 3`,
+		`TRUNCATE app.item, app.comment`,
 	} {
 		exec(t, db, statement)
 		synced(t, db, seven, "7")

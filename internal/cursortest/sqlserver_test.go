@@ -3,12 +3,15 @@ package cursortest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
 	"github.com/pgtide/pgtide/internal/pgtest"
+	"github.com/pgtide/pgtide/runtime/wire"
 )
 
 // sqlServer answers a device with the functions themselves, as the runtime calls them.
@@ -39,7 +42,18 @@ func (s *sqlServer) Connect(ctx context.Context, cursor string, positions map[st
 		return tx.QueryRow(ctx, `SELECT next_cursor, bundle_id, add, remove, repair FROM tide.connect_buckets($1, $2, $3, $4::text::json)`, s.user, s.source, cursor, text).
 			Scan(&answer.Cursor, &answer.BundleID, &answer.Add, &answer.Remove, &answer.Repair)
 	})
-	return answer, err
+	return answer, asRefusal(err)
+}
+
+// asRefusal gives the codes that a device reacts to, as the wire has them.
+func asRefusal(err error) error {
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		if answer := wire.FromError(err, "failed"); answer.Code.Status() < 500 {
+			return &cursorclient.Refusal{Status: answer.Code.Status(), Code: string(answer.Code), Text: answer.Message}
+		}
+	}
+	return err
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -50,7 +64,7 @@ func (s *sqlServer) Pull(ctx context.Context, cursor string, maxBundles int) (pa
 		       coalesce(payload::text, ''), coalesce(seal, ''), coalesce(next_cursor, ''), coalesce(has_more, false), add, remove, repair
 		  FROM tide.pull_cursor($1, $2, $3, $4)`, s.user, s.source, cursor, maxBundles)
 	if err != nil {
-		return page, err
+		return page, asRefusal(err)
 	}
 	var bundleID, ordinal *int64
 	var row cursorclient.Row
@@ -74,7 +88,7 @@ func (s *sqlServer) Pull(ctx context.Context, cursor string, maxBundles int) (pa
 		}
 		return nil
 	})
-	return page, err
+	return page, asRefusal(err)
 }
 
 func (s *sqlServer) Snapshot(ctx context.Context, cursor string, buckets []string) (snapshot cursorclient.Snapshot, err error) {
@@ -106,7 +120,7 @@ func (s *sqlServer) Snapshot(ctx context.Context, cursor string, buckets []strin
 		rows, err = s.db.Query(ctx, `SELECT table_schema, table_name, key, payload, buckets FROM tide.snapshot_rows($1, $2, $3, $4)`, s.user, id, n, s.chunk)
 		err = snapshotRows(&snapshot, rows, err)
 	}
-	return snapshot, err
+	return snapshot, asRefusal(err)
 }
 
 func snapshotRows(snapshot *cursorclient.Snapshot, rows pgx.Rows, err error) error {

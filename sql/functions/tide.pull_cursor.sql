@@ -35,11 +35,15 @@ BEGIN
     END IF;
     SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO v_counted FROM jsonb_each(v_open.held) AS h WHERE h.value <> 'null';
     SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, (v_open.head).last_bundle_id, max_bundles, max_bytes);
-    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
     v_seal := v_open.head;
-    IF has_more THEN
+    IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
         v_seal := tide.seal_of(v_page.last_bundle_id);
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
+        IF v_seal.has_derived AND v_page.last_bundle_id < v_seal.last_bundle_id THEN
+            SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
+        END IF;
     END IF;
+    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
     IF v_seal.seal_id < v_open.seal_id THEN
         -- A bucket was fetched at a later one.
         v_seal.seal_id := v_open.seal_id;

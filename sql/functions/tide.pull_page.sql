@@ -12,9 +12,9 @@ CREATE OR REPLACE FUNCTION tide.pull_page(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_longest constant bigint := 50000;
+    v_longest bigint := CASE WHEN max_bundles IS NOT NULL THEN 50000 END;
     v_buckets bigint := (SELECT count(*) FROM jsonb_object_keys(counted));
-    v_ahead   bigint := least(max_bundles, greatest(10, 4 * max_bundles / greatest(v_buckets, 1)));
+    v_ahead   bigint := CASE WHEN max_bundles IS NOT NULL THEN least(max_bundles, greatest(10, 4 * max_bundles / greatest(v_buckets, 1))) END;
     -- A row of the log that is read and left out costs an eighth of looking into a bucket, which has several partitions.
     v_reading boolean := until_bundle_id - after_bundle_id <= 8 * v_buckets;
 BEGIN
@@ -41,7 +41,7 @@ BEGIN
             SELECT f.bundle_id, f.bucket_id, f.byte_count FROM found AS f
              WHERE f.bundle_id <= (SELECT e.edge FROM edge AS e) AND (counted ->> f.bucket_id)::bigint < f.bundle_id
         ), fitting AS MATERIALIZED (
-            SELECT s.bundle_id, s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
+            SELECT s.bundle_id, max_bundles IS NULL OR s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
               FROM (SELECT k.bundle_id, sum(k.byte_count) AS bytes, row_number() OVER w AS nth,
                            sum(sum(k.byte_count)) OVER (w ROWS UNBOUNDED PRECEDING) - sum(k.byte_count) AS bytes_before
                       FROM kept AS k GROUP BY k.bundle_id WINDOW w AS (ORDER BY k.bundle_id)) AS s
@@ -59,4 +59,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
-'Bundles of a page, once for each bucket of {"bucket": bundle_id} that they touch beyond its bundle_id; last_bundle_id is where the page ends. Internal.';
+'Bundles of a page, once for each bucket of {"bucket": bundle_id} that they touch beyond its bundle_id; last_bundle_id is where the page ends; without max_bundles that is until_bundle_id. Internal.';
