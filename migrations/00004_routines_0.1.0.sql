@@ -4681,9 +4681,9 @@ CREATE OR REPLACE FUNCTION tide.pull_page(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_longest constant bigint := 50000;
+    v_longest bigint := CASE WHEN max_bundles IS NOT NULL THEN 50000 END;
     v_buckets bigint := (SELECT count(*) FROM jsonb_object_keys(counted));
-    v_ahead   bigint := least(max_bundles, greatest(10, 4 * max_bundles / greatest(v_buckets, 1)));
+    v_ahead   bigint := CASE WHEN max_bundles IS NOT NULL THEN least(max_bundles, greatest(10, 4 * max_bundles / greatest(v_buckets, 1))) END;
     -- A row of the log that is read and left out costs an eighth of looking into a bucket, which has several partitions.
     v_reading boolean := until_bundle_id - after_bundle_id <= 8 * v_buckets;
 BEGIN
@@ -4710,7 +4710,7 @@ BEGIN
             SELECT f.bundle_id, f.bucket_id, f.byte_count FROM found AS f
              WHERE f.bundle_id <= (SELECT e.edge FROM edge AS e) AND (counted ->> f.bucket_id)::bigint < f.bundle_id
         ), fitting AS MATERIALIZED (
-            SELECT s.bundle_id, s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
+            SELECT s.bundle_id, max_bundles IS NULL OR s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
               FROM (SELECT k.bundle_id, sum(k.byte_count) AS bytes, row_number() OVER w AS nth,
                            sum(sum(k.byte_count)) OVER (w ROWS UNBOUNDED PRECEDING) - sum(k.byte_count) AS bytes_before
                       FROM kept AS k GROUP BY k.bundle_id WINDOW w AS (ORDER BY k.bundle_id)) AS s
@@ -4728,7 +4728,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
-'Bundles of a page, once for each bucket of {"bucket": bundle_id} that they touch beyond its bundle_id; last_bundle_id is where the page ends. Internal.';
+'Bundles of a page, once for each bucket of {"bucket": bundle_id} that they touch beyond its bundle_id; last_bundle_id is where the page ends; without max_bundles that is until_bundle_id. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4823,11 +4823,15 @@ BEGIN
     END IF;
     SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO v_counted FROM jsonb_each(v_open.held) AS h WHERE h.value <> 'null';
     SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, (v_open.head).last_bundle_id, max_bundles, max_bytes);
-    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
     v_seal := v_open.head;
-    IF has_more THEN
+    IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
         v_seal := tide.seal_of(v_page.last_bundle_id);
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
+        IF v_seal.has_derived AND v_page.last_bundle_id < v_seal.last_bundle_id THEN
+            SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
+        END IF;
     END IF;
+    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
     IF v_seal.seal_id < v_open.seal_id THEN
         -- A bucket was fetched at a later one.
         v_seal.seal_id := v_open.seal_id;
