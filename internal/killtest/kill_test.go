@@ -31,7 +31,7 @@ const (
 	schema  = `
 		CREATE SCHEMA app;
 		CREATE TABLE app.counter (id text PRIMARY KEY, owner_id text NOT NULL, n bigint NOT NULL);
-		INSERT INTO app.counter VALUES ('shared', 'ann', 0);
+		INSERT INTO app.counter VALUES ('shared', 'ann', 0), ('psql', 'ann', 0);
 		SELECT tide.register_table('app.counter', owner_column => 'owner_id', push_policy => 'owner_only')`
 )
 
@@ -99,10 +99,6 @@ func TestKillsAmidPushesAndPulls(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
-	if _, err := db.Exec(t.Context(), `INSERT INTO app.counter VALUES ('psql', 'ann', 0)`); err != nil {
-		t.Fatal(err)
-	}
-	written.Store(0)
 	random := rand.New(rand.NewPCG(4, 2))
 	for round := range rounds {
 		time.Sleep(time.Duration(1000+random.IntN(1500)) * time.Millisecond)
