@@ -241,7 +241,7 @@ CREATE TYPE tide.derived_effect AS (
     judged     tide.judged_row,
     error      text
 );
-COMMENT ON TYPE tide.derived_effect IS 'What derived rules make of a seal. Kind t: an entry of the bundle of xid (NULL: the one after all others) in a bucket. j: a judged row, with the change_id of the image that is to be written where it moved. e: a table that could not be judged. r: a change that the next seal judges again.';
+COMMENT ON TYPE tide.derived_effect IS 'What derived rules make of a seal. Kind t: an entry of the bundle of xid (NULL: the one after all others) in a bucket. j: a judged row, with the change_id of the image that is to be written where it moved. e: a table that could not be judged. w: one that was judged as a whole. r: a change that the next seal judges again.';
 
 -- CACHE 1 is part of the design: numbers must be drawn in the order of the changes, over all sessions.
 CREATE SEQUENCE tide.change_id AS bigint CACHE 1;

@@ -360,6 +360,22 @@ COMMENT ON FUNCTION tide.function_buckets(text[]) IS 'What a bucket function ret
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Stands in a rule for what cannot be judged any more: whoever judges a row by it gets the error, and
+-- writing rows of other tables goes on.
+CREATE OR REPLACE FUNCTION tide.lost_column(relation text)
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RAISE EXCEPTION 'table % has lost a column that its bucket rule needs', relation
+        USING ERRCODE = 'TD012', HINT = format('Register it anew: SELECT tide.register_table(%L, ...).', relation);
+END;
+$$;
+COMMENT ON FUNCTION tide.lost_column(text) IS 'Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.own_buckets(table_id integer, row_alias text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -378,7 +394,10 @@ BEGIN
             (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
             row_alias);
     ELSIF v_table.owner_column IS NOT NULL THEN
-        SELECT * INTO STRICT v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
+        SELECT * INTO v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
+        IF v_owner IS NULL THEN
+            RETURN format('tide.lost_column(%L)', v_table.relation);
+        END IF;
         RETURN format(
             CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
                  THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
@@ -408,6 +427,10 @@ DECLARE
     v_buckets text := tide.buckets_beside_tree(table_id, row_alias, level);
     k         record;
 BEGIN
+    IF EXISTS (SELECT FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || string_to_array(array_to_string(v_table.parent_fks, ','), ',')) AS n
+                WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c)) THEN
+        RETURN format('tide.lost_column(%L)', v_table.relation);
+    END IF;
     IF v_table.relation = ANY (v_table.parents) THEN
         SELECT string_agg(format('%s.%I', v_above, c.key_column), ', ') AS keys,
                string_agg(format('%s.%I', v_above, c.fk_column), ', ') AS references,
@@ -1084,70 +1107,129 @@ COMMENT ON FUNCTION tide.affected_source(integer) IS 'Query for the keys of a ta
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- affected_N finds the rows to be judged, buckets_N judges them. Apart, so that a rule that raises can
--- be tried again row by row. Static SQL with plans that are kept: every seal that touches the table runs it.
-CREATE OR REPLACE FUNCTION tide.write_bucket_functions(table_id integer)
+-- IMMUTABLE is not true, and meant so: like tide.has_shape, folded into a plan that a new policy ends.
+CREATE OR REPLACE FUNCTION tide.is_readable(relation oid)
+    RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT tide.read_problem(relation) IS NULL;
+$$;
+COMMENT ON FUNCTION tide.is_readable(oid) IS 'Whether tide_owner can read every row of the table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_sources(table_id integer)
     RETURNS void
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.assert_readable(c.oid)
+       FROM tide.bucket_source AS b JOIN tide.synced_table AS s ON s.table_id = b.source_id JOIN pg_class AS c ON c.oid = s.relation
+      WHERE b.table_id = assert_sources.table_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_sources(integer) IS 'Raises TD011 unless tide_owner can read every row of all tables that buckets of a table hang on. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Both are given changes of a seal as $1. The text of a key needs its columns alone.
+CREATE OR REPLACE FUNCTION tide.bucket_queries(table_id integer, OUT affected text, OUT judged text)
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_bucket_functions.table_id);
-    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off';
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = bucket_queries.table_id);
     n          record;
     k          record;
 BEGIN
-    IF NOT v_table.derived THEN
-        IF to_regprocedure(format('tide.buckets_%s(tide.rule_change[])', table_id)) IS NOT NULL THEN
-            EXECUTE format('DROP FUNCTION tide.affected_%s(tide.rule_change[]), tide.buckets_%1$s(tide.rule_change[])', table_id);
-        END IF;
-        RETURN;
-    END IF;
     SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
            string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
       INTO k
       FROM tide.key_columns(table_id, 'g.row_key') AS c;
-    -- The text of a key needs its columns alone.
-    EXECUTE format($sql$
-        CREATE OR REPLACE FUNCTION tide.affected_%1$s(changes tide.rule_change[], OUT row_key text, OUT last_change_id bigint)
-            RETURNS SETOF record LANGUAGE plpgsql STABLE ROWS 100 %2$s
-        AS %3$L$sql$, table_id, v_settings, format($body$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    WITH given AS MATERIALIZED (SELECT * FROM unnest(changes))
+    affected := format($sql$
+    WITH given AS MATERIALIZED (SELECT * FROM unnest($1))
     SELECT k.row_key, max(k.last_change_id)
       FROM (SELECT %1$s AS row_key, tide_n.last_change_id FROM (SELECT %2$s, tide_a.last_change_id FROM (%3$s) AS tide_a) AS tide_n) AS k
-     GROUP BY k.row_key;
-END;
-$body$, n.row_key, k.names, tide.affected_source(table_id)));
-    EXECUTE format($sql$
-        CREATE OR REPLACE FUNCTION tide.buckets_%1$s(changes tide.rule_change[])
-            RETURNS SETOF tide.judged_row LANGUAGE plpgsql STABLE ROWS 100 %2$s
-        AS %3$L$sql$, table_id, v_settings, format($body$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
+     GROUP BY k.row_key$sql$, n.row_key, k.names, tide.affected_source(table_id));
+    judged := format($sql$
     SELECT g.row_key, h.key_hash, g.last_change_id, g.op, b.before, coalesce(r.after, '{}'), r.payload, NULL::text
-      FROM unnest(changes) AS g
+      FROM unnest($1) AS g
      CROSS JOIN LATERAL (SELECT hashtextextended(g.row_key, %1$s)) AS h (key_hash)
      CROSS JOIN LATERAL (
                SELECT ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
                              WHERE m.table_id = %1$s AND m.key_hash = h.key_hash AND m.row_key = g.row_key COLLATE "C" ORDER BY m.bucket_id)) AS b (before)
       LEFT JOIN LATERAL (
                SELECT j.after, CASE WHEN j.after <> '{}' AND (g.op = 'A' OR j.after <> b.before) THEN %3$s END AS payload
-                 FROM %4$s AS tide_n CROSS JOIN LATERAL (SELECT %2$s AS after OFFSET 0) AS j WHERE %5$s) AS r ON true;
-END;
-$body$, table_id, n.buckets, n.payload, v_table.relation, k.found));
-    EXECUTE format('ALTER FUNCTION tide.affected_%s(tide.rule_change[]) OWNER TO tide_owner; ALTER FUNCTION tide.buckets_%1$s(tide.rule_change[]) OWNER TO tide_owner;
-        REVOKE ALL ON FUNCTION tide.affected_%1$s(tide.rule_change[]), tide.buckets_%1$s(tide.rule_change[]) FROM PUBLIC;
-        COMMENT ON FUNCTION tide.affected_%1$s(tide.rule_change[]) IS %2$L; COMMENT ON FUNCTION tide.buckets_%1$s(tide.rule_change[]) IS %3$L', table_id,
-        format('Rows of %s.%s whose buckets may have changed. Written by pgtide; tide.refresh writes it anew.', v_table.table_schema, v_table.table_name),
-        format('Buckets of rows of %s.%s as stored and as they are now. Written by pgtide; tide.refresh writes it anew.', v_table.table_schema, v_table.table_name));
+                 FROM %4$s AS tide_n CROSS JOIN LATERAL (SELECT %2$s AS after OFFSET 0) AS j WHERE %5$s) AS r ON true$sql$, table_id, n.buckets, n.payload, v_relation, k.found);
 END;
 $$;
-COMMENT ON FUNCTION tide.write_bucket_functions(integer) IS 'Writes the functions that judge a derived rule. Internal.';
+COMMENT ON FUNCTION tide.bucket_queries(integer) IS 'Queries for the rows of a table whose buckets may have changed, and for the buckets of rows as stored and as they are now, for the tables as they are. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- affected_N finds the rows to be judged, buckets_N judges them. Apart, so that a rule that raises can
+-- be tried again row by row. Static SQL with plans that are kept: every seal that touches the table runs
+-- it. Whether a table was altered since is folded into a plan, which an ALTER TABLE makes anew.
+CREATE OR REPLACE FUNCTION tide.write_bucket_functions(table_id integer)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_bucket_functions.table_id);
+    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off';
+    v_function record;
+    v_written  boolean := false;
+BEGIN
+    IF NOT v_table.derived THEN
+        IF to_regprocedure(format('tide.buckets_%s(tide.rule_change[])', table_id)) IS NOT NULL THEN
+            EXECUTE format('DROP FUNCTION tide.affected_%s(tide.rule_change[]), tide.buckets_%1$s(tide.rule_change[])', table_id);
+        END IF;
+        RETURN false;
+    END IF;
+    FOR v_function IN
+        SELECT f.name, f.returns, f.about, format($body$
+#variable_conflict use_column
+DECLARE
+    tide_as_written boolean;
+BEGIN
+    BEGIN
+        tide_as_written := (SELECT %1$s WHERE NOT EXISTS (SELECT FROM %2$s WHERE false));
+    EXCEPTION
+        WHEN undefined_table THEN
+            -- It has another name now.
+            tide_as_written := false;
+    END;
+    IF tide_as_written THEN
+        RETURN QUERY %3$s;
+    ELSE
+        PERFORM tide.assert_sources(%4$s);
+        RETURN QUERY EXECUTE (tide.bucket_queries(%4$s)).%5$I USING changes;
+    END IF;
+END;
+$body$, u.shapes, u.tables, f.query, table_id, f.kind) AS source
+          FROM tide.bucket_queries(table_id) AS q
+         CROSS JOIN (SELECT string_agg(format('tide.has_shape(%s, %L) AND tide.is_readable(%L)', s.table_id, tide.capture_shape(s.table_id), s.relation::oid), ' AND ' ORDER BY s.table_id) AS shapes,
+                            string_agg(s.relation::text, ', ' ORDER BY s.table_id) AS tables
+                       FROM tide.bucket_source AS b JOIN tide.synced_table AS s ON s.table_id = b.source_id JOIN pg_class AS c ON c.oid = s.relation
+                      WHERE b.table_id = write_bucket_functions.table_id) AS u
+         CROSS JOIN LATERAL (VALUES
+                   ('affected', format('affected_%s', table_id), ', OUT row_key text, OUT last_change_id bigint) RETURNS SETOF record', 'Rows of %s.%s whose buckets may have changed.', q.affected),
+                   ('judged', format('buckets_%s', table_id), ') RETURNS SETOF tide.judged_row', 'Buckets of rows of %s.%s as stored and as they are now.', q.judged)) AS f (kind, name, returns, about, query)
+    LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_function.name AND p.prosrc = v_function.source);
+        EXECUTE format('CREATE OR REPLACE FUNCTION tide.%I(changes tide.rule_change[]%s LANGUAGE plpgsql STABLE ROWS 100 %s AS %L', v_function.name, v_function.returns, v_settings, v_function.source);
+        EXECUTE format('ALTER FUNCTION tide.%1$I(tide.rule_change[]) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.%1$I(tide.rule_change[]) FROM PUBLIC; COMMENT ON FUNCTION tide.%1$I(tide.rule_change[]) IS %2$L',
+            v_function.name, format(v_function.about || ' Written by pgtide; tide.refresh writes it anew.', v_table.table_schema, v_table.table_name));
+        v_written := true;
+    END LOOP;
+    RETURN v_written;
+END;
+$$;
+COMMENT ON FUNCTION tide.write_bucket_functions(integer) IS 'Writes the functions that judge a derived rule where they are missing or not as they should be, and says whether it did. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1319,6 +1401,15 @@ BEGIN
     -- Registering again writes what the new declaration needs, of both.
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.table_id = v_table.table_id;
+    IF affects IS NOT NULL THEN
+        BEGIN
+            EXECUTE format('SELECT FROM tide.affected_%s(NULL)', v_table.table_id);
+        EXCEPTION
+            WHEN syntax_error_or_access_rule_violation THEN
+                RAISE EXCEPTION 'the query in affects cannot be run'
+                    USING ERRCODE = 'TD022', DETAIL = sqlerrm, HINT = format('It selects whole rows of %s, names every table with its schema, and sees these columns of changed: %s.', table_name, columns);
+        END;
+    END IF;
     PERFORM tide.mark_table(v_table.table_id, 'A', format('hangs on %s', on_table), '{}');
 END;
 $$;
@@ -1346,7 +1437,7 @@ COMMENT ON FUNCTION tide.add_access_dependency(regclass, text) IS
 
 -- +goose StatementBegin
 -- All at once; when that raises, by halves, so that a row whose rule raises hurts no other. A lock
--- that somebody holds on a table is no failure of the rule.
+-- that somebody holds on a table, and rows that a policy hides, are no failure of the rule.
 CREATE OR REPLACE FUNCTION tide.judge_rows(table_id integer, changes tide.rule_change[])
     RETURNS tide.judged_row[]
     LANGUAGE plpgsql STABLE
@@ -1362,7 +1453,7 @@ BEGIN
         RETURN v_judged;
     EXCEPTION
         WHEN OTHERS THEN
-            IF sqlstate ~ '^(40|53|55|57)' THEN
+            IF sqlstate ~ '^(40|53|55|57|TD011)' THEN
                 RAISE;
             END IF;
             v_row.error := format('%s (%s)', sqlerrm, sqlstate);
@@ -1402,13 +1493,12 @@ AS $$
 DECLARE
     v_max     bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);
     v_known   boolean := EXISTS (SELECT FROM tide.bucket_floor);
-    v_rows    bigint;
     v_judged  record;
     v_changes tide.rule_change[];
-    n         record;
+    v_keys    text;
 BEGIN
     FOR v_judged IN
-        SELECT s.table_id AS id, s.relation, whole_ops[array_position(whole, s.table_id)] AS mark
+        SELECT s.table_id AS id, s.relation, whole_ops[array_position(whole, s.table_id)]::"char" AS mark
           FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
          WHERE s.derived AND s.unregistered_at IS NULL AND (only_table IS NULL OR s.table_id = only_table)
            AND (s.table_id = ANY (whole)
@@ -1416,31 +1506,52 @@ BEGIN
          ORDER BY s.table_id
     LOOP
         table_id := v_judged.id;
+        v_keys := NULL;
         BEGIN
             IF v_judged.mark IS NULL THEN
-                EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
-                                      FROM tide.affected_%1$s($1) AS a
-                                      LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
-                    v_judged.id) INTO v_changes USING changes;
-                RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                BEGIN
+                    EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
+                                          FROM tide.affected_%1$s($1) AS a
+                                          LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
+                        v_judged.id) INTO v_changes USING changes;
+                    RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                EXCEPTION
+                    WHEN OTHERS THEN
+                        IF sqlstate ~ '^(40|53|55|57|TD011)' THEN
+                            RAISE;
+                        END IF;
+                        -- Which rows a change reaches cannot be told, so it may be any.
+                        v_keys := format('SELECT u.row_key, $3 AS last_change_id, (SELECT max(c.op::text)::"char" FROM unnest($1) AS c WHERE c.table_id = %s AND c.op = ''A'' AND c.row_key = u.row_key) AS op',
+                                         v_judged.id);
+                        judged := ROW('*', 0, NULL, NULL, '{}', '{}', NULL, format('%s (%s)', sqlerrm, sqlstate))::tide.judged_row;
+                        RETURN NEXT;
+                        judged := NULL;
+                END;
             ELSE
-                -- The whole table. Devices get the rows where they are few and none was missed.
-                PERFORM tide.assert_readable(v_judged.relation);
-                SELECT * INTO n FROM tide.row_expressions(v_judged.id, 'tide_n');
-                v_rows := v_max + 1;
-                IF v_known AND v_judged.mark = 'A' THEN
-                    EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS few', v_judged.relation, v_max + 1) INTO v_rows;
+                PERFORM tide.assert_sources(v_judged.id);
+                IF v_judged.mark = 'A' THEN
+                    -- Devices get the rows where they are few and none was missed.
+                    EXECUTE format('SELECT CASE WHEN $1 AND count(*) <= $2 THEN ''A'' ELSE ''!'' END FROM (SELECT FROM %s LIMIT $2 + 1) AS few', v_judged.relation)
+                       INTO v_judged.mark USING v_known, v_max;
                 END IF;
+                v_keys := 'SELECT u.row_key, NULL::bigint AS last_change_id, $2 AS op';
+            END IF;
+            IF v_keys IS NOT NULL THEN
                 FOR v_changes IN EXECUTE format($sql$
-                    SELECT array_agg(ROW(%1$s, NULL, $1, k.row_key, NULL, NULL)::tide.rule_change)
-                      FROM (SELECT u.row_key, (row_number() OVER () - 1) / 10000 AS batch
+                    SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
+                      FROM (%4$s, (row_number() OVER () - 1) / 10000 AS batch
                               FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
-                     GROUP BY k.batch$sql$, v_judged.id, n.row_key, v_judged.relation) USING CASE WHEN v_rows <= v_max THEN 'A' ELSE '!' END::"char"
+                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_keys)
+                    USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
                 LOOP
                     RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
                 END LOOP;
             END IF;
         EXCEPTION
+            WHEN SQLSTATE 'TD012' THEN
+                -- Nobody knows any more whose its rows are.
+                RETURN QUERY SELECT v_judged.id, ROW(m.row_key, m.key_hash, (SELECT max(c.last_change_id) FROM unnest(changes) AS c), NULL, array_agg(m.bucket_id::text ORDER BY m.bucket_id), '{}', NULL, sqlerrm)::tide.judged_row, NULL::text
+                               FROM tide.membership AS m WHERE m.table_id = v_judged.id GROUP BY m.row_key, m.key_hash;
             WHEN OTHERS THEN
                 IF sqlstate ~ '^(40|53|57)' THEN
                     RAISE;
@@ -1594,6 +1705,9 @@ BEGIN
      UNION ALL
     SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL
+      FROM unnest(marked) AS m (table_id) WHERE m.table_id NOT IN (SELECT j.table_id FROM judging AS j WHERE j.error IS NOT NULL)
+     UNION ALL
     -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
     SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL
       FROM asked AS a
@@ -1626,7 +1740,9 @@ BEGIN
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e
-         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+         WHERE f.table_id = e.table_id
+           AND (e.kind = 'j' AND (e.judged).error IS NULL AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C"
+                OR e.kind = 'w' AND f.row_key = '*');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
@@ -2495,6 +2611,7 @@ DECLARE
     v_lock     text;
     v_sql      text;
     v_deps     boolean;
+    v_lay_in   text[];
 BEGIN
     IF NOT (SELECT pg_has_role(current_user, c.relowner, 'USAGE') AND pg_has_role(current_user, 'tide_owner', 'USAGE')
               FROM pg_class AS c WHERE c.oid = v_relation) THEN
@@ -2554,7 +2671,8 @@ BEGIN
         PERFORM tide.write_bucket_functions(b.table_id) FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id;
         IF NOT wanted.derived THEN
             PERFORM tide.write_bucket_functions(wanted.table_id);
-            DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
+            WITH gone AS (DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id RETURNING m.bucket_id)
+            SELECT array_agg(DISTINCT '=' || g.bucket_id) INTO v_lay_in FROM gone AS g;
         END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.write_reads_function(s.table_id) FROM tide.synced_table AS s
@@ -2590,7 +2708,7 @@ BEGIN
         END LOOP;
     END IF;
     IF v_mark IS NOT NULL THEN
-        PERFORM tide.mark_table(wanted.table_id, v_mark, v_reason, coalesce(tide.bucket_patterns(v_current), '{}'));
+        PERFORM tide.mark_table(wanted.table_id, v_mark, v_reason, coalesce(tide.bucket_patterns(v_current), '{}') || v_lay_in);
     END IF;
 END;
 $$;
@@ -2716,14 +2834,22 @@ BEGIN
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
-       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
+       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
+       OR cardinality(tide.current_names(v_table.table_id, v_table.dep_columns)) < cardinality(v_table.dep_columns) THEN
         PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
     END IF;
+    UPDATE tide.bucket_dependency AS d SET source_columns = tide.current_names(d.source_id, d.source_columns) WHERE d.source_id = v_table.table_id;
+    UPDATE tide.bucket_dependency AS d SET table_columns = tide.current_names(d.table_id, d.table_columns) WHERE d.table_id = v_table.table_id AND d.table_columns IS NOT NULL;
+    UPDATE tide.access_dependency AS a SET user_column = (tide.current_names(a.source_id, ARRAY[a.user_column]))[1] WHERE a.source_id = v_table.table_id;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
         PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');
         RETURN NEXT 'the next seal reads the table (refreshed)';
     END IF;
+    -- What could not be judged because of this table.
+    PERFORM tide.mark_table(f.table_id, 'A', format('%s was refreshed', table_name))
+       FROM tide.bucket_failure AS f JOIN tide.bucket_source AS b ON b.table_id = f.table_id AND b.source_id = v_table.table_id
+      WHERE f.table_id <> v_table.table_id GROUP BY f.table_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.refresh(regclass, boolean) IS
@@ -2802,7 +2928,7 @@ BEGIN
     PERFORM tide.drop_push_functions(v_table.table_id);
     DELETE FROM tide.bucket_dependency AS d WHERE d.table_id = v_table.table_id;
     DELETE FROM tide.access_dependency AS a WHERE a.source_id = v_table.table_id;
-    DELETE FROM tide.membership AS m WHERE m.table_id = v_table.table_id;
+    -- Where its rows lay stays known: devices still have them, should it be registered again.
     DELETE FROM tide.bucket_failure AS f WHERE f.table_id = v_table.table_id;
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}', derived = false WHERE s.table_id = v_table.table_id;
     PERFORM tide.set_bucket_sources();
@@ -3577,15 +3703,17 @@ BEGIN
          CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
          GROUP BY p.bundle_id, p.xid, e.change_id
     )
-    SELECT e.bundle_id, NULL::bigint, coalesce(e.holding, e.touched),
+    SELECT e.bundle_id, NULL::bigint, coalesce(e.holding, o.others, e.touched),
            row_number() OVER (PARTITION BY e.bundle_id ORDER BY e.change_id) - 1,
            s.table_schema, s.table_name, c.row_key::json,
-           CASE WHEN e.before AND e.after THEN 'UPDATE' WHEN e.after THEN 'INSERT' ELSE 'DELETE' END,
-           CASE WHEN e.after THEN c.payload END,
+           CASE WHEN (e.after OR o.others <> '{}') AND (e.before OR c.old_buckets && v_buckets) THEN 'UPDATE' WHEN e.after THEN 'INSERT' ELSE 'DELETE' END,
+           CASE WHEN e.after OR o.others <> '{}' THEN c.payload END,
            coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
       FROM entry AS e
      -- One by one, by the key: statistics of many small transactions suggest worse.
      CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
+     -- Buckets it stays in are not told again.
+     CROSS JOIN LATERAL (SELECT nullif(ARRAY(SELECT b FROM unnest(c.buckets) AS b WHERE b = ANY (v_buckets) ORDER BY b COLLATE "C"), '{}') AS others) AS o
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.bundle_id, e.change_id;
 END;
@@ -6947,6 +7075,9 @@ BEGIN
             IF tide.write_capture_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
             END IF;
+            IF tide.write_bucket_functions(v_table.table_id) THEN
+                RETURN NEXT format('wrote the bucket functions of %s anew, after a table they look at was altered', v_table.relation);
+            END IF;
             IF tide.write_push_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the push functions of %s anew, after it was altered', v_table.relation);
             END IF;
@@ -7016,7 +7147,7 @@ AS $$
     SELECT 'error', s.named, 'a column capture needs was dropped', format('Missing: %s.', array_to_string(g.gone, ', ')),
            format('SELECT tide.register_table(%L, ...) with another rule or key', s.relation)
       FROM alive AS s
-     CROSS JOIN LATERAL (SELECT ARRAY(SELECT n FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n WHERE n IS NOT NULL
+     CROSS JOIN LATERAL (SELECT ARRAY(SELECT n FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n WHERE n IS NOT NULL
                                       EXCEPT SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c)) AS g (gone)
      WHERE cardinality(g.gone) > 0
      UNION ALL
@@ -7043,17 +7174,23 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture is right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE EXISTS (
-               SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
-                 LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
-                WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e))
-       AND NOT EXISTS (
-               SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n
-                WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
+     WHERE CASE WHEN NOT EXISTS (
+                         SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
+                          WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
+                THEN EXISTS (
+                         SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
+                           LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
+                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e)) END
      UNION ALL
     SELECT 'error', s.named, 'the key is no longer unique', format('No usable unique index on (%s).', array_to_string(s.key_columns, ', ')), 'Create it again, or register the table with other key_columns.'
       FROM alive AS s
      WHERE tide.key_index(s.relation, tide.current_names(s.table_id, s.key_columns)::name[]) IS NULL
+     UNION ALL
+    SELECT 'error', s.named, 'bucket rules raise errors',
+           format('%s; the latest: %s', CASE WHEN bool_or(f.row_key = '*') THEN 'Rows may lie in buckets where they should not' ELSE format('%s rows are in no bucket', count(*)) END, (array_agg(f.error ORDER BY f.failed_at DESC))[1]),
+           'SELECT tide.retry_bucket_failures()'
+      FROM alive AS s JOIN tide.bucket_failure AS f ON f.table_id = s.table_id
+     GROUP BY s.named
      UNION ALL
     SELECT 'error', s.named, 'pgtide cannot read the table', p.problem, s.refresh
       FROM alive AS s CROSS JOIN LATERAL (SELECT tide.read_problem(s.relation)) AS p (problem)
@@ -7191,7 +7328,7 @@ GRANT UPDATE ON tide.seal_lock TO tide_runtime;
 -- An upgrade writes the functions of every table anew, which locks no table.
 DO $$
 BEGIN
-    PERFORM tide.write_capture_functions(s.table_id), tide.write_push_functions(s.table_id)
+    PERFORM tide.write_capture_functions(s.table_id), tide.write_bucket_functions(s.table_id), tide.write_push_functions(s.table_id)
        FROM tide.synced_table AS s
        JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
       WHERE s.unregistered_at IS NULL;

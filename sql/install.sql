@@ -22,6 +22,7 @@
 \ir functions/tide.bytea_array_json.sql
 \ir functions/tide.owner_bucket.sql
 \ir functions/tide.function_buckets.sql
+\ir functions/tide.lost_column.sql
 \ir functions/tide.own_buckets.sql
 \ir functions/tide.bucket_expression.sql
 \ir functions/tide.buckets_beside_tree.sql
@@ -46,6 +47,9 @@
 
 -- Rules that look at other tables
 \ir functions/tide.affected_source.sql
+\ir functions/tide.is_readable.sql
+\ir functions/tide.assert_sources.sql
+\ir functions/tide.bucket_queries.sql
 \ir functions/tide.write_bucket_functions.sql
 \ir functions/tide.set_bucket_sources.sql
 \ir functions/tide.resolve_parents.sql

@@ -70,10 +70,14 @@ const differences = `
 
 func newSite(t *testing.T) *pgtest.DB {
 	t.Helper()
+	return newApp(t, schema, `SELECT tide.seal()`)
+}
+
+// newApp is a database whose statements find the tables of app without naming the schema.
+func newApp(t *testing.T, statements ...string) *pgtest.DB {
+	t.Helper()
 	db := pgtest.New(t)
-	if _, err := db.Exec(t.Context(), `CREATE SCHEMA app`); err != nil {
-		t.Fatal(err)
-	}
+	exec(t, db, `CREATE SCHEMA app`)
 	config := db.Config()
 	config.ConnConfig.RuntimeParams["search_path"] = "app"
 	db.Close()
@@ -81,10 +85,15 @@ func newSite(t *testing.T) *pgtest.DB {
 	if db.Pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	for _, statement := range []string{schema, `SELECT tide.seal()`} {
+	exec(t, db, statements...)
+	return db
+}
+
+func exec(t *testing.T, db *pgtest.DB, statements ...string) {
+	t.Helper()
+	for _, statement := range statements {
 		if _, err := db.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%.200s: %v", statement, err)
 		}
 	}
-	return db
 }

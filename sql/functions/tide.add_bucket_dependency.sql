@@ -36,6 +36,15 @@ BEGIN
     -- Registering again writes what the new declaration needs, of both.
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.table_id = v_table.table_id;
+    IF affects IS NOT NULL THEN
+        BEGIN
+            EXECUTE format('SELECT FROM tide.affected_%s(NULL)', v_table.table_id);
+        EXCEPTION
+            WHEN syntax_error_or_access_rule_violation THEN
+                RAISE EXCEPTION 'the query in affects cannot be run'
+                    USING ERRCODE = 'TD022', DETAIL = sqlerrm, HINT = format('It selects whole rows of %s, names every table with its schema, and sees these columns of changed: %s.', table_name, columns);
+        END;
+    END IF;
     PERFORM tide.mark_table(v_table.table_id, 'A', format('hangs on %s', on_table), '{}');
 END;
 $$;

@@ -17,6 +17,7 @@ DECLARE
     v_lock     text;
     v_sql      text;
     v_deps     boolean;
+    v_lay_in   text[];
 BEGIN
     IF NOT (SELECT pg_has_role(current_user, c.relowner, 'USAGE') AND pg_has_role(current_user, 'tide_owner', 'USAGE')
               FROM pg_class AS c WHERE c.oid = v_relation) THEN
@@ -76,7 +77,8 @@ BEGIN
         PERFORM tide.write_bucket_functions(b.table_id) FROM tide.bucket_source AS b WHERE b.source_id = wanted.table_id;
         IF NOT wanted.derived THEN
             PERFORM tide.write_bucket_functions(wanted.table_id);
-            DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id;
+            WITH gone AS (DELETE FROM tide.membership AS m WHERE m.table_id = wanted.table_id RETURNING m.bucket_id)
+            SELECT array_agg(DISTINCT '=' || g.bucket_id) INTO v_lay_in FROM gone AS g;
         END IF;
         PERFORM tide.write_push_functions(wanted.table_id);
         PERFORM tide.write_reads_function(s.table_id) FROM tide.synced_table AS s
@@ -112,7 +114,7 @@ BEGIN
         END LOOP;
     END IF;
     IF v_mark IS NOT NULL THEN
-        PERFORM tide.mark_table(wanted.table_id, v_mark, v_reason, coalesce(tide.bucket_patterns(v_current), '{}'));
+        PERFORM tide.mark_table(wanted.table_id, v_mark, v_reason, coalesce(tide.bucket_patterns(v_current), '{}') || v_lay_in);
     END IF;
 END;
 $$;

@@ -13,6 +13,10 @@ DECLARE
     v_buckets text := tide.buckets_beside_tree(table_id, row_alias, level);
     k         record;
 BEGIN
+    IF EXISTS (SELECT FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || string_to_array(array_to_string(v_table.parent_fks, ','), ',')) AS n
+                WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c)) THEN
+        RETURN format('tide.lost_column(%L)', v_table.relation);
+    END IF;
     IF v_table.relation = ANY (v_table.parents) THEN
         SELECT string_agg(format('%s.%I', v_above, c.key_column), ', ') AS keys,
                string_agg(format('%s.%I', v_above, c.fk_column), ', ') AS references,

@@ -36,7 +36,7 @@ AS $$
     SELECT 'error', s.named, 'a column capture needs was dropped', format('Missing: %s.', array_to_string(g.gone, ', ')),
            format('SELECT tide.register_table(%L, ...) with another rule or key', s.relation)
       FROM alive AS s
-     CROSS JOIN LATERAL (SELECT ARRAY(SELECT n FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n WHERE n IS NOT NULL
+     CROSS JOIN LATERAL (SELECT ARRAY(SELECT n FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n WHERE n IS NOT NULL
                                       EXCEPT SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c)) AS g (gone)
      WHERE cardinality(g.gone) > 0
      UNION ALL
@@ -63,17 +63,23 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture is right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE EXISTS (
-               SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
-                 LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
-                WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e))
-       AND NOT EXISTS (
-               SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column) AS n
-                WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
+     WHERE CASE WHEN NOT EXISTS (
+                         SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
+                          WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
+                THEN EXISTS (
+                         SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
+                           LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
+                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e)) END
      UNION ALL
     SELECT 'error', s.named, 'the key is no longer unique', format('No usable unique index on (%s).', array_to_string(s.key_columns, ', ')), 'Create it again, or register the table with other key_columns.'
       FROM alive AS s
      WHERE tide.key_index(s.relation, tide.current_names(s.table_id, s.key_columns)::name[]) IS NULL
+     UNION ALL
+    SELECT 'error', s.named, 'bucket rules raise errors',
+           format('%s; the latest: %s', CASE WHEN bool_or(f.row_key = '*') THEN 'Rows may lie in buckets where they should not' ELSE format('%s rows are in no bucket', count(*)) END, (array_agg(f.error ORDER BY f.failed_at DESC))[1]),
+           'SELECT tide.retry_bucket_failures()'
+      FROM alive AS s JOIN tide.bucket_failure AS f ON f.table_id = s.table_id
+     GROUP BY s.named
      UNION ALL
     SELECT 'error', s.named, 'pgtide cannot read the table', p.problem, s.refresh
       FROM alive AS s CROSS JOIN LATERAL (SELECT tide.read_problem(s.relation)) AS p (problem)

@@ -15,13 +15,12 @@ AS $$
 DECLARE
     v_max     bigint := (SELECT s.adoption_max_rows FROM tide.setting AS s);
     v_known   boolean := EXISTS (SELECT FROM tide.bucket_floor);
-    v_rows    bigint;
     v_judged  record;
     v_changes tide.rule_change[];
-    n         record;
+    v_keys    text;
 BEGIN
     FOR v_judged IN
-        SELECT s.table_id AS id, s.relation, whole_ops[array_position(whole, s.table_id)] AS mark
+        SELECT s.table_id AS id, s.relation, whole_ops[array_position(whole, s.table_id)]::"char" AS mark
           FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
          WHERE s.derived AND s.unregistered_at IS NULL AND (only_table IS NULL OR s.table_id = only_table)
            AND (s.table_id = ANY (whole)
@@ -29,31 +28,52 @@ BEGIN
          ORDER BY s.table_id
     LOOP
         table_id := v_judged.id;
+        v_keys := NULL;
         BEGIN
             IF v_judged.mark IS NULL THEN
-                EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
-                                      FROM tide.affected_%1$s($1) AS a
-                                      LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
-                    v_judged.id) INTO v_changes USING changes;
-                RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                BEGIN
+                    EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
+                                          FROM tide.affected_%1$s($1) AS a
+                                          LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
+                        v_judged.id) INTO v_changes USING changes;
+                    RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                EXCEPTION
+                    WHEN OTHERS THEN
+                        IF sqlstate ~ '^(40|53|55|57|TD011)' THEN
+                            RAISE;
+                        END IF;
+                        -- Which rows a change reaches cannot be told, so it may be any.
+                        v_keys := format('SELECT u.row_key, $3 AS last_change_id, (SELECT max(c.op::text)::"char" FROM unnest($1) AS c WHERE c.table_id = %s AND c.op = ''A'' AND c.row_key = u.row_key) AS op',
+                                         v_judged.id);
+                        judged := ROW('*', 0, NULL, NULL, '{}', '{}', NULL, format('%s (%s)', sqlerrm, sqlstate))::tide.judged_row;
+                        RETURN NEXT;
+                        judged := NULL;
+                END;
             ELSE
-                -- The whole table. Devices get the rows where they are few and none was missed.
-                PERFORM tide.assert_readable(v_judged.relation);
-                SELECT * INTO n FROM tide.row_expressions(v_judged.id, 'tide_n');
-                v_rows := v_max + 1;
-                IF v_known AND v_judged.mark = 'A' THEN
-                    EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT %s) AS few', v_judged.relation, v_max + 1) INTO v_rows;
+                PERFORM tide.assert_sources(v_judged.id);
+                IF v_judged.mark = 'A' THEN
+                    -- Devices get the rows where they are few and none was missed.
+                    EXECUTE format('SELECT CASE WHEN $1 AND count(*) <= $2 THEN ''A'' ELSE ''!'' END FROM (SELECT FROM %s LIMIT $2 + 1) AS few', v_judged.relation)
+                       INTO v_judged.mark USING v_known, v_max;
                 END IF;
+                v_keys := 'SELECT u.row_key, NULL::bigint AS last_change_id, $2 AS op';
+            END IF;
+            IF v_keys IS NOT NULL THEN
                 FOR v_changes IN EXECUTE format($sql$
-                    SELECT array_agg(ROW(%1$s, NULL, $1, k.row_key, NULL, NULL)::tide.rule_change)
-                      FROM (SELECT u.row_key, (row_number() OVER () - 1) / 10000 AS batch
+                    SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
+                      FROM (%4$s, (row_number() OVER () - 1) / 10000 AS batch
                               FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
-                     GROUP BY k.batch$sql$, v_judged.id, n.row_key, v_judged.relation) USING CASE WHEN v_rows <= v_max THEN 'A' ELSE '!' END::"char"
+                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_keys)
+                    USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
                 LOOP
                     RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
                 END LOOP;
             END IF;
         EXCEPTION
+            WHEN SQLSTATE 'TD012' THEN
+                -- Nobody knows any more whose its rows are.
+                RETURN QUERY SELECT v_judged.id, ROW(m.row_key, m.key_hash, (SELECT max(c.last_change_id) FROM unnest(changes) AS c), NULL, array_agg(m.bucket_id::text ORDER BY m.bucket_id), '{}', NULL, sqlerrm)::tide.judged_row, NULL::text
+                               FROM tide.membership AS m WHERE m.table_id = v_judged.id GROUP BY m.row_key, m.key_hash;
             WHEN OTHERS THEN
                 IF sqlstate ~ '^(40|53|57)' THEN
                     RAISE;

@@ -25,6 +25,9 @@ BEGIN
             IF tide.write_capture_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
             END IF;
+            IF tide.write_bucket_functions(v_table.table_id) THEN
+                RETURN NEXT format('wrote the bucket functions of %s anew, after a table they look at was altered', v_table.relation);
+            END IF;
             IF tide.write_push_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the push functions of %s anew, after it was altered', v_table.relation);
             END IF;

@@ -67,15 +67,17 @@ BEGIN
          CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
          GROUP BY p.bundle_id, p.xid, e.change_id
     )
-    SELECT e.bundle_id, NULL::bigint, coalesce(e.holding, e.touched),
+    SELECT e.bundle_id, NULL::bigint, coalesce(e.holding, o.others, e.touched),
            row_number() OVER (PARTITION BY e.bundle_id ORDER BY e.change_id) - 1,
            s.table_schema, s.table_name, c.row_key::json,
-           CASE WHEN e.before AND e.after THEN 'UPDATE' WHEN e.after THEN 'INSERT' ELSE 'DELETE' END,
-           CASE WHEN e.after THEN c.payload END,
+           CASE WHEN (e.after OR o.others <> '{}') AND (e.before OR c.old_buckets && v_buckets) THEN 'UPDATE' WHEN e.after THEN 'INSERT' ELSE 'DELETE' END,
+           CASE WHEN e.after OR o.others <> '{}' THEN c.payload END,
            coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
       FROM entry AS e
      -- One by one, by the key: statistics of many small transactions suggest worse.
      CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
+     -- Buckets it stays in are not told again.
+     CROSS JOIN LATERAL (SELECT nullif(ARRAY(SELECT b FROM unnest(c.buckets) AS b WHERE b = ANY (v_buckets) ORDER BY b COLLATE "C"), '{}') AS others) AS o
       JOIN tide.synced_table AS s ON s.table_id = c.table_id
      ORDER BY e.bundle_id, e.change_id;
 END;

@@ -23,14 +23,22 @@ BEGIN
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
-       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns) THEN
+       OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
+       OR cardinality(tide.current_names(v_table.table_id, v_table.dep_columns)) < cardinality(v_table.dep_columns) THEN
         PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
     END IF;
+    UPDATE tide.bucket_dependency AS d SET source_columns = tide.current_names(d.source_id, d.source_columns) WHERE d.source_id = v_table.table_id;
+    UPDATE tide.bucket_dependency AS d SET table_columns = tide.current_names(d.table_id, d.table_columns) WHERE d.table_id = v_table.table_id AND d.table_columns IS NOT NULL;
+    UPDATE tide.access_dependency AS a SET user_column = (tide.current_names(a.source_id, ARRAY[a.user_column]))[1] WHERE a.source_id = v_table.table_id;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
         PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');
         RETURN NEXT 'the next seal reads the table (refreshed)';
     END IF;
+    -- What could not be judged because of this table.
+    PERFORM tide.mark_table(f.table_id, 'A', format('%s was refreshed', table_name))
+       FROM tide.bucket_failure AS f JOIN tide.bucket_source AS b ON b.table_id = f.table_id AND b.source_id = v_table.table_id
+      WHERE f.table_id <> v_table.table_id GROUP BY f.table_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.refresh(regclass, boolean) IS

@@ -19,7 +19,9 @@ BEGIN
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e
-         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+         WHERE f.table_id = e.table_id
+           AND (e.kind = 'j' AND (e.judged).error IS NULL AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C"
+                OR e.kind = 'w' AND f.row_key = '*');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL

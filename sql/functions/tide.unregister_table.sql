@@ -35,7 +35,7 @@ BEGIN
     PERFORM tide.drop_push_functions(v_table.table_id);
     DELETE FROM tide.bucket_dependency AS d WHERE d.table_id = v_table.table_id;
     DELETE FROM tide.access_dependency AS a WHERE a.source_id = v_table.table_id;
-    DELETE FROM tide.membership AS m WHERE m.table_id = v_table.table_id;
+    -- Where its rows lay stays known: devices still have them, should it be registered again.
     DELETE FROM tide.bucket_failure AS f WHERE f.table_id = v_table.table_id;
     UPDATE tide.synced_table AS s SET unregistered_at = now(), granted = '{}', derived = false WHERE s.table_id = v_table.table_id;
     PERFORM tide.set_bucket_sources();
