@@ -3857,7 +3857,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT c.change_id, c.xid, b.bundle_id,
-           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' ELSE 'READ' END,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' WHEN 'M' THEN 'MOVE' WHEN 'R' THEN 'JUDGE' ELSE 'READ' END,
            c.buckets, c.old_buckets, c.payload,
            CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
       FROM tide.change_log AS c
@@ -3869,7 +3869,7 @@ BEGIN
      ORDER BY c.change_id;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_history(regclass, jsonb) IS 'Everything the log holds about one row, oldest first: SELECT * FROM tide.row_history(''app.task'', ''{"id": 42}''). bundle_id is NULL while a change is not sealed. Raises TD003, TD009.';
+COMMENT ON FUNCTION tide.row_history(regclass, jsonb) IS 'Everything the log holds about one row, oldest first: SELECT * FROM tide.row_history(''app.task'', ''{"id": 42}''). bundle_id is NULL while a change is not sealed. op is INSERT, UPDATE, DELETE; READ where a seal read the row again, MOVE where its buckets changed because of other tables, JUDGE where that was asked for. Raises TD003, TD009.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
