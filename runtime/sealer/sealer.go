@@ -3,10 +3,12 @@
 package sealer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/db"
+	"github.com/pgtide/pgtide/runtime/wire"
 )
 
 // Config says how often to seal. The zero value works.
@@ -86,18 +89,59 @@ func Run(ctx context.Context, pool *pgxpool.Pool, config Config) error {
 // Run is the same for a process in which others wait for seals: they share those of the duty.
 func (g *Group) Run(ctx context.Context, config Config) error {
 	config = config.withDefaults()
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
-	wait := config.Interval
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	// Beside sealing: maintenance may wait for locks of readers.
+	var house error
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		defer end()
+		house = g.keepHouse(ctx, config)
+	})
+	err := g.keepSealed(ctx, config)
+	end()
+	beside.Wait()
+	return cmp.Or(err, house)
+}
+
+func (g *Group) keepSealed(ctx context.Context, config Config) error {
 	var last int64
 	var committed string
-	duties := []*duty{{task: "clean", every: config.CleanInterval, do: clean}, {task: "maintain", every: config.MaintainInterval, do: maintain}}
-	for {
+	wait := config.Interval
+	return g.again(ctx, config, "sealing", func() (time.Duration, error) {
 		now, err := g.sealNew(ctx, last, &committed)
+		if now != last {
+			wait = config.Interval
+			last = now
+		} else {
+			wait = min(wait+wait/2, config.IdleInterval)
+		}
+		if config.Eager() {
+			return min(wait, config.EagerInterval), err
+		}
+		return wait, err
+	})
+}
+
+// keepHouse does the duties that are not sealing, each at its own interval.
+func (g *Group) keepHouse(ctx context.Context, config Config) error {
+	duties := []*duty{{task: "clean", every: config.CleanInterval, do: clean}, {task: "maintain", every: config.MaintainInterval, do: maintain}}
+	return g.again(ctx, config, "maintenance", func() (time.Duration, error) {
 		for _, d := range duties {
-			if err == nil {
-				err = d.run(ctx, g, config.Logger)
+			if err := d.run(ctx, g, config.Logger); err != nil {
+				return 0, err
 			}
 		}
+		return min(config.CleanInterval, config.MaintainInterval), nil
+	})
+}
+
+// again does something until ctx ends, after the waits that it asks for, or longer ones while it fails.
+// It returns an error when trying again cannot help.
+func (g *Group) again(ctx context.Context, config Config, what string, do func() (time.Duration, error)) error {
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(config.Interval), backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	for {
+		wait, err := do()
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -105,17 +149,12 @@ func (g *Group) Run(ctx context.Context, config Config) error {
 			return err
 		case err != nil:
 			wait = retry.NextBackOff()
-			config.Logger.WarnContext(ctx, "sealing failed, trying again", slog.Any("error", err), slog.Duration("in", wait))
-		case now != last:
-			retry.Reset()
-			wait = config.Interval
-			last = now
+			if wire.ReadOnly(err) {
+				g.pool.Reset()
+			}
+			config.Logger.WarnContext(ctx, what+" failed, trying again", slog.Any("error", err), slog.Duration("in", wait))
 		default:
 			retry.Reset()
-			wait = min(wait+wait/2, config.IdleInterval)
-		}
-		if err == nil && config.Eager() {
-			wait = min(wait, config.EagerInterval)
 		}
 		select {
 		case <-ctx.Done():

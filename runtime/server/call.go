@@ -55,6 +55,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	var refused *wire.Error
 	if err != nil {
 		refused = wire.FromError(err, c.failed())
+		if wire.ReadOnly(err) {
+			s.pool.Reset()
+		}
 		if !c.w.started {
 			c.explain(refused)
 			c.w.mayWrite(s.config.WriteTimeout)

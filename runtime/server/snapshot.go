@@ -15,7 +15,7 @@ import (
 // What begins the two transactions of a snapshot. LOCK TABLE takes no snapshot, so the one that is
 // imported afterwards can still become that of the transaction.
 const (
-	beginSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE"
+	beginSnapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ"
 	beginSealing  = beginSnapshot + "; SET LOCAL lock_timeout = %s; SET LOCAL idle_in_transaction_session_timeout = %s; SET LOCAL statement_timeout = %s; " +
 		"LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE"
 	importSnapshot = "SET TRANSACTION SNAPSHOT '%s'"

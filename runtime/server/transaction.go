@@ -21,7 +21,8 @@ type transaction struct {
 }
 
 const (
-	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+	// Not READ WRITE: where somebody has made read-only the default, he means these too.
+	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED"
 	beginRead  = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 	commit     = "COMMIT"
 	rollback   = "ROLLBACK"

@@ -73,6 +73,13 @@ func passing(state string) bool {
 	return false
 }
 
+// ReadOnly tells that a server takes no writes, or a session: those of a pool stay so after a primary
+// was replaced, or read-only was the default for a while. Other sessions may be better.
+func ReadOnly(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "25006"
+}
+
 // unreadable are SQLSTATEs that only the text of a request can cause: what the runtime sends itself
 // is numbers and names of functions.
 func unreadable(state string) bool {
