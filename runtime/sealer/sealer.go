@@ -110,6 +110,9 @@ func (g *Group) keepSealed(ctx context.Context, config Config) error {
 	wait := config.Interval
 	return g.again(ctx, config, "sealing", func() (time.Duration, error) {
 		now, err := g.sealNew(ctx, last, &committed)
+		if err != nil {
+			return 0, err
+		}
 		if now != last {
 			wait = config.Interval
 			last = now
@@ -117,9 +120,9 @@ func (g *Group) keepSealed(ctx context.Context, config Config) error {
 			wait = min(wait+wait/2, config.IdleInterval)
 		}
 		if config.Eager() {
-			return min(wait, config.EagerInterval), err
+			return min(wait, config.EagerInterval), nil
 		}
-		return wait, err
+		return wait, nil
 	})
 }
 
