@@ -42,6 +42,9 @@ const (
 const (
 	orderAllocated = "allocated" // what it ever allocated, in bytes
 	orderCollect   = "collect"   // the same, after garbage was given back to the system
+	orderHeld      = "held"      // what its objects and stacks take, without garbage
+	orderSockets   = "sockets"   // the port of bare sockets
+	orderSay       = "say"       // write to all of them
 )
 
 // Front starts the HTTP front on the database. It ends with the case.

@@ -66,7 +66,12 @@ func serveFront(ctx context.Context, url string, orders io.Reader, answers io.Wr
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	handler := server.New(pool, server.Config{Logger: slog.New(slog.NewJSONHandler(null, nil))})
+	bare, err := listenSockets()
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer bare.Close()
+	handler := server.New(pool, server.Config{MaxWatchesPerUser: 100_000, Logger: slog.New(slog.NewJSONHandler(null, nil))})
 	web := &http.Server{Handler: auth.Bearer([]byte(os.Getenv(frontSecret)))(handler)}
 	ctx, stop := context.WithCancel(ctx)
 	failed := make(chan error, 2)
@@ -79,18 +84,29 @@ func serveFront(ctx context.Context, url string, orders io.Reader, answers io.Wr
 		failed <- nil
 	}()
 	fmt.Fprintln(answers, listener.Addr())
-	err = obey(orders, answers)
+	err = obey(orders, answers, bare)
 	stop()
 	return errors.Join(err, web.Close(), <-failed, <-failed)
 }
 
-func obey(orders io.Reader, answers io.Writer) error {
+func obey(orders io.Reader, answers io.Writer, bare *sockets) error {
 	lines := bufio.NewScanner(orders)
 	for lines.Scan() {
-		if lines.Text() == orderCollect {
+		var answer int64
+		switch lines.Text() {
+		case orderCollect:
 			debug.FreeOSMemory()
+			answer = int64(allocated())
+		case orderAllocated:
+			answer = int64(allocated())
+		case orderHeld:
+			answer = held()
+		case orderSockets:
+			answer = bare.port()
+		case orderSay:
+			bare.say()
 		}
-		fmt.Fprintln(answers, allocated())
+		fmt.Fprintln(answers, answer)
 	}
 	return lines.Err()
 }

@@ -19,12 +19,14 @@ type Size struct {
 	OtherRows int
 	// SnapshotRows are what a snapshot has, one after the other.
 	SnapshotRows []int
+	// Watchers are how many devices watch, one after the other.
+	Watchers []int
 }
 
 var sizes = []Size{
-	{Name: "small", Warmups: 1, Rounds: 2, Duration: 200 * time.Millisecond, Rows: 5_000, OtherRows: 20_000, SnapshotRows: []int{5_000}},
-	{Name: "default", Warmups: 1, Rounds: 3, Duration: time.Second, Rows: 100_000, OtherRows: 400_000, SnapshotRows: []int{100_000}},
-	{Name: "large", Warmups: 1, Rounds: 5, Duration: 5 * time.Second, Rows: 100_000, OtherRows: 10_000_000, SnapshotRows: []int{100_000, 1_000_000}},
+	{Name: "small", Warmups: 1, Rounds: 2, Duration: 200 * time.Millisecond, Rows: 5_000, OtherRows: 20_000, SnapshotRows: []int{5_000}, Watchers: []int{1, 100}},
+	{Name: "default", Warmups: 1, Rounds: 3, Duration: time.Second, Rows: 100_000, OtherRows: 400_000, SnapshotRows: []int{100_000}, Watchers: []int{1, 1000, 10_000}},
+	{Name: "large", Warmups: 1, Rounds: 5, Duration: 5 * time.Second, Rows: 100_000, OtherRows: 10_000_000, SnapshotRows: []int{100_000, 1_000_000}, Watchers: []int{1, 1000, 10_000}},
 }
 
 func sizeNamed(name string) (Size, error) {
