@@ -117,6 +117,10 @@ func TestServeAsTheRuntime(t *testing.T) {
 		if got := s.interrupt(t, syscall.SIGTERM); got.code != 0 || got.out != "" {
 			t.Errorf("after SIGTERM: %+v", got)
 		}
+		var noted bool
+		if err := db.QueryRow(t.Context(), `SELECT last_seen_at IS NOT NULL AND last_push = 1 FROM tide.clients`).Scan(&noted); err != nil || !noted {
+			t.Errorf("the device was not noted: %v", err)
+		}
 	})
 }
 

@@ -55,7 +55,11 @@ func TestMaintenance(t *testing.T) {
 		}
 	}
 	d.get(t, "/syncx/health").is(t, http.StatusOK, "")
-	f.exec(t, `SELECT tide.set_maintenance(NULL)`)
+	var remedy string
+	if err := f.db.QueryRow(t.Context(), `SELECT remedy FROM tide.check() WHERE finding = 'devices have to wait'`).Scan(&remedy); err != nil {
+		t.Fatal(err)
+	}
+	f.exec(t, remedy)
 	f.settled()
 	d.push(t, 2, note("INSERT", 2, 0, `"body":"b"`))
 	_, err := f.db.Exec(t.Context(), `SELECT tide.set_maintenance('x', '-1 second')`)
