@@ -7204,6 +7204,9 @@ AS $$
     SELECT 'error', NULL, 'capture is paused', format('Since %s; changes pass unseen.', s.paused_at), 'SELECT tide.resume()'
       FROM tide.setting AS s WHERE s.paused_at IS NOT NULL
      UNION ALL
+    SELECT 'notice', NULL, 'devices have to wait', format('Maintenance: %s', s.maintenance_message), 'SELECT tide.set_maintenance(NULL)'
+      FROM tide.setting AS s WHERE s.maintenance_message IS NOT NULL
+     UNION ALL
     SELECT 'error', NULL, 'sequence tide.change_id draws numbers ahead', format('Its CACHE is %s.', q.seqcache), 'ALTER SEQUENCE tide.change_id CACHE 1'
       FROM pg_sequence AS q WHERE q.seqrelid = 'tide.change_id'::regclass AND (q.seqcache <> 1 OR q.seqincrement <> 1 OR q.seqcycle)
      UNION ALL
