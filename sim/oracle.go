@@ -203,15 +203,15 @@ func (w *World) accounted(p *phone) error {
 	for i, e := range p.edits {
 		tokens[i] = e.token
 	}
-	counts := map[string]int{}
-	result, err := w.admin.Query(w.ctx, `SELECT token, count(*) FROM app.audit WHERE token = ANY ($1) GROUP BY token`, tokens)
+	counts, overwrote := map[string]int{}, map[string]string{}
+	result, err := w.admin.Query(w.ctx, `SELECT token, count(*), coalesce(min(old_token), '') FROM app.audit WHERE token = ANY ($1) GROUP BY token`, tokens)
 	if err != nil {
 		return err
 	}
-	var token string
+	var token, old string
 	var count int
-	if _, err := pgx.ForEachRow(result, []any{&token, &count}, func() error {
-		counts[token] = count
+	if _, err := pgx.ForEachRow(result, []any{&token, &count, &old}, func() error {
+		counts[token], overwrote[token] = count, old
 		return nil
 	}); err != nil {
 		return err
@@ -219,6 +219,9 @@ func (w *World) accounted(p *phone) error {
 	for i, e := range p.edits {
 		if counts[e.token] > 1 && !e.again {
 			return failed("applied once", "%s: %s of %s %s (%s) was applied %d times", p.name, e.op, e.table, e.key, e.token, counts[e.token])
+		}
+		if old := overwrote[e.token]; old != "" && !e.again && !p.told(e) && !slices.Contains(p.basis(e), old) {
+			return failed("no update is lost", "%s: %s of %s %s (%s) was made on %q and overwrote %q, without a conflict", p.name, e.op, e.table, e.key, e.token, e.saw, old)
 		}
 		if counts[e.token] > 0 || e.lost || e.again || e.op == v1client.Delete || p.recorded(i) {
 			continue
@@ -257,14 +260,25 @@ func (p *phone) recorded(i int) bool {
 			return true
 		}
 	}
-	if e.conflictsBefore <= len(p.device.Conflicts()) {
-		for _, c := range p.device.Conflicts()[e.conflictsBefore:] {
-			if c.Table == e.table && c.Key == e.key {
-				return true
-			}
+	return p.told(e) || slices.Contains(p.refused[e.refusedBefore:], refusedRow{e.table, e.key})
+}
+
+// told says whether there was a conflict about the row since the edit.
+func (p *phone) told(e *localEdit) bool {
+	return e.conflictsBefore <= len(p.device.Conflicts()) && slices.ContainsFunc(p.device.Conflicts()[e.conflictsBefore:],
+		func(c v1client.Conflict) bool { return c.Table == e.table && c.Key == e.key })
+}
+
+// basis are the tokens that an edit may overwrite: what the user saw, and where that was an edit of
+// his own that went out together with this one, what he saw then.
+func (p *phone) basis(e *localEdit) []string {
+	tokens := []string{e.saw}
+	for i := len(p.edits) - 1; i >= 0; i-- {
+		if own := p.edits[i]; own.token == tokens[len(tokens)-1] {
+			tokens = append(tokens, own.saw)
 		}
 	}
-	return slices.Contains(p.refused[e.refusedBefore:], refusedRow{e.table, e.key})
+	return tokens
 }
 
 // logHolds holds the log against itself and against the tables.

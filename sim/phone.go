@@ -46,8 +46,10 @@ type running struct {
 type localEdit struct {
 	table, key, token string
 	op                string
-	conflictsBefore   int
-	refusedBefore     int
+	// saw is the token of the row as the user saw it.
+	saw             string
+	conflictsBefore int
+	refusedBefore   int
 	// acknowledged: an exchange that began after it went through. lost: the device it was on is no more,
 	// or went back to a time before it.
 	acknowledged, lost bool
@@ -228,7 +230,7 @@ func (p *phone) edit(what, which int) error {
 	if table == "note" {
 		key = noteKey(which)
 	}
-	_, held := p.device.Rows(table)[key]
+	shown, held := p.device.Rows(table)[key]
 	// The nearest thing that can be done to this row.
 	if held && op == v1client.Insert {
 		op = v1client.Update
@@ -248,7 +250,7 @@ func (p *phone) edit(what, which int) error {
 		payload = encode(map[string]any{"id": key, "doc_id": nullable(docKey(which/3), which%4 == 0), "owner_id": p.user, "body": odd(which), "at": nil,
 			"amount": json.RawMessage(amounts[which%len(amounts)]), "big": json.RawMessage(bigs[which%len(bigs)]), "image": nullable("yv66vg==", which%3 == 0), "extra": json.RawMessage(extras[which%len(extras)]), "token": token})
 	}
-	e := &localEdit{table: table, key: key, token: token, op: op, conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}
+	e := &localEdit{table: table, key: key, token: token, op: op, saw: field(shown, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}
 	var err error
 	switch op {
 	case v1client.Insert:

@@ -29,8 +29,13 @@ CREATE TABLE app.half (
     n bigint NOT NULL,
     PRIMARY KEY (pair, side)
 );
-CREATE TABLE app.audit (audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, token text NOT NULL, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
+CREATE TABLE app.audit (audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, token text NOT NULL, old_token text, xid xid8 NOT NULL DEFAULT pg_current_xact_id());
 CREATE INDEX ON app.audit (token);
+CREATE FUNCTION app.audit_update() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO app.audit (token, old_token) SELECT r.token, o.token FROM written AS r LEFT JOIN overwritten AS o ON o.id = r.id;
+    RETURN NULL;
+END $$;
 CREATE FUNCTION app.audit_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO app.audit (token) SELECT r.token FROM written AS r;
@@ -40,12 +45,12 @@ CREATE FUNCTION app.audit_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINE
 BEGIN
     -- Not what a foreign key cascades.
     IF pg_trigger_depth() = 1 THEN
-        INSERT INTO app.audit (token) VALUES (NEW.token);
+        INSERT INTO app.audit (token, old_token) VALUES (NEW.token, CASE TG_OP WHEN 'UPDATE' THEN OLD.token END);
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER audit_insert AFTER INSERT ON app.doc REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION app.audit_statement();
-CREATE TRIGGER audit_update AFTER UPDATE ON app.doc REFERENCING NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION app.audit_statement();
+CREATE TRIGGER audit_update AFTER UPDATE ON app.doc REFERENCING OLD TABLE AS overwritten NEW TABLE AS written FOR EACH STATEMENT EXECUTE FUNCTION app.audit_update();
 -- A row trigger: where tables have one, capture orders by what was drawn before the statement.
 CREATE TRIGGER audit_row AFTER INSERT OR UPDATE ON app.note FOR EACH ROW EXECUTE FUNCTION app.audit_row();
 -- Not registered yet: a DBA may do that.
