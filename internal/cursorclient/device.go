@@ -206,7 +206,7 @@ func (d *Device) Fetch(ctx context.Context, buckets []string) error {
 		wanted[bucket] = true
 	}
 	for _, row := range snapshot.Rows {
-		if err := d.put(row, snapshot.BundleID); err != nil {
+		if err := d.put(row, snapshot.BundleID, true); err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(row.Buckets, func(b string) bool { return wanted[b] }) {
@@ -219,8 +219,9 @@ func (d *Device) Fetch(ctx context.Context, buckets []string) error {
 	return nil
 }
 
-// put applies a row that is there.
-func (d *Device) put(row Row, version int64) error {
+// put applies a row that is there. Of what is as new as what the device holds, a snapshot counts: it knows
+// of the buckets that it brings.
+func (d *Device) put(row Row, version int64, fetched bool) error {
 	id := row.Table + row.Key
 	switch {
 	case row.Version != version:
@@ -235,7 +236,7 @@ func (d *Device) put(row Row, version int64) error {
 			return broken("row %s is in bucket %s, which the device does not hold", id, bucket)
 		}
 	}
-	if have, ok := d.Rows[id]; !ok || have.Version < version {
+	if have, ok := d.Rows[id]; !ok || have.Version < version || fetched && have.Version == version {
 		d.Rows[id] = Held{Version: version, Payload: row.Payload, Buckets: row.Buckets}
 	}
 	return nil
@@ -293,7 +294,7 @@ func (d *Device) apply(bundle Bundle) error {
 		seen[id] = true
 		switch row.Op {
 		case "INSERT", "UPDATE":
-			if err := d.put(row, bundle.BundleID); err != nil {
+			if err := d.put(row, bundle.BundleID, false); err != nil {
 				return err
 			}
 		case "DELETE":

@@ -190,3 +190,16 @@ func TestIdleBucketStarvesNobody(t *testing.T) {
 	}
 	synced(t, db, d, "7")
 }
+
+// Where nothing happened since, the snapshot of another bucket has rows at the version that the device
+// holds already, now in both.
+func TestFetchedAtTheSameVersion(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a'); INSERT INTO app.item (id, buckets) VALUES (1, '{a,b}')`)
+	d := device(db, "7", "phone")
+	synced(t, db, d, "7")
+	exec(t, db, `INSERT INTO app.access VALUES ('7', 'b')`)
+	exec(t, db, `UPDATE app.item SET n = n + 1`)
+	synced(t, db, d, "7")
+}
