@@ -131,6 +131,29 @@ func (q *Queries) CleanSessions(ctx context.Context) (int64, error) {
 	return ended, err
 }
 
+const ClientSchema = `-- name: ClientSchema :one
+SELECT s.version::text AS version, s.newest_version::text AS newest_version, s.tables::text AS tables
+  FROM tide.client_schema($1::text, $2::text) AS s
+`
+
+type ClientSchemaParams struct {
+	UserID   string
+	SourceID string
+}
+
+type ClientSchemaRow struct {
+	Version       string
+	NewestVersion string
+	Tables        string
+}
+
+func (q *Queries) ClientSchema(ctx context.Context, arg ClientSchemaParams) (ClientSchemaRow, error) {
+	row := q.db.QueryRow(ctx, ClientSchema, arg.UserID, arg.SourceID)
+	var i ClientSchemaRow
+	err := row.Scan(&i.Version, &i.NewestVersion, &i.Tables)
+	return i, err
+}
+
 const CommitPushSession = `-- name: CommitPushSession :one
 SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id, (p.conflicts -> 0)::json AS conflict,
        p.conflicts::json AS conflicts, p.rejected::json AS rejected, p.unsealed::boolean AS unsealed
@@ -978,6 +1001,110 @@ func (q *Queries) SnapshotSession(ctx context.Context, arg SnapshotSessionParams
 	var i SnapshotSessionRow
 	err := row.Scan(&i.SnapshotBundleSeq, &i.RowCount, &i.OfBuckets)
 	return i, err
+}
+
+const VerifyBuckets = `-- name: VerifyBuckets :many
+SELECT v.bucket_id::text AS bucket_id, v.table_schema::text AS table_schema, v.table_name::text AS table_name, v.row_count::text AS row_count, v.checksum::text AS checksum
+  FROM tide.verify_buckets($1::text, $2::text, $3::text[]) AS v
+`
+
+type VerifyBucketsParams struct {
+	UserID   string
+	SourceID string
+	Buckets  []string
+}
+
+type VerifyBucketsRow struct {
+	BucketID    string
+	TableSchema string
+	TableName   string
+	RowCount    string
+	Checksum    string
+}
+
+func (q *Queries) VerifyBuckets(ctx context.Context, arg VerifyBucketsParams) ([]VerifyBucketsRow, error) {
+	rows, err := q.db.Query(ctx, VerifyBuckets, arg.UserID, arg.SourceID, arg.Buckets)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VerifyBucketsRow
+	for rows.Next() {
+		var i VerifyBucketsRow
+		if err := rows.Scan(
+			&i.BucketID,
+			&i.TableSchema,
+			&i.TableName,
+			&i.RowCount,
+			&i.Checksum,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const VerifyRange = `-- name: VerifyRange :many
+SELECT v.kind::text AS kind, v.prefix::text AS prefix, v.row_count::text AS row_count, v.checksum::text AS checksum, v.key::json AS key, v.payload::json AS payload
+  FROM tide.verify_range($1::text, $2::text, $3::text, $4::text, $5::text, $6::text[], $7::boolean) AS v
+`
+
+type VerifyRangeParams struct {
+	UserID      string
+	SourceID    string
+	BucketID    pgtype.Text
+	TableSchema string
+	TableName   string
+	Prefixes    []string
+	WithPayload bool
+}
+
+type VerifyRangeRow struct {
+	Kind     string
+	Prefix   string
+	RowCount string
+	Checksum string
+	Key      []byte
+	Payload  []byte
+}
+
+func (q *Queries) VerifyRange(ctx context.Context, arg VerifyRangeParams) ([]VerifyRangeRow, error) {
+	rows, err := q.db.Query(ctx, VerifyRange,
+		arg.UserID,
+		arg.SourceID,
+		arg.BucketID,
+		arg.TableSchema,
+		arg.TableName,
+		arg.Prefixes,
+		arg.WithPayload,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VerifyRangeRow
+	for rows.Next() {
+		var i VerifyRangeRow
+		if err := rows.Scan(
+			&i.Kind,
+			&i.Prefix,
+			&i.RowCount,
+			&i.Checksum,
+			&i.Key,
+			&i.Payload,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const Version = `-- name: Version :one

@@ -6579,6 +6579,301 @@ COMMENT ON FUNCTION tide.clean_sessions() IS 'Ends push and snapshot sessions th
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.fk_action(action "char")
+    RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE action WHEN 'a' THEN 'NO ACTION' WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL' WHEN 'd' THEN 'SET DEFAULT' END;
+$$;
+COMMENT ON FUNCTION tide.fk_action("char") IS 'What a foreign key does when its parent changes, as pg_constraint has it, in words. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.json_kind(type_id regtype, in_array boolean DEFAULT false)
+    RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN CASE
+        WHEN type_id = ANY ('{int2,int4,int8}'::regtype[]) THEN 'integer'
+        WHEN type_id = 'numeric'::regtype OR (type_id = 'money'::regtype AND NOT in_array) THEN 'decimal'
+        WHEN type_id = ANY ('{float4,float8}'::regtype[]) THEN 'float'
+        WHEN type_id = 'bool'::regtype THEN 'boolean'
+        WHEN type_id = 'bytea'::regtype THEN 'bytes'
+        WHEN type_id = ANY ('{uuid,date,timestamp,timestamptz}'::regtype[]) THEN (SELECT t.typname::text FROM pg_type AS t WHERE t.oid = type_id)
+        WHEN type_id = ANY ('{json,jsonb}'::regtype[]) THEN 'json'
+        WHEN (SELECT t.typtype FROM pg_type AS t WHERE t.oid = type_id) = 'c' THEN 'object'
+        -- What to_json does with types that bring a cast, hstore for one.
+        WHEN type_id::oid >= 16384 AND EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = type_id AND c.casttarget = 'json'::regtype AND c.castfunc <> 0) THEN 'json'
+        ELSE 'text'
+    END;
+END;
+$$;
+COMMENT ON FUNCTION tide.json_kind(regtype, boolean) IS 'How a value of a type, or of the elements of an array, is spelled in a payload; docs/protocol.md says what each kind is. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What is not synced is not named: neither columns nor keys that need them, nor tables that are captured
+-- because rules look at them.
+CREATE OR REPLACE FUNCTION tide.describe_tables(known jsonb)
+    RETURNS json
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+    WITH told AS MATERIALIZED (
+        SELECT s.*, c.column_name, c.current_name, c.ordinal
+          FROM tide.synced_table AS s
+          JOIN pg_class AS r ON r.oid = s.relation
+         CROSS JOIN LATERAL tide.synced_columns(s.table_id) WITH ORDINALITY AS c (column_name, current_name, base_type, is_array, in_key, in_payload, ordinal)
+         WHERE s.unregistered_at IS NULL AND s.synced AND c.in_payload
+           AND (known IS NULL OR jsonb_exists(known -> (s.table_schema || '.' || s.table_name), c.column_name))
+    ), keys AS MATERIALIZED (
+        SELECT f.conrelid, f.oid, f.conname, f.confdeltype, f.confupdtype, f.condeferrable, f.condeferred, p.table_schema, p.table_name,
+               array_agg(child.column_name ORDER BY k.ordinal) AS columns, array_agg(parent.column_name ORDER BY k.ordinal) AS parent_columns,
+               array_agg(child.column_name ORDER BY k.ordinal) FILTER (WHERE k.attnum = ANY (f.confdelsetcols)) AS set_columns
+          FROM pg_constraint AS f
+          JOIN tide.synced_table AS p ON p.relation = f.confrelid
+         CROSS JOIN LATERAL unnest(f.conkey, f.confkey) WITH ORDINALITY AS k (attnum, parent_attnum, ordinal)
+          JOIN pg_attribute AS ca ON ca.attrelid = f.conrelid AND ca.attnum = k.attnum
+          JOIN pg_attribute AS pa ON pa.attrelid = f.confrelid AND pa.attnum = k.parent_attnum
+          JOIN told AS child ON child.relation = f.conrelid AND child.current_name = ca.attname
+          JOIN told AS parent ON parent.relation = f.confrelid AND parent.current_name = pa.attname
+         WHERE f.contype = 'f' AND f.conparentid = 0
+         GROUP BY f.oid, f.conrelid, f.conname, f.conkey, f.confdeltype, f.confupdtype, f.condeferrable, f.condeferred, p.table_schema, p.table_name
+        HAVING count(*) = cardinality(f.conkey)
+    )
+    SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
+               'schema', s.table_schema, 'table', s.table_name,
+               'columns', (
+                   SELECT json_agg(json_build_object(
+                              'name', t.column_name, 'type', format_type(a.atttypid, a.atttypmod),
+                              'kind', CASE WHEN y.is_array THEN 'array' ELSE tide.json_kind(y.base_type) END,
+                              'element', CASE WHEN y.is_array THEN tide.json_kind(y.base_type, true) END,
+                              'not_null', a.attnotnull OR d.typnotnull,
+                              'default', CASE WHEN a.attgenerated = '' THEN coalesce(pg_get_expr(e.adbin, e.adrelid), pg_get_expr(d.typdefaultbin, 0)) END,
+                              'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(e.adbin, e.adrelid) END,
+                              'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
+                              'server_filled', CASE WHEN NOT p.written THEN true END,
+                              'protected', CASE WHEN p.protected THEN true END) ORDER BY t.ordinal)
+                     FROM told AS t
+                     JOIN tide.push_columns(s.table_id) AS p ON p.column_name = t.column_name
+                     JOIN tide.synced_columns(s.table_id) AS y ON y.column_name = t.column_name
+                     JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attname = t.current_name
+                     JOIN pg_type AS d ON d.oid = a.atttypid
+                     LEFT JOIN pg_attrdef AS e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+                    WHERE t.table_id = s.table_id),
+               'primary_key', s.key_columns,
+               'foreign_keys', (
+                   SELECT coalesce(json_agg(json_build_object(
+                              'columns', k.columns,
+                              'references', json_build_object('schema', k.table_schema, 'table', k.table_name, 'columns', k.parent_columns),
+                              'on_delete', tide.fk_action(k.confdeltype), 'on_delete_columns', k.set_columns, 'on_update', tide.fk_action(k.confupdtype),
+                              'deferrable', k.condeferrable, 'initially_deferred', k.condeferred) ORDER BY k.conname COLLATE "C"), '[]')
+                     FROM keys AS k WHERE k.conrelid = s.relation),
+               'owner_column', (SELECT t.column_name FROM told AS t WHERE t.table_id = s.table_id AND t.column_name = s.owner_column),
+               'deleted_at_column', (SELECT t.column_name FROM told AS t WHERE t.table_id = s.table_id AND t.column_name = s.deleted_at_column),
+               'push_policy', s.push_policy)) ORDER BY s.fk_depth, s.table_schema COLLATE "C", s.table_name COLLATE "C"), '[]')
+      FROM tide.synced_table AS s
+     WHERE s.table_id IN (SELECT t.table_id FROM told AS t)
+    );
+END;
+$$;
+COMMENT ON FUNCTION tide.describe_tables(jsonb) IS 'Synced tables as devices may know them, parents first; known leaves only these tables and columns ({"schema.table": ["column", ...]}). Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.client_schema(
+    user_id text DEFAULT NULL, source_id text DEFAULT NULL,
+    OUT version text, OUT newest_version text, OUT tables json
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_newest json := tide.describe_tables(NULL);
+    -- A device keeps what was registered when it first connected.
+    v_known  jsonb := (SELECT k.tables
+                         FROM tide.source AS s
+                         JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+                         JOIN tide.shape AS k ON k.shape_id = s.shape_id
+                        WHERE s.user_id = client_schema.user_id AND s.source_id = client_schema.source_id);
+BEGIN
+    tables := CASE WHEN v_known IS NULL THEN v_newest ELSE tide.describe_tables(v_known) END;
+    version := encode(substr(sha256(convert_to(tables::text, 'UTF8')), 1, 16), 'hex');
+    newest_version := encode(substr(sha256(convert_to(v_newest::text, 'UTF8')), 1, 16), 'hex');
+END;
+$$;
+COMMENT ON FUNCTION tide.client_schema(text, text) IS
+'Tables, columns and keys for devices to make their own tables from: what a device of a user gets, or without one what a new device would get. version names what is told, newest_version what a new device would be told.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Inlined where it is called, for every row: hence no body in quotes, which would need a search_path.
+CREATE OR REPLACE FUNCTION tide.row_digest(value text)
+    RETURNS bytea
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN substr(sha256(convert_to(value, 'UTF8')), 1, 8);
+COMMENT ON FUNCTION tide.row_digest(text) IS 'The first eight bytes of the SHA-256 of a text. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.buckets_to_verify(user_id text, buckets text[])
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'checksums must be taken under REPEATABLE READ'
+            USING ERRCODE = 'TD128',
+                  DETAIL  = 'All rows must be read as they were when the position was sealed.',
+                  HINT    = 'BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE; SELECT tide.seal(); and this, in one transaction.';
+    END IF;
+    PERFORM tide.assert_scope(user_id);
+    IF buckets IS NULL THEN
+        RETURN ARRAY[tide.home_bucket(user_id)];
+    END IF;
+    IF cardinality(buckets) NOT BETWEEN 1 AND 1000 THEN
+        RAISE EXCEPTION 'this is no list of buckets to verify'
+            USING ERRCODE = 'TD135', DETAIL = format('It has %s.', cardinality(buckets)), HINT = 'Name 1 to 1000, or leave the list out for the home bucket.';
+    END IF;
+    PERFORM tide.assert_buckets(user_id, buckets);
+    RETURN buckets;
+END;
+$$;
+COMMENT ON FUNCTION tide.buckets_to_verify(text, text[]) IS 'The buckets that a user asks for, NULL for his home bucket, if he may read them. Raises TD032, TD108, TD109, TD128, TD134, TD135. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The digest is over the bytes that a device is sent: the text of the key and of the payload, as the
+-- columns that the device knows make it.
+CREATE OR REPLACE FUNCTION tide.bucket_rows(table_id integer, buckets text[], columns jsonb)
+    RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+        SELECT format('SELECT q.row_key, %s AS payload, q.buckets FROM (%s) AS q', CASE WHEN columns IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', columns) END, r.query)
+          FROM (SELECT tide.rows_source(table_id, buckets, (SELECT jsonb_object_agg(b, 0) FROM unnest(buckets) AS b))) AS r (query)
+         WHERE r.query IS NOT NULL);
+END;
+$$;
+COMMENT ON FUNCTION tide.bucket_rows(integer, text[], jsonb) IS 'Query for the rows (row_key, payload, buckets) of a table in buckets, as devices that know these columns are sent them; NULL when it can have none. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- One row for each table and bucket; XOR does not mind in which order rows are read, and keys differ.
+CREATE OR REPLACE FUNCTION tide.verify_buckets(user_id text, source_id text, buckets text[] DEFAULT NULL)
+    RETURNS TABLE (bucket_id text, table_schema text, table_name text, row_count bigint, checksum text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_wanted text[] := tide.buckets_to_verify(user_id, buckets);
+    v_shape  jsonb := tide.source_shape(user_id, source_id);
+    t        record;
+BEGIN
+    FOR t IN
+        SELECT s.table_schema, s.table_name, tide.bucket_rows(s.table_id, v_wanted, v_shape -> (s.table_schema || '.' || s.table_name)) AS query
+          FROM tide.synced_table AS s
+          JOIN pg_class AS c ON c.oid = s.relation
+         WHERE s.unregistered_at IS NULL AND s.synced AND (v_shape IS NULL OR jsonb_exists(v_shape, s.table_schema || '.' || s.table_name))
+         ORDER BY s.fk_depth, s.table_id
+    LOOP
+        CONTINUE WHEN t.query IS NULL;
+        RETURN QUERY EXECUTE format($sql$
+            SELECT b.bucket_id, %L, %L, count(*), lpad(to_hex(bit_xor(('x' || encode(q.digest, 'hex'))::bit(64)::bigint)), 16, '0')
+              FROM (SELECT r.buckets, tide.row_digest(r.row_key || E'\n' || r.payload::text) AS digest FROM (%s) AS r OFFSET 0) AS q
+             CROSS JOIN LATERAL unnest(q.buckets) AS b (bucket_id)
+             GROUP BY b.bucket_id
+             ORDER BY b.bucket_id COLLATE "C"$sql$, t.table_schema, t.table_name, t.query);
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.verify_buckets(text, text, text[]) IS
+'Number and checksum of the rows that a device of a user should have, for each table in each of these buckets, NULL for the home bucket; tables without rows are left out. For a REPEATABLE READ transaction whose snapshot was sealed. Raises TD014, TD032, TD108, TD109, TD128, TD134, TD135.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A range is all keys whose digest begins with a prefix: every language can compute it, and none has to
+-- order keys as PostgreSQL does, whose types and collations it does not have.
+CREATE OR REPLACE FUNCTION tide.verify_range(
+    user_id text, source_id text, bucket_id text, table_schema text, table_name text, prefixes text[], with_payload boolean DEFAULT false, max_rows integer DEFAULT 5000
+)
+    RETURNS TABLE (kind text, prefix text, row_count bigint, checksum text, key json, payload json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET TimeZone = 'UTC' SET extra_float_digits = 1 SET DateStyle = 'ISO, YMD' SET IntervalStyle = 'postgres'
+    SET bytea_output = 'hex' SET lc_monetary = 'C' SET quote_all_identifiers = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_wanted text[] := tide.buckets_to_verify(verify_range.user_id, CASE WHEN verify_range.bucket_id IS NOT NULL THEN ARRAY[verify_range.bucket_id] END);
+    v_shape  jsonb := tide.source_shape(verify_range.user_id, verify_range.source_id);
+    v_length integer := length(prefixes[1]);
+    v_listed text[] := '{}';
+    v_rows   bigint := 0;
+    v_table  record;
+    v_sql    text;
+    p        record;
+BEGIN
+    SELECT s.table_id, tide.bucket_rows(s.table_id, v_wanted, v_shape -> (s.table_schema || '.' || s.table_name)) AS query INTO v_table
+      FROM tide.synced_table AS s
+      JOIN pg_class AS c ON c.oid = s.relation
+     WHERE s.table_schema = verify_range.table_schema AND s.table_name = verify_range.table_name
+       AND s.unregistered_at IS NULL AND s.synced AND (v_shape IS NULL OR jsonb_exists(v_shape, s.table_schema || '.' || s.table_name));
+    IF v_table.table_id IS NULL
+       OR cardinality(prefixes) NOT BETWEEN 1 AND 1000 OR array_ndims(prefixes) <> 1 OR max_rows NOT BETWEEN 1 AND 5000
+       OR EXISTS (SELECT FROM unnest(prefixes) AS g (prefix) WHERE g.prefix IS NULL OR length(g.prefix) <> v_length OR g.prefix !~ '^([0-9a-f]{2}){0,8}$')
+       OR num_nonnulls(prefixes, max_rows) < 2 THEN
+        RAISE EXCEPTION 'this range of keys cannot be verified'
+            USING ERRCODE = 'TD135',
+                  DETAIL  = CASE WHEN v_table.table_id IS NULL THEN 'There is no such table.' ELSE 'Its prefixes make no sense.' END,
+                  HINT    = 'Name a table that the device knows, and 1 to 1000 prefixes: lowercase hexadecimal digits, all of one even length of up to 16.';
+    END IF;
+    IF v_table.query IS NULL THEN
+        RETURN;
+    END IF;
+    v_sql := format($sql$
+        SELECT k.range, k.hash, r.row_key, r.payload
+          FROM (%s) AS r
+         CROSS JOIN LATERAL (SELECT encode(tide.row_digest(r.row_key), 'hex') AS hash, left(encode(tide.row_digest(r.row_key), 'hex'), %s) AS range) AS k
+         WHERE k.range = ANY ($1)$sql$, v_table.query, v_length);
+    FOR p IN EXECUTE format($sql$
+        SELECT g.prefix, coalesce(n.row_count, 0) AS row_count, g.nth
+          FROM unnest($1) WITH ORDINALITY AS g (prefix, nth)
+          LEFT JOIN (SELECT h.range, count(*) AS row_count FROM (%s) AS h GROUP BY h.range) AS n ON n.range = g.prefix
+         ORDER BY g.nth$sql$, v_sql) USING prefixes
+    LOOP
+        v_rows := v_rows + p.row_count;
+        IF v_rows <= max_rows THEN
+            v_listed := v_listed || p.prefix;
+        ELSIF p.nth > 1 THEN
+            RETURN QUERY SELECT 'left', p.prefix, NULL::bigint, NULL::text, NULL::json, NULL::json;
+        ELSE
+            RETURN QUERY EXECUTE format($sql$
+                SELECT 'range', left(h.hash, %s), count(*), lpad(to_hex(bit_xor(('x' || encode(tide.row_digest(h.row_key || E'\n' || h.payload::text), 'hex'))::bit(64)::bigint)), 16, '0'), NULL::json, NULL::json
+                  FROM (%s) AS h GROUP BY 2 ORDER BY 2$sql$, v_length + 2, v_sql) USING ARRAY[p.prefix];
+        END IF;
+    END LOOP;
+    RETURN QUERY EXECUTE format($sql$
+        SELECT 'row', h.hash, NULL::bigint, encode(tide.row_digest(h.row_key || E'\n' || h.payload::text), 'hex'), h.row_key::json, CASE WHEN $2 THEN h.payload END
+          FROM (%s) AS h ORDER BY 2$sql$, v_sql) USING v_listed, with_payload;
+END;
+$$;
+COMMENT ON FUNCTION tide.verify_range(text, text, text, text, text, text[], boolean, integer) IS
+'Rows that a device of a user should have of a table in a bucket, NULL for the home bucket, whose digest of the key begins with these prefixes: each with its digest (row), as long as they are not more than max_rows together; of the first prefix number and checksum of the ranges within it, if it alone has more (range); and prefixes to be asked for again (left). For a REPEATABLE READ transaction whose snapshot was sealed. Raises TD014, TD032, TD108, TD109, TD128, TD134, TD135.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.my_buckets()
     RETURNS text[]
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -7289,6 +7584,9 @@ GRANT EXECUTE ON FUNCTION
     tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),
     tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),
+    tide.client_schema(text, text),
+    tide.verify_buckets(text, text, text[]),
+    tide.verify_range(text, text, text, text, text, text[], boolean, integer),
     tide.clean_sessions(),
     -- A push runs as its caller, who may become the client, and so do the steps of it.
     tide.begin_push(text, json),

@@ -120,6 +120,18 @@ SELECT t.table_schema::text AS table_schema, t.table_name::text AS table_name, t
   FROM tide.tables AS t
  ORDER BY t.table_schema COLLATE "C", t.table_name COLLATE "C";
 
+-- name: ClientSchema :one
+SELECT s.version::text AS version, s.newest_version::text AS newest_version, s.tables::text AS tables
+  FROM tide.client_schema(@user_id::text, @source_id::text) AS s;
+
+-- name: VerifyBuckets :many
+SELECT v.bucket_id::text AS bucket_id, v.table_schema::text AS table_schema, v.table_name::text AS table_name, v.row_count::text AS row_count, v.checksum::text AS checksum
+  FROM tide.verify_buckets(@user_id::text, @source_id::text, sqlc.narg(buckets)::text[]) AS v;
+
+-- name: VerifyRange :many
+SELECT v.kind::text AS kind, v.prefix::text AS prefix, v.row_count::text AS row_count, v.checksum::text AS checksum, v.key::json AS key, v.payload::json AS payload
+  FROM tide.verify_range(@user_id::text, @source_id::text, sqlc.narg(bucket_id)::text, @table_schema::text, @table_name::text, @prefixes::text[], @with_payload::boolean) AS v;
+
 -- name: ExchangeLimits :one
 SELECT l.max_rows_per_push::bigint AS max_rows_per_push, l.max_bytes_per_push::bigint AS max_bytes_per_push, l.max_rows_per_chunk::bigint AS max_rows_per_chunk,
        extract(epoch FROM l.push_session_ttl)::bigint AS push_session_ttl_seconds,

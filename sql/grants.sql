@@ -50,6 +50,9 @@ GRANT EXECUTE ON FUNCTION
     tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),
     tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),
+    tide.client_schema(text, text),
+    tide.verify_buckets(text, text, text[]),
+    tide.verify_range(text, text, text, text, text, text[], boolean, integer),
     tide.clean_sessions(),
     -- A push runs as its caller, who may become the client, and so do the steps of it.
     tide.begin_push(text, json),

@@ -214,6 +214,17 @@
 \ir functions/tide.open_snapshot.sql
 \ir functions/tide.clean_sessions.sql
 
+-- What devices make their tables from, and check them by
+\ir functions/tide.fk_action.sql
+\ir functions/tide.json_kind.sql
+\ir functions/tide.describe_tables.sql
+\ir functions/tide.client_schema.sql
+\ir functions/tide.row_digest.sql
+\ir functions/tide.buckets_to_verify.sql
+\ir functions/tide.bucket_rows.sql
+\ir functions/tide.verify_buckets.sql
+\ir functions/tide.verify_range.sql
+
 -- Row-level security made of bucket rules
 \ir functions/tide.my_buckets.sql
 \ir functions/tide.policies.sql

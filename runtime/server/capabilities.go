@@ -49,7 +49,7 @@ func (c *call) features() map[string]bool {
 		"retained_floor_visibility": true, "retained_window_visibility": true, "history_pruned_visibility": true, "connect_lifecycle": true,
 		"scope_initialization_leases": true, "server_checkpoint_tracking": false, "bundle_change_watch": !c.config.NoWatch,
 		// What pgtide adds.
-		"one_request_push": true, "snapshot_stream": true, "several_buckets": true,
+		"one_request_push": true, "snapshot_stream": true, "several_buckets": true, "table_schema": true, "verify": true,
 	}
 }
 

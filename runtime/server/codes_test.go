@@ -95,6 +95,7 @@ func codesOfRequests(t *testing.T) map[string]answer {
 		"snapshot_session_not_found":     d.get(t, "/sync/snapshot-sessions/"+nowhere),
 		"snapshot_session_forbidden":     other.get(t, snapshot),
 		"snapshot_chunk_invalid":         d.get(t, snapshot+"?max_rows=0"),
+		"verify_invalid":                 d.post(t, "/sync/verify", `{"schema":"app","table":"nothing"}`),
 		"source_replacement_invalid":     d.post(t, "/sync/snapshot-sessions", replacing("phone", "tablet")),
 	}
 }

@@ -25,6 +25,8 @@ func routes() router {
 		{http.MethodDelete, "/sync/snapshot-sessions/{id}", device, false, wire.SnapshotDeleteFailed, (*call).deleteSnapshotSession},
 		{http.MethodGet, "/sync/snapshot", device, true, wire.SnapshotCreateFailed, (*call).streamSnapshot},
 		{http.MethodGet, pathCapabilities, device, false, wire.CapabilitiesFailed, (*call).capabilities},
+		{http.MethodGet, "/sync/schema", device, false, wire.SchemaFailed, (*call).schema},
+		{http.MethodPost, "/sync/verify", device, true, wire.VerifyFailed, (*call).verify},
 		{http.MethodGet, "/healthz", anyone, false, wire.HealthFailed, (*call).alive},
 		{http.MethodGet, "/readyz", anyone, false, wire.HealthFailed, (*call).healthState},
 		{http.MethodGet, "/metrics", operator, false, wire.StatusFailed, (*call).showMetrics},

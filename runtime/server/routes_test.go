@@ -20,6 +20,10 @@ func TestEveryRoute(t *testing.T) {
 	d.post(t, "/sync/connect", `{}`).is(t, 200, "").golden(t, "connect_initialize_empty")
 	d.post(t, "/sync/connect", `{"has_local_pending_rows":true,"unknown":[1]}`).is(t, 200, "").golden(t, "connect_remote_authoritative")
 	d.get(t, "/sync/capabilities").is(t, 200, "").golden(t, "capabilities")
+	schema := d.get(t, "/sync/schema").is(t, 200, "").golden(t, "schema")
+	if again := d.with(t, http.MethodGet, "/sync/schema", "", "If-None-Match", schema.header.Get("ETag")); again.status != http.StatusNotModified || again.body != "" || again.header.Get("ETag") != schema.header.Get("ETag") {
+		t.Errorf("asked again: %d %s", again.status, again.body)
+	}
 	d.get(t, "/sync/pull").is(t, 200, "").golden(t, "pull_empty")
 	d.get(t, "/sync/pull?after_bundle_seq=&max_bundles=").is(t, 200, "").golden(t, "pull_empty")
 
@@ -53,6 +57,10 @@ func TestEveryRoute(t *testing.T) {
 	d.get(t, path+"?after_row_ordinal=9223372036854775807").is(t, 200, "")
 	d.do(t, http.MethodDelete, path, "").is(t, 204, "")
 	d.get(t, "/sync/snapshot").golden(t, "snapshot_stream")
+
+	d.post(t, "/sync/verify", "{}").is(t, 200, "").golden(t, "verify")
+	d.post(t, "/sync/verify", `{"schema":"app","table":"task"}`).is(t, 200, "").golden(t, "verify_rows")
+	d.post(t, "/sync/verify", `{"buckets":["user:u1"]}`).is(t, 200, "").golden(t, "verify_buckets")
 
 	unused := d.session(t, 3, 1)
 	d.do(t, http.MethodDelete, unused, "").is(t, 204, "")

@@ -34,6 +34,7 @@ const (
 	SnapshotSessionInvalid Code = "snapshot_session_invalid"
 	SourceRetired          Code = "source_retired"
 	TooManyStreams         Code = "too_many_streams"
+	VerifyInvalid          Code = "verify_invalid"
 	WatchDisabled          Code = "bundle_change_watch_disabled"
 )
 
@@ -51,6 +52,8 @@ const (
 	SnapshotChunkFailed  Code = "snapshot_chunk_failed"
 	SnapshotDeleteFailed Code = "snapshot_session_delete_failed"
 	CapabilitiesFailed   Code = "capabilities_failed"
+	SchemaFailed         Code = "schema_failed"
+	VerifyFailed         Code = "verify_failed"
 	HealthFailed         Code = "health_failed"
 	StatusFailed         Code = "status_failed"
 )
@@ -113,6 +116,7 @@ var raised = map[string]struct {
 	"TD132": {"bucket_list_needed", http.StatusConflict},
 	"TD133": {"cursor_invalid", http.StatusBadRequest},
 	"TD134": {"bucket_forbidden", http.StatusForbidden},
+	"TD135": {VerifyInvalid, http.StatusBadRequest},
 }
 
 func init() {

@@ -68,7 +68,7 @@ func tableRows() (rows []string) {
 		rows = append(rows, fmt.Sprintf("%s %d %s", code, status, strings.Join(states, ", ")))
 	}
 	for _, code := range []Code{ConnectFailed, PushCreateFailed, PushChunkFailed, PushCommitFailed, PushDeleteFailed, BundleRowsFailed, PullFailed, WatchFailed,
-		SnapshotCreateFailed, SnapshotChunkFailed, SnapshotDeleteFailed, CapabilitiesFailed, HealthFailed, StatusFailed} {
+		SnapshotCreateFailed, SnapshotChunkFailed, SnapshotDeleteFailed, CapabilitiesFailed, SchemaFailed, VerifyFailed, HealthFailed, StatusFailed} {
 		rows = append(rows, fmt.Sprintf("%s %d ", code, code.Status()))
 	}
 	slices.Sort(rows)
