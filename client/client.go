@@ -1,0 +1,231 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"sync"
+
+	_ "modernc.org/sqlite" // docs/decisions/0015 says why this one
+)
+
+// Client keeps one SQLite file in sync. It is safe for concurrent use, as the file is by several processes.
+type Client struct {
+	config Config
+	remote *remote
+	// app is for the application; own is one connection that writes for the server.
+	app, own *sql.DB
+
+	syncing sync.Mutex // held while one goroutine of this process talks to the server
+
+	mutex  sync.RWMutex // guards what follows
+	tables map[int64]*table
+	heard  map[*Changes]struct{}
+}
+
+// ErrOtherUser says that the file holds another user's data.
+var ErrOtherUser = errors.New("this database belongs to another user")
+
+// Open opens the file, makes what is lacking in it, and asks the server for the tables if it is new and
+// the Config has none. It does not sync.
+func Open(ctx context.Context, path string, config Config) (*Client, error) {
+	if path == "" || path == ":memory:" || config.User == "" || config.URL == "" {
+		return nil, errors.New("client: a path to a file, Config.User and Config.URL must be given")
+	}
+	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}}
+	c.remote = &remote{config: c.config}
+	var err error
+	if c.app, err = open(path, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(NORMAL)"); err != nil {
+		return nil, err
+	}
+	// What the server was told must not be forgotten by a power cut: hence FULL. Foreign keys are checked
+	// over the whole of what is applied; cascades would take along rows that the server never named.
+	if c.own, err = open(path, "foreign_keys(0)", "synchronous(FULL)"); err != nil {
+		return nil, errors.Join(err, c.app.Close())
+	}
+	c.own.SetMaxOpenConns(1)
+	if err := c.prepare(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func open(path string, pragmas ...string) (*sql.DB, error) {
+	query := url.Values{"_txlock": {"immediate"}, "_pragma": append(pragmas, "busy_timeout(10000)", "journal_mode(WAL)")}
+	// The timeout comes first: to change the journal takes a lock.
+	p := query["_pragma"]
+	p[0], p[len(p)-2] = p[len(p)-2], p[0]
+	return sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: query.Encode()}).String())
+}
+
+// DB is the database for the application: ordinary SQL, foreign keys enforced.
+func (c *Client) DB() *sql.DB { return c.app }
+
+// Close closes the database. What was not synced waits in the file.
+func (c *Client) Close() error { return errors.Join(c.app.Close(), c.own.Close()) }
+
+// prepare makes the tables of this package, and reads them.
+func (c *Client) prepare(ctx context.Context) error {
+	err := c.write(ctx, func(w *writer) error {
+		if _, err := w.tx.ExecContext(ctx, metaTables); err != nil {
+			return err
+		}
+		if _, err := w.tx.ExecContext(ctx, `INSERT INTO _tide_state (one, format, user_id, source_id) VALUES (1, ?, ?, ?) ON CONFLICT DO NOTHING`, format, c.config.User, rand.Text()); err != nil {
+			return err
+		}
+		var found int
+		var user string
+		if err := w.tx.QueryRowContext(ctx, `SELECT format, user_id FROM _tide_state`).Scan(&found, &user); err != nil {
+			return err
+		}
+		if found != format {
+			return fmt.Errorf("client: the file has the tables of format %d, this program those of %d: use the program that wrote it, or a newer one", found, format)
+		}
+		if user != c.config.User {
+			return fmt.Errorf("client: %w (%s, not %s): sync as that user, or use a file of its own", ErrOtherUser, user, c.config.User)
+		}
+		if err := w.loadTables(); err != nil {
+			return err
+		}
+		for _, t := range c.tables {
+			if err := w.capture(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || len(c.tables) > 0 {
+		return err
+	}
+	tables := c.config.Tables
+	if tables == nil {
+		if tables, err = c.remote.schema(ctx); err != nil {
+			return fmt.Errorf("client: a new database has no tables until the server says which: %w", err)
+		}
+	}
+	return c.write(ctx, func(w *writer) error { return w.makeTables(tables) })
+}
+
+// loadTables reads what the server said of the tables when they were made.
+func (w *writer) loadTables() error {
+	rows, err := w.tx.QueryContext(w.ctx, `SELECT tab, local, spec FROM _tide_table`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // Err says it.
+	var all []*table
+	for rows.Next() {
+		var id int64
+		var local, text string
+		if err := rows.Scan(&id, &local, &text); err != nil {
+			return err
+		}
+		var spec Table
+		if err := json.Unmarshal([]byte(text), &spec); err != nil {
+			return fmt.Errorf("client: table %s: %w", local, err)
+		}
+		t, err := newTable(id, local, spec)
+		if err != nil {
+			return err
+		}
+		all = append(all, t)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	link(all)
+	tables := make(map[int64]*table, len(all))
+	for _, t := range all {
+		tables[t.id] = t
+	}
+	w.c.mutex.Lock()
+	defer w.c.mutex.Unlock()
+	w.c.tables = tables
+	return nil
+}
+
+// makeTables makes the tables that are not there, adopts those that are, and captures both from now on.
+// Rows that are there already are new to the server.
+func (w *writer) makeTables(specs []Table) error {
+	var all []*table
+	locals := map[string]bool{}
+	for i, spec := range specs {
+		local := spec.Name
+		if locals[local] {
+			local = spec.Schema + "_" + spec.Name
+		}
+		locals[local] = true
+		t, err := newTable(int64(i+1), local, spec)
+		if err != nil {
+			return err
+		}
+		all = append(all, t)
+	}
+	link(all)
+	var misfits []error
+	for _, t := range all {
+		found, err := w.columnsOf(t.local)
+		switch {
+		case err != nil:
+			return err
+		case found == nil:
+			for _, statement := range t.create() {
+				if err := w.exec(statement); err != nil {
+					return fmt.Errorf("client: %s: %w", statement, err)
+				}
+			}
+		default:
+			misfits = append(misfits, t.misfits(found)...)
+		}
+	}
+	if len(misfits) > 0 {
+		return fmt.Errorf("client: these tables cannot be synced as they are:\n%w", errors.Join(misfits...))
+	}
+	for _, t := range all {
+		spec, err := json.Marshal(t.spec)
+		if err != nil {
+			return err
+		}
+		if err := w.exec(`INSERT INTO _tide_table (tab, local, spec) VALUES (?, ?, ?)`, t.id, t.local, string(spec)); err != nil {
+			return err
+		}
+		if err := w.capture(t); err != nil {
+			return err
+		}
+		if err := w.exec(`INSERT INTO _tide_dirty (tab, key) SELECT ?, `+t.keyOf("o")+` FROM `+t.name()+` AS o`, t.id); err != nil {
+			return err
+		}
+	}
+	return w.loadTables()
+}
+
+// capture makes the triggers of a table as they should be: the application may have altered the table.
+func (w *writer) capture(t *table) (err error) {
+	if t.uniques, err = w.uniquesOf(t.local); err != nil {
+		return err
+	}
+	wanted := t.triggers()
+	found, err := all(w, func(scan func(...any) error) (found [2]string, err error) { return found, scan(&found[0], &found[1]) },
+		`SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name GLOB '_tide_*'`, t.local)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if i := slices.Index(wanted, f[1]); i >= 0 {
+			wanted = slices.Delete(wanted, i, i+1)
+		} else if err := w.exec("DROP TRIGGER " + quoteName(f[0])); err != nil {
+			return err
+		}
+	}
+	for _, statement := range wanted {
+		if err := w.exec(statement); err != nil {
+			return fmt.Errorf("client: %s: %w", statement, err)
+		}
+	}
+	return nil
+}

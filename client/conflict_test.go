@@ -1,0 +1,92 @@
+package client
+
+import (
+	"context"
+	"testing"
+)
+
+// Both sides change a row: the resolver decides, what it decided is listed, and all sides agree.
+func TestConflicts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	const list = `SELECT id, title, rank, slug FROM list ORDER BY id`
+	for _, test := range []struct {
+		name          string
+		resolver      Resolver
+		local, server string
+		want          string
+		resolution    string
+	}{
+		{"server", nil, `UPDATE list SET title = 'mine', rank = 5`, `UPDATE app.list SET title = 'theirs'`, "server|theirs|0|-", "server wins"},
+		{"client", LocalWins, `UPDATE list SET title = 'mine', rank = 5`, `UPDATE app.list SET title = 'theirs', slug = 's'`, "client|mine|5|s", "local wins"},
+		{"merge", MergeColumns, `UPDATE list SET title = 'mine', rank = 5`, `UPDATE app.list SET title = 'theirs', slug = 'm'`, "merge|theirs|5|m", "merge by column"},
+		{"custom", func(c Conflict) (Row, string) {
+			return Row{"title": c.Local["title"].(string) + "+" + c.Server["title"].(string)}, "both titles"
+		}, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "custom|mine+theirs|0|-", "both titles"},
+		{"server-deleted", nil, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "", "server wins"},
+		{"client-undeletes", LocalWins, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "client-undeletes|mine|0|-", "local wins"},
+		{"client-deletes", LocalWins, `DELETE FROM list`, `UPDATE app.list SET title = 'theirs'`, "", "local wins"},
+		{"server-keeps", nil, `DELETE FROM list`, `UPDATE app.list SET title = 'theirs'`, "server-keeps|theirs|0|-", "server wins"},
+		{"same", nil, `UPDATE list SET title = 'agreed'`, `UPDATE app.list SET title = 'agreed'`, "same|agreed|0|-", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			choose := func(c *Config) { c.Resolvers = map[string]Resolver{"list": test.resolver} }
+			if test.resolver == nil {
+				choose = func(*Config) {}
+			}
+			a, b := s.device(t, test.name, choose), s.device(t, test.name)
+			do(t, a, `INSERT INTO list (id, title) VALUES (?, 'was')`, test.name)
+			synced(t, a)
+			do(t, a, test.local)
+			s.exec(t, test.server+` WHERE id = '`+test.name+`'`)
+			synced(t, a, b)
+			is(t, rows(t, a, list), test.want)
+			is(t, rows(t, b, list), test.want)
+			is(t, s.there(t, `SELECT concat_ws('|', id, title, rank, coalesce(slug, '-')) FROM app.list WHERE id = '`+test.name+`'`), test.want)
+			found, err := a.Conflicts(context.Background(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if len(found) > 0 {
+				got = found[0].Resolution
+			}
+			if is(t, got, test.resolution); len(found) > 1 {
+				t.Fatalf("listed more than once: %+v", found)
+			}
+		})
+	}
+}
+
+// Two devices insert the same key while they are offline.
+func TestSameKeyInsertedTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a, b := s.device(t, "7"), s.device(t, "7", func(c *Config) { c.Resolvers = map[string]Resolver{"list": LocalWins} })
+	do(t, a, `INSERT INTO list (id, title, slug) VALUES ('x', 'of a', 'a')`)
+	do(t, b, `INSERT INTO list (id, title) VALUES ('x', 'of b')`)
+	synced(t, a, b, a)
+	is(t, rows(t, a, `SELECT id, title FROM list`), "x|of b")
+	is(t, rows(t, b, `SELECT id, title FROM list`), "x|of b")
+}
+
+// A key that was deleted at the server before this device came is inserted again.
+func TestInsertedAfterItsDeletion(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('x', 'first')`)
+	synced(t, a)
+	do(t, a, `DELETE FROM list`)
+	synced(t, a)
+	b := s.device(t, "7")
+	synced(t, b)
+	do(t, b, `INSERT INTO list (id, title) VALUES ('x', 'second')`)
+	synced(t, b, a)
+	is(t, rows(t, a, `SELECT id, title FROM list`), "x|second")
+	do(t, a, `DELETE FROM list`)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('x', 'third')`)
+	synced(t, a, b)
+	is(t, rows(t, b, `SELECT id, title FROM list`), "x|third")
+}

@@ -1,0 +1,245 @@
+package client
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// An image is a row: one value of SQLite for each synced column, in their order; nil if there is no row.
+// A value is nil, int64, float64, string, []byte, or absent. Nothing is ever converted to float64 that is
+// not one in SQLite.
+type image []any
+
+// absent is a column that a payload does not have: it keeps what is there.
+type absent struct{}
+
+func same(a, b any) bool {
+	x, blob := a.([]byte)
+	y, too := b.([]byte)
+	if blob || too {
+		return blob && too && bytes.Equal(x, y)
+	}
+	return a == b
+}
+
+func (i image) equal(other image) bool {
+	if i == nil || other == nil || len(i) != len(other) {
+		return i == nil && other == nil
+	}
+	for n := range i {
+		if !same(i[n], other[n]) {
+			return false
+		}
+	}
+	return true
+}
+
+// over is the image with what it lacks taken from another.
+func (i image) over(below image) image {
+	if i == nil {
+		return nil
+	}
+	whole := make(image, len(i))
+	for n, v := range i {
+		if _, lacks := v.(absent); lacks {
+			v = nil
+			if below != nil {
+				v = below[n]
+			}
+		}
+		whole[n] = v
+	}
+	return whole
+}
+
+// parseImage reads what a trigger wrote: an object of SQL literals, as quote() spells them. Columns that
+// came later are absent.
+func (t *table) parseImage(text *string) (image, error) {
+	if text == nil {
+		return nil, nil
+	}
+	var literals map[string]string
+	if err := json.Unmarshal([]byte(*text), &literals); err != nil {
+		return nil, fmt.Errorf("image of a row of %s: %w", t.local, err)
+	}
+	i := make(image, len(t.spec.Columns))
+	for n, column := range t.spec.Columns {
+		literal, ok := literals[column.Name]
+		if !ok {
+			i[n] = absent{}
+			continue
+		}
+		var err error
+		if i[n], err = parseLiteral(literal); err != nil {
+			return nil, fmt.Errorf("column %s of %s: %w", column.Name, t.local, err)
+		}
+	}
+	return i, nil
+}
+
+// imageText is the same the other way round.
+func (t *table) imageText(i image) *string {
+	if i == nil {
+		return nil
+	}
+	literals := make(map[string]string, len(i))
+	for n, column := range t.spec.Columns {
+		if _, lacks := i[n].(absent); !lacks {
+			literals[column.Name] = literal(i[n])
+		}
+	}
+	text, err := json.Marshal(literals)
+	if err != nil {
+		panic(err) // strings alone
+	}
+	s := string(text)
+	return &s
+}
+
+func literal(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case float64:
+		switch {
+		case math.IsInf(v, 1):
+			return "9.0e+999" // as quote() has it
+		case math.IsInf(v, -1):
+			return "-9.0e+999"
+		}
+		s := strconv.FormatFloat(v, 'g', -1, 64)
+		if !strings.ContainsAny(s, ".eE") {
+			s += ".0"
+		}
+		return s
+	case string:
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+	case []byte:
+		return "X'" + hex.EncodeToString(v) + "'"
+	}
+	panic(fmt.Sprintf("a value of type %T", v)) // the driver gives no other
+}
+
+func parseLiteral(s string) (any, error) {
+	switch {
+	case s == "NULL":
+		return nil, nil
+	case len(s) >= 2 && s[0] == '\'' && s[len(s)-1] == '\'':
+		return strings.ReplaceAll(s[1:len(s)-1], "''", "'"), nil
+	case len(s) >= 3 && s[0] == 'X':
+		return hex.DecodeString(s[2 : len(s)-1])
+	case strings.ContainsAny(s, ".eE"):
+		f, err := strconv.ParseFloat(s, 64)
+		if math.IsInf(f, 0) {
+			err = nil // 9.0e+999 is infinity
+		}
+		return f, err
+	}
+	return strconv.ParseInt(s, 10, 64)
+}
+
+// fromWire reads a payload.
+func (t *table) fromWire(payload json.RawMessage) (image, error) {
+	if len(payload) == 0 || string(payload) == "null" {
+		return nil, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &fields); err != nil {
+		return nil, fmt.Errorf("payload of a row of %s: %w", t.local, err)
+	}
+	i := make(image, len(t.spec.Columns))
+	for n, column := range t.spec.Columns {
+		raw, ok := fields[column.Name]
+		if !ok {
+			i[n] = absent{}
+			continue
+		}
+		var err error
+		if i[n], err = column.fromWire(raw); err != nil {
+			return nil, fmt.Errorf("column %s of %s: %w", column.Name, t.local, err)
+		}
+	}
+	return i, nil
+}
+
+func (c Column) fromWire(raw json.RawMessage) (any, error) {
+	text := string(raw)
+	if text == "null" {
+		return nil, nil
+	}
+	switch c.Kind {
+	case "json", "array", "object":
+		return text, nil
+	}
+	if raw[0] == '"' {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, err
+		}
+		if c.Kind == "bytes" {
+			return base64.StdEncoding.DecodeString(text)
+		}
+		return text, nil
+	}
+	switch c.Kind {
+	case "boolean":
+		if text == "true" {
+			return int64(1), nil
+		}
+		return int64(0), nil
+	case "integer":
+		return strconv.ParseInt(text, 10, 64)
+	case "float":
+		return strconv.ParseFloat(text, 64)
+	}
+	return text, nil // a decimal keeps its digits
+}
+
+// appendWire writes a value as the server wants it. What does not fit its column is sent as it is: the
+// server says what is wrong with it.
+func (c Column) appendWire(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case int64:
+		if c.Kind == "boolean" && (v == 0 || v == 1) {
+			return strconv.AppendBool(b, v == 1)
+		}
+		return strconv.AppendInt(b, v, 10)
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			return appendString(b, strings.Replace(strconv.FormatFloat(v, 'g', -1, 64), "Inf", "Infinity", 1))
+		}
+		return strconv.AppendFloat(b, v, 'g', -1, 64)
+	case []byte:
+		return appendString(b, base64.StdEncoding.EncodeToString(v))
+	case string:
+		switch c.Kind {
+		case "json", "array", "object":
+			if json.Valid([]byte(v)) {
+				return append(b, v...)
+			}
+		case "decimal":
+			if v != "" && (v[0] == '-' || '0' <= v[0] && v[0] <= '9') && json.Valid([]byte(v)) {
+				return append(b, v...)
+			}
+		}
+		return appendString(b, v)
+	}
+	panic(fmt.Sprintf("a value of type %T", v)) // absent columns are not sent
+}
+
+func appendString(b []byte, s string) []byte {
+	text, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always can
+	}
+	return append(b, text...)
+}

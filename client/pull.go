@@ -1,0 +1,255 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// ErrWait says that another device of the user is filling his bucket.
+var ErrWait = errors.New("another device is bringing the first data")
+
+// overtaken ends a step whose answer is for a state that is no more: another process went on from it.
+var errOvertaken = errors.New("another process was faster")
+
+func (c *Client) readState(ctx context.Context) (s state, dirty bool, err error) {
+	return s, dirty, c.transact(ctx, func(w *writer) error {
+		s, dirty = w.state, w.dirty
+		return nil
+	})
+}
+
+// advance runs f if the device stands where it stood when the request was made.
+func (c *Client) advance(ctx context.Context, from state, f func(*writer) error) error {
+	return c.transact(ctx, func(w *writer) error {
+		if w.state.cursor != from.cursor || w.state.source != from.source {
+			return errOvertaken
+		}
+		return f(w)
+	})
+}
+
+// connect tells the server where the device stands, and drops the buckets that are no longer the user's.
+// After reposition it names what it holds, since the server forgot, or went back to an earlier state.
+func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) error {
+	ask := map[string]any{"has_local_pending_rows": dirty, "buckets": true, "cursor": s.cursor}
+	if reposition {
+		positions, err := c.positions(ctx)
+		if err != nil {
+			return err
+		}
+		ask["positions"] = positions
+	}
+	var answer connected
+	if err := c.remote.do(ctx, s.source, http.MethodPost, "/sync/connect", ask, &answer); err != nil {
+		return err
+	}
+	if answer.Resolution == "retry_later" {
+		return &WaitError{After: time.Duration(answer.RetryAfter) * time.Second}
+	}
+	if answer.Cursor == "" {
+		return fmt.Errorf("client: the server knows nothing of several buckets: it is too old for this client")
+	}
+	return c.advance(ctx, s, func(w *writer) error {
+		if err := w.exec(`UPDATE _tide_state SET cursor = ?, connected = 1, initialization_id = ?`, answer.Cursor, answer.Initialization); err != nil {
+			return err
+		}
+		if answer.BundleID != nil {
+			if err := w.exec(`UPDATE _tide_row SET version = ? WHERE version > ?`, *answer.BundleID, *answer.BundleID); err != nil {
+				return err
+			}
+		}
+		if err := w.exec(`UPDATE _tide_bucket SET missing = 0`); err != nil {
+			return err
+		}
+		for _, bucket := range slices.Concat(answer.Buckets.Add, answer.Buckets.Repair) {
+			if err := w.exec(`INSERT INTO _tide_bucket (name, missing) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET missing = 1`, bucket); err != nil {
+				return err
+			}
+		}
+		for _, bucket := range answer.Buckets.Remove {
+			if err := w.exec(`DELETE FROM _tide_bucket WHERE name = ?`, bucket); err != nil {
+				return err
+			}
+		}
+		return w.applying(func() error {
+			if err := w.leave(answer.Buckets.Remove, nil, 0); err != nil {
+				return err
+			}
+			return w.finish()
+		})
+	})
+}
+
+// WaitError is ErrWait, with how long.
+type WaitError struct{ After time.Duration }
+
+func (e *WaitError) Error() string {
+	return fmt.Sprintf("client: %v: try again in %v", ErrWait, e.After)
+}
+
+// Is makes it ErrWait.
+func (e *WaitError) Is(target error) bool { return target == ErrWait }
+
+func (c *Client) positions(ctx context.Context) (map[string]position, error) {
+	positions := map[string]position{}
+	return positions, c.transact(ctx, func(w *writer) error {
+		_, err := all(w, func(scan func(...any) error) (none struct{}, err error) {
+			var name string
+			var p position
+			err = scan(&name, &p.BundleID, &p.Seal)
+			positions[name] = p
+			return none, err
+		}, `SELECT name, bundle_id, seal FROM _tide_bucket WHERE bundle_id IS NOT NULL`)
+		return err
+	})
+}
+
+// leave takes rows out of buckets. A row that is in no other one is gone, unless still says that the
+// buckets have it, or it is newer than upTo.
+func (w *writer) leave(buckets []string, still map[keyName]bool, upTo int64) error {
+	if len(buckets) == 0 {
+		return nil
+	}
+	type held struct {
+		keyName
+		version int64
+		names   []string
+	}
+	sets, err := all(w, func(scan func(...any) error) (h held, err error) {
+		var names string
+		if err := scan(&h.version, &names); err != nil {
+			return h, err
+		}
+		return h, json.Unmarshal([]byte(names), &h.names)
+	}, `SELECT buckets, names FROM _tide_set`)
+	if err != nil {
+		return err
+	}
+	for _, set := range sets {
+		left := slices.DeleteFunc(slices.Clone(set.names), func(b string) bool { return slices.Contains(buckets, b) })
+		if len(left) == len(set.names) {
+			continue
+		}
+		rows, err := all(w, func(scan func(...any) error) (h held, err error) { return h, scan(&h.tab, &h.key, &h.version) },
+			`SELECT tab, key, version FROM _tide_row WHERE buckets = ?`, set.version)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			t := w.c.tables[row.tab]
+			if t == nil || still[row.keyName] || upTo > 0 && row.version > upTo {
+				continue
+			}
+			if len(left) > 0 {
+				id, err := w.setOf(left)
+				if err != nil {
+					return err
+				}
+				if err := w.exec(`UPDATE _tide_row SET buckets = ? WHERE tab = ? AND key = ?`, id, row.tab, row.key); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := w.apply(inbound{table: t, key: row.key, version: max(row.version, upTo), fetched: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pull does all there is to do to stand where the server does.
+func (c *Client) pull(ctx context.Context) error {
+	for {
+		more, err := c.pullStep(ctx)
+		var refused *ServerError
+		switch {
+		case errors.Is(err, errOvertaken):
+			continue
+		case errors.As(err, &refused) && (refused.Code == "history_changed" || refused.Code == "bucket_list_needed"):
+			s, dirty, err := c.readState(ctx)
+			if err != nil {
+				return err
+			}
+			if err := c.connect(ctx, s, dirty, true); err != nil && !errors.Is(err, errOvertaken) {
+				return err
+			}
+			continue
+		case errors.As(err, &refused) && (refused.Code == "bucket_forbidden" || refused.Code == "scope_uninitialized" || refused.Code == "scope_initializing"):
+			// Taken from the user since connect said otherwise.
+			if err := c.transact(ctx, func(w *writer) error { return w.exec(`UPDATE _tide_state SET connected = 0`) }); err != nil {
+				return err
+			}
+			continue
+		case err != nil || !more:
+			return err
+		}
+	}
+}
+
+func (c *Client) pullStep(ctx context.Context) (more bool, err error) {
+	s, dirty, err := c.readState(ctx)
+	if err != nil {
+		return false, err
+	}
+	if !s.connected {
+		return true, c.connect(ctx, s, dirty, false)
+	}
+	if s.initialization != "" {
+		return false, nil // this device brings the first data: there is nothing to pull before
+	}
+	missing, err := c.fetch(ctx, s)
+	if err != nil || missing {
+		return true, err
+	}
+	page, err := c.remote.pull(ctx, s.source, s.cursor, c.config.MaxBundlesPerPage)
+	if err != nil {
+		return false, err
+	}
+	connect := len(page.Updates.Add)+len(page.Updates.Remove)+len(page.Updates.Repair) > 0
+	err = c.advance(ctx, s, func(w *writer) error {
+		return w.applying(func() error {
+			if err := w.applyPage(page); err != nil {
+				return err
+			}
+			return w.exec(`UPDATE _tide_state SET cursor = ?, connected = ?`, page.Cursor, !connect)
+		})
+	})
+	return page.HasMore || connect, err
+}
+
+// applyPage applies bundles, each whole: none is seen without the others of its page.
+func (w *writer) applyPage(page pulled) error {
+	for _, bundle := range page.Bundles {
+		if bundle.BundleID <= 0 || bundle.Seal == "" {
+			return fmt.Errorf("client: the server sends a bundle without a position")
+		}
+		for _, bucket := range bundle.Buckets {
+			if err := w.exec(`UPDATE _tide_bucket SET bundle_id = ?, seal = ? WHERE name = ?`, bundle.BundleID, bundle.Seal, bucket); err != nil {
+				return err
+			}
+		}
+		for _, row := range bundle.Rows {
+			in, err := w.read(row)
+			if err != nil {
+				return err
+			}
+			if in == nil {
+				continue
+			}
+			in.own = bundle.Source == w.state.source
+			if err := w.apply(*in); err != nil {
+				return err
+			}
+		}
+		if err := w.finishLate(); err != nil {
+			return err
+		}
+	}
+	return w.finish()
+}

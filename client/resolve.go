@@ -1,0 +1,159 @@
+package client
+
+import "fmt"
+
+// Resolver decides what becomes of a row that was changed here and at the server. It returns the row as it
+// shall be, nil for none, and the name under which the decision is listed.
+type Resolver func(Conflict) (Row, string)
+
+// Row is a row by column: nil, int64, float64, string or []byte. A nil Row is none.
+type Row map[string]any
+
+// Conflict is a row that both sides changed. A Row is nil where there is none.
+type Conflict struct {
+	Table string
+	Key   string
+	// Base is the row before both changes, as the server had it.
+	Base   Row
+	Local  Row
+	Server Row
+}
+
+// ServerWins takes the server's row. The local one stays on the list of conflicts.
+func ServerWins(c Conflict) (Row, string) { return c.Server, "server wins" }
+
+// LocalWins lays the columns that were changed here over the server's row.
+func LocalWins(c Conflict) (Row, string) {
+	if c.Local == nil || c.Server == nil {
+		return c.Local, "local wins"
+	}
+	return overlay(c, func(string) bool { return true }), "local wins"
+}
+
+// MergeColumns takes each column from the side that changed it; the server's where both did, or where one
+// side deleted the row.
+func MergeColumns(c Conflict) (Row, string) {
+	if c.Local == nil || c.Server == nil {
+		return c.Server, "merge by column: the server's, a side deleted the row"
+	}
+	return overlay(c, func(name string) bool { return c.Base != nil && same(c.Base[name], c.Server[name]) }), "merge by column"
+}
+
+// overlay is the server's row with columns that were changed here, where may says so.
+func overlay(c Conflict, may func(string) bool) Row {
+	merged := Row{}
+	for name, v := range c.Server {
+		merged[name] = v
+		if local := c.Local[name]; (c.Base == nil || !same(c.Base[name], local)) && may(name) {
+			merged[name] = local
+		}
+	}
+	return merged
+}
+
+func (t *table) row(i image) Row {
+	if i == nil {
+		return nil
+	}
+	row := make(Row, len(i))
+	for n, c := range t.spec.Columns {
+		if _, lacks := i[n].(absent); !lacks {
+			row[c.Name] = i[n]
+		}
+	}
+	return row
+}
+
+func (t *table) imageOf(row Row) image {
+	if row == nil {
+		return nil
+	}
+	i := make(image, len(t.spec.Columns))
+	for n, c := range t.spec.Columns {
+		v, ok := row[c.Name]
+		if i[n] = v; !ok {
+			i[n] = absent{}
+		}
+		if v, isInt := v.(int); isInt {
+			i[n] = int64(v)
+		}
+	}
+	return i
+}
+
+// rebase lays what was changed here over a row of the server, and says how the row shall be. What is left
+// to push is noted with the server's row as its base.
+func (w *writer) rebase(in inbound) (image, error) {
+	t := in.table
+	var seq int64
+	var baseText *string
+	dirty, err := w.get(`SELECT seq, base FROM _tide_dirty WHERE tab = ? AND key = ?`, []any{t.id, in.key}, &seq, &baseText)
+	if err != nil || !dirty {
+		return in.server, err
+	}
+	base, err := t.parseImage(baseText)
+	if err != nil {
+		return nil, err
+	}
+	local, err := w.readImage(t, in.key)
+	if err != nil {
+		return nil, err
+	}
+	server := in.server.over(local)
+	base = base.over(server)
+	var result image
+	conflict := Conflict{Table: t.local, Key: in.key, Base: t.row(base), Local: t.row(local), Server: t.row(server)}
+	switch {
+	case local.equal(server):
+		result = server
+	case base.equal(server):
+		result = local
+	case in.own:
+		// The server filled in columns of what this device pushed; what was written here since stays on top.
+		row, _ := LocalWins(conflict)
+		result = t.imageOf(row)
+	default:
+		resolve, ok := w.c.config.Resolvers[t.local]
+		if !ok {
+			resolve = ServerWins
+		}
+		row, resolution := resolve(conflict)
+		if row != nil {
+			// A resolver may leave out columns, and may not change the key.
+			result = t.imageOf(row).over(server.over(local))
+			for _, k := range t.key {
+				result[k] = first(server, local)[k]
+			}
+		}
+		if err := w.record(in, conflict, t.row(result), resolution); err != nil {
+			return nil, err
+		}
+	}
+	if result.equal(server) {
+		return result, w.exec(`DELETE FROM _tide_dirty WHERE seq = ?`, seq)
+	}
+	gone := int64(0)
+	if server == nil {
+		gone = in.version
+	}
+	return result, w.exec(`UPDATE _tide_dirty SET base = ?, gone = ? WHERE seq = ?`, t.imageText(server), gone, seq)
+}
+
+func first(images ...image) image {
+	for _, i := range images {
+		if i != nil {
+			return i
+		}
+	}
+	panic("a conflict of two rows that are not there") // they are equal, and no conflict
+}
+
+func (w *writer) record(in inbound, c Conflict, result Row, resolution string) error {
+	t := in.table
+	err := w.exec(`INSERT INTO _tide_conflict (tab, key, base, local, server, result, resolution) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		t.id, in.key, t.imageText(t.imageOf(c.Base)), t.imageText(t.imageOf(c.Local)), t.imageText(t.imageOf(c.Server)), t.imageText(t.imageOf(result)), resolution)
+	if err != nil {
+		return fmt.Errorf("client: record a conflict: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package client
+
+import (
+	"context"
+	"errors"
+)
+
+// ErrBusy says that the rows of a push were changed by others again and again.
+var ErrBusy = errors.New("others changed the same rows each time: try again")
+
+// Sync brings what was written here to the server and what others wrote here, until there is nothing left
+// to do. Rows that the server refused wait, and are no error: [Client.DeadLetters] lists them.
+func (c *Client) Sync(ctx context.Context) error {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
+	for range 20 {
+		// What is under way comes first: until its outcome is known nobody can say what a row of the server
+		// means for the row here.
+		conflicts, err := c.send(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.pull(ctx); err != nil {
+			return err
+		}
+		if len(conflicts) > 0 {
+			if err := c.takeConflicts(ctx, conflicts); err != nil {
+				return err
+			}
+		}
+		more, err := c.freeze(ctx)
+		if errors.Is(err, errOvertaken) {
+			continue
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return ErrBusy
+}
+
+// freeze makes the next push, and says whether there is one.
+func (c *Client) freeze(ctx context.Context) (more bool, err error) {
+	var s state
+	err = c.transact(ctx, func(w *writer) error {
+		s = w.state
+		if more, err = w.get(`SELECT 1 FROM _tide_outbox`, nil, new(int)); more || err != nil {
+			return err
+		}
+		more, err = w.freeze()
+		return err
+	})
+	if err != nil || more || s.initialization == "" {
+		return more, err
+	}
+	// The server waits for first data of this device, and there is none that could go.
+	return true, c.connect(ctx, s, false, false)
+}
