@@ -380,24 +380,34 @@ func (c *Client) returned(ctx context.Context, p push, refused *ServerError) err
 }
 
 // takeConflicts is called when what the server has was pulled. What no pull brings, because it was gone
-// before this device came, or is none of this user's, is taken from the answer to the push.
-func (c *Client) takeConflicts(ctx context.Context, conflicts []serverConflict) error {
+// before this device came, or is none of this user's, is taken from the answer to the push. A conflict that
+// was told before, and is the same still, cannot be resolved here: the row waits as a refused one does.
+func (c *Client) takeConflicts(ctx context.Context, conflicts []serverConflict, told map[string]bool) error {
 	return c.transact(ctx, func(w *writer) error {
 		return w.applying(func() error {
 			for _, conflict := range conflicts {
-				if err := w.takeConflict(conflict); err != nil {
+				name := fmt.Sprintf("%s %s %s %d %d", conflict.Schema, conflict.Table, conflict.Key, conflict.Base, conflict.Version)
+				if err := w.takeConflict(conflict, told[name]); err != nil {
 					return err
 				}
+				told[name] = true
 			}
 			return w.finish()
 		})
 	})
 }
 
-func (w *writer) takeConflict(conflict serverConflict) error {
+func (w *writer) takeConflict(conflict serverConflict, again bool) error {
 	in, err := w.read(wireRow{rowName: conflict.rowName, Op: "DELETE", Version: conflict.Version})
 	if err != nil || in == nil {
 		return err
+	}
+	if again {
+		text, err := json.Marshal(Held{Code: "push_conflict", Detail: "The server has a row of this key that this user may not see."})
+		if err != nil {
+			return err
+		}
+		return w.exec(`UPDATE _tide_dirty SET held = ? WHERE tab = ? AND key = ?`, string(text), in.table.id, in.key)
 	}
 	var version int64
 	held, err := w.get(`SELECT version FROM _tide_row WHERE tab = ? AND key = ?`, []any{in.table.id, in.key}, &version)

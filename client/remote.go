@@ -34,8 +34,8 @@ type ServerError struct {
 
 type serverConflict struct {
 	rowName
+	Base    int64           `json:"base_row_version"`
 	Version int64           `json:"server_row_version"`
-	Deleted bool            `json:"server_row_deleted"`
 	Row     json.RawMessage `json:"server_row"`
 }
 
@@ -161,7 +161,7 @@ func (r *remote) request(ctx context.Context, source, method, path string, body 
 		return nil, err
 	}
 	if json.Unmarshal(text, refused) != nil || refused.Code == "" {
-		refused.Code, refused.Message = "no_pgtide", "the answer is none of pgtide: is the URL right, or a proxy in between?"
+		refused.Code, refused.Message, refused.Retryable = "no_pgtide", "the answer is none of pgtide, or was cut: is the URL right, or a proxy in between?", true
 	}
 	refused.Status = answer.StatusCode
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {

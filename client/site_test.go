@@ -91,7 +91,11 @@ func (s *site) exec(t testing.TB, statement string) {
 func (s *site) seal(t testing.TB) { s.exec(t, `SELECT tide.seal()`) }
 
 func (s *site) config(user string) Config {
-	return Config{URL: s.web.URL, User: user, Header: http.Header{"X-User": {user}}, HTTPClient: s.web.Client(), Tables: siteTables}
+	return s.configOf(s.web.URL, user)
+}
+
+func (*site) configOf(url, user string) Config {
+	return Config{URL: url, User: user, Header: http.Header{"X-User": {user}}, Tables: siteTables}
 }
 
 // device is a client on a file of its own.

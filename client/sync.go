@@ -13,6 +13,7 @@ var ErrBusy = errors.New("others changed the same rows each time: try again")
 func (c *Client) Sync(ctx context.Context) error {
 	c.syncing.Lock()
 	defer c.syncing.Unlock()
+	told := map[string]bool{}
 	for range 20 {
 		// What is under way comes first: until its outcome is known nobody can say what a row of the server
 		// means for the row here.
@@ -24,7 +25,7 @@ func (c *Client) Sync(ctx context.Context) error {
 			return err
 		}
 		if len(conflicts) > 0 {
-			if err := c.takeConflicts(ctx, conflicts); err != nil {
+			if err := c.takeConflicts(ctx, conflicts, told); err != nil {
 				return err
 			}
 		}
