@@ -9,6 +9,17 @@ import (
 	"context"
 )
 
+const DeliverHookEvent = `-- name: DeliverHookEvent :one
+SELECT tide.deliver_hook_event($1::bigint)::boolean AS told
+`
+
+func (q *Queries) DeliverHookEvent(ctx context.Context, eventID int64) (bool, error) {
+	row := q.db.QueryRow(ctx, DeliverHookEvent, eventID)
+	var told bool
+	err := row.Scan(&told)
+	return told, err
+}
+
 const FrontSettings = `-- name: FrontSettings :one
 SELECT coalesce(f.maintenance_message, '')::text AS maintenance_message, (f.maintenance_message IS NOT NULL)::boolean AS in_maintenance,
        extract(epoch FROM f.maintenance_retry_after)::float8 AS retry_after_seconds,
@@ -37,11 +48,37 @@ func (q *Queries) FrontSettings(ctx context.Context) (FrontSettingsRow, error) {
 	return i, err
 }
 
+const NextHookEvent = `-- name: NextHookEvent :one
+SELECT coalesce(tide.next_hook_event(), 0)::bigint AS event_id
+`
+
+func (q *Queries) NextHookEvent(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, NextHookEvent)
+	var event_id int64
+	err := row.Scan(&event_id)
+	return event_id, err
+}
+
 const NoteClients = `-- name: NoteClients :exec
 SELECT tide.note_clients($1::text::json)
 `
 
 func (q *Queries) NoteClients(ctx context.Context, clients string) error {
 	_, err := q.db.Exec(ctx, NoteClients, clients)
+	return err
+}
+
+const NoteStale = `-- name: NoteStale :exec
+SELECT tide.note_stale($1::text, $2::text, $3::text)
+`
+
+type NoteStaleParams struct {
+	UserID   string
+	SourceID string
+	Reason   string
+}
+
+func (q *Queries) NoteStale(ctx context.Context, arg NoteStaleParams) error {
+	_, err := q.db.Exec(ctx, NoteStale, arg.UserID, arg.SourceID, arg.Reason)
 	return err
 }

@@ -97,6 +97,28 @@ CREATE TABLE tide.source_replacement (
 );
 COMMENT ON TABLE tide.source_replacement IS 'Sources that ended, and the one under which the device went on.';
 
+CREATE TABLE tide.hook (
+    hook          text NOT NULL,
+    hook_function text NOT NULL,
+
+    CONSTRAINT hook_pkey PRIMARY KEY (hook),
+    CONSTRAINT hook_known CHECK (hook IN ('before_push_commit', 'on_conflict', 'on_seal', 'on_stale'))
+);
+COMMENT ON TABLE tide.hook IS 'Functions of the application that pgtide calls, named with tide.set_hook.';
+
+CREATE TABLE tide.hook_event (
+    event_id    bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    hook        text        NOT NULL,
+    event       jsonb       NOT NULL,
+    happened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    attempts    integer     NOT NULL DEFAULT 0,
+    next_try_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    error       text,
+
+    CONSTRAINT hook_event_pkey PRIMARY KEY (event_id)
+);
+COMMENT ON TABLE tide.hook_event IS 'What on_conflict, on_seal and on_stale are still to be told; written with what it tells of, deleted with what the hook wrote. Read it through tide.hook_events.';
+
 CREATE TABLE tide.push_log (
     user_id          text COLLATE "C" NOT NULL,
     source_id        text COLLATE "C" NOT NULL,

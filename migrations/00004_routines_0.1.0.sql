@@ -3393,6 +3393,7 @@ BEGIN
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);
+        PERFORM tide.queue_event('on_seal', jsonb_build_object('seal_id', v_previous.seal_id + 1, 'first_bundle_id', v_complete.last_bundle_id + 1, 'last_bundle_id', v_last));
     END IF;
     RETURN v_last;
 END;
@@ -4724,6 +4725,9 @@ BEGIN
         remove := ARRAY(SELECT k FROM jsonb_object_keys(v_held) AS k EXCEPT SELECT a FROM unnest(v_open.access) AS a ORDER BY 1);
         repair := ARRAY(SELECT h.key FROM jsonb_each(v_held) AS h WHERE h.value = 'null' OR h.key IN (SELECT unnest(v_lost)) EXCEPT SELECT r FROM unnest(remove) AS r ORDER BY 1);
     END IF;
+    IF repair <> '{}' THEN
+        PERFORM tide.note_stale(connect_buckets.user_id, connect_buckets.source_id, 'repair', repair);
+    END IF;
     SELECT coalesce(jsonb_object_agg(h.key, CASE WHEN h.key IN (SELECT unnest(repair)) THEN 'null' WHEN h.value::bigint <= v_base THEN '0' ELSE h.value END), '{}'),
            coalesce(bool_and(h.key IN (SELECT unnest(repair))), true)
       INTO v_held, v_nothing
@@ -5719,6 +5723,9 @@ BEGIN
                 IF conflicts IS NULL AND rejected IS NULL THEN
                     rejected := tide.rows_elsewhere(rows, user_id);
                 END IF;
+                IF conflicts IS NULL AND rejected IS NULL THEN
+                    PERFORM tide.call_push_hook(user_id, source_id, source_bundle_id, rows);
+                END IF;
             END IF;
             IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
                 RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
@@ -5728,6 +5735,9 @@ BEGIN
         EXCEPTION
             WHEN SQLSTATE 'TD100' THEN
                 status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+                IF conflicts IS NOT NULL THEN
+                    PERFORM tide.queue_conflict(user_id, source_id, source_bundle_id, conflicts);
+                END IF;
                 EXIT;
             WHEN syntax_error_or_access_rule_violation THEN
                 -- The table was altered since its functions were written, perhaps.
@@ -6229,14 +6239,15 @@ DECLARE
     v_user    text COLLATE "C" := user_id;
     v_source  text COLLATE "C" := source_id;
     v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_slot    integer;
 BEGIN
     WITH ended AS (
         DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
     DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
-    FOR v_slot IN 1 .. v_setting.max_snapshot_sessions LOOP
-        -- A slot that somebody took since this transaction began is a serialization failure: try again.
+    -- In any order: a slot that another device of the user takes at the same time is a serialization failure.
+    FOR v_slot IN SELECT g FROM generate_series(1, v_setting.max_snapshot_sessions) AS g ORDER BY random() LOOP
         INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at, buckets)
         VALUES (v_user, v_source, v_slot, "position", 0, 0, expires_at, begin_snapshot_session.buckets)
             ON CONFLICT (user_id, slot) DO NOTHING
@@ -7086,6 +7097,212 @@ COMMENT ON FUNCTION tide.disable_rls(regclass) IS 'Takes back what tide.enable_r
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.set_hook(hook text, hook_function text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_hook     text := hook;
+    v_function regprocedure;
+    v_problem  text;
+BEGIN
+    IF v_hook NOT IN ('before_push_commit', 'on_conflict', 'on_seal', 'on_stale') OR v_hook IS NULL THEN
+        v_problem := 'There is no such hook.';
+    ELSIF set_hook.hook_function IS NOT NULL THEN
+        -- Either a name, or a signature as regprocedure prints it.
+        v_function := to_regprocedure(CASE WHEN strpos(set_hook.hook_function, '(') > 0 THEN set_hook.hook_function ELSE set_hook.hook_function || '(jsonb)' END);
+        SELECT CASE
+                   WHEN v_function IS NULL THEN 'There is no such function.'
+                   WHEN p.pronargs <> 1 OR p.proargtypes[0] <> 'jsonb'::regtype THEN 'Its one argument must be what happened, jsonb.'
+                   WHEN p.prokind <> 'f' OR p.prorettype <> 'void'::regtype THEN 'It must return void.'
+                   WHEN NOT has_function_privilege('tide_owner', p.oid, 'EXECUTE') THEN 'tide_owner may not execute it.'
+               END
+          INTO v_problem
+          FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
+    END IF;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'hook % cannot be %', v_hook, coalesce(set_hook.hook_function, 'removed')
+            USING ERRCODE = 'TD033',
+                  DETAIL  = v_problem,
+                  HINT    = CASE WHEN v_problem ~ 'may not execute' THEN format('GRANT EXECUTE ON FUNCTION %s TO tide_owner;', v_function)
+                                 ELSE 'Hooks are before_push_commit, on_conflict, on_seal and on_stale. Write CREATE FUNCTION my_schema.told(event jsonb) RETURNS void ..., and name it, and what it uses, with the schema.' END;
+    END IF;
+    DELETE FROM tide.hook AS h WHERE h.hook = v_hook;
+    IF v_function IS NOT NULL THEN
+        INSERT INTO tide.hook (hook, hook_function) VALUES (v_hook, v_function::text);
+    ELSE
+        DELETE FROM tide.hook_event AS e WHERE e.hook = v_hook;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.set_hook(text, text) IS
+'Names a function my_schema.told(event jsonb) RETURNS void that is called, as tide_owner, at before_push_commit (within the push; it refuses it by raising), on_conflict, on_seal or on_stale (afterwards, again until it succeeds). NULL ends it, and what it was still to be told. Raises TD033.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.call_hook(hook text, event jsonb)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_function text := (SELECT h.hook_function FROM tide.hook AS h WHERE h.hook = call_hook.hook);
+BEGIN
+    IF v_function IS NOT NULL THEN
+        EXECUTE format('SELECT %s($1)', v_function::regprocedure::regproc) USING event;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.call_hook(text, jsonb) IS 'Calls the function of a hook, if there is one. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What a hook raises with RAISE EXCEPTION, or with an SQLSTATE of its own, is meant for the device. What else
+-- goes wrong in it is for whoever wrote it: its text may hold what nobody else should read.
+CREATE OR REPLACE FUNCTION tide.call_push_hook(user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[])
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_message text;
+    v_detail  text;
+    v_hint    text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM tide.hook AS h WHERE h.hook = 'before_push_commit') THEN
+        RETURN;
+    END IF;
+    PERFORM tide.call_hook('before_push_commit', jsonb_build_object(
+        'user_id', user_id, 'source_id', source_id, 'source_bundle_id', source_bundle_id,
+        'rows', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('schema', s.table_schema, 'table', s.table_name, 'key', r.row_key::jsonb, 'op', tide.op_name(r.op), 'base_row_version', r.base))
+                                  || CASE WHEN r.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', r.payload::jsonb) END ORDER BY r.ordinal)
+                   FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id)));
+    -- What the hook wrote must hold too: at the end of the transaction nobody could say why it does not.
+    SET CONSTRAINTS ALL IMMEDIATE;
+EXCEPTION
+    WHEN OTHERS THEN
+        IF tide.is_retryable(sqlstate) THEN
+            RAISE;
+        END IF;
+        GET STACKED DIAGNOSTICS v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+        IF sqlstate <> 'P0001' AND (sqlstate !~ '^[5-9I-Z]' OR sqlstate ~ '^(5[3-8]|72|P0|XX|TD)') THEN
+            v_message := 'the application refuses this push';
+            v_detail := '';
+            v_hint := '';
+        END IF;
+        RAISE EXCEPTION '%', v_message
+            USING ERRCODE = 'TD136', DETAIL = v_detail, HINT = coalesce(nullif(v_hint, ''), 'Nothing was applied.'), DATATYPE = sqlstate;
+END;
+$$;
+COMMENT ON FUNCTION tide.call_push_hook(text, text, bigint, tide.pushed_row[]) IS 'Asks the application whether it takes a push, whose rows are written already. Raises TD136. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Written with what it tells of, and told later: a hook that fails, or takes long, is in nobody's way.
+CREATE OR REPLACE FUNCTION tide.queue_event(hook text, event jsonb)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO tide.hook_event (hook, event)
+    SELECT h.hook, queue_event.event FROM tide.hook AS h WHERE h.hook = queue_event.hook;
+END;
+$$;
+COMMENT ON FUNCTION tide.queue_event(text, jsonb) IS 'Keeps for a hook, if there is one, what it is to be told. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.queue_conflict(user_id text, source_id text, source_bundle_id bigint, conflicts json)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.queue_event('on_conflict', jsonb_build_object('user_id', user_id, 'source_id', source_id, 'source_bundle_id', source_bundle_id, 'conflicts', conflicts));
+END;
+$$;
+COMMENT ON FUNCTION tide.queue_conflict(text, text, bigint, json) IS 'Keeps a refused push for on_conflict. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.note_stale(user_id text, source_id text, reason text, buckets text[] DEFAULT NULL)
+    RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM tide.queue_event('on_stale', jsonb_strip_nulls(jsonb_build_object('user_id', user_id, 'source_id', source_id, 'reason', reason, 'buckets', buckets)));
+END;
+$$;
+COMMENT ON FUNCTION tide.note_stale(text, text, text, text[]) IS 'Keeps for on_stale that a device cannot go on from where it stands, and must take a snapshot, of these buckets or of all.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Taken in a transaction of its own: a hook that never ends, or takes the connection with it, has been tried
+-- once more all the same, and does not keep the others waiting.
+CREATE OR REPLACE FUNCTION tide.next_hook_event()
+    RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_event_id bigint;
+    -- Of the transaction in which the hook is called, too.
+    v_timeout  interval := interval '1 millisecond' * (SELECT s.setting::bigint FROM pg_settings AS s WHERE s.name = 'statement_timeout');
+BEGIN
+    UPDATE tide.hook_event AS e
+       SET attempts = e.attempts + 1, next_try_at = clock_timestamp() + v_timeout + least(interval '1 second' * 2 ^ least(e.attempts, 20), interval '10 minutes'), error = coalesce(e.error, 'not finished')
+     WHERE e.event_id = (SELECT d.event_id FROM tide.hook_event AS d WHERE d.next_try_at <= clock_timestamp() ORDER BY d.event_id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING e.event_id INTO v_event_id;
+    RETURN v_event_id;
+END;
+$$;
+COMMENT ON FUNCTION tide.next_hook_event() IS 'What a hook is to be told next, NULL for nothing now; give it to tide.deliver_hook_event in another transaction. One that fails is given again, after 1, 2, 4 ... seconds, at most 10 minutes.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.deliver_hook_event(event_id bigint)
+    RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_event tide.hook_event;
+BEGIN
+    SELECT * INTO v_event FROM tide.hook_event AS e WHERE e.event_id = deliver_hook_event.event_id FOR UPDATE SKIP LOCKED;
+    IF v_event.event_id IS NULL THEN
+        RETURN false;
+    END IF;
+    BEGIN
+        PERFORM tide.call_hook(v_event.hook, v_event.event || jsonb_build_object('event_id', v_event.event_id, 'happened_at', v_event.happened_at));
+        -- A constraint that waits for the end of the transaction would take this record with it.
+        SET CONSTRAINTS ALL IMMEDIATE;
+    EXCEPTION
+        WHEN OTHERS THEN
+            UPDATE tide.hook_event AS e
+               SET error = left(sqlstate || ': ' || sqlerrm, 2000), next_try_at = clock_timestamp() + least(interval '1 second' * 2 ^ least(e.attempts - 1, 20), interval '10 minutes')
+             WHERE e.event_id = v_event.event_id;
+            RETURN false;
+    END;
+    DELETE FROM tide.hook_event AS e WHERE e.event_id = v_event.event_id;
+    RETURN true;
+END;
+$$;
+COMMENT ON FUNCTION tide.deliver_hook_event(bigint) IS 'Tells a hook what happened; true when it has it, in this transaction. What it raises is kept in tide.hook_events.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE VIEW tide.hook_events AS
+SELECT e.event_id, e.hook, e.event, e.happened_at, e.attempts, e.next_try_at, e.error
+  FROM tide.hook_event AS e
+ ORDER BY e.event_id;
+COMMENT ON VIEW tide.hook_events IS 'What hooks are still to be told, and why they failed so far. To drop one: DELETE FROM tide.hook_event WHERE event_id = ...';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.rebucket(table_name regclass, filter text DEFAULT 'true')
     RETURNS bigint
     LANGUAGE plpgsql
@@ -7496,6 +7713,11 @@ AS $$
      CROSS JOIN LATERAL (SELECT a.error FROM tide.adoption_log AS a WHERE a.table_id = s.table_id ORDER BY a.seal_id DESC LIMIT 1) AS l
      WHERE l.error IS NOT NULL
      UNION ALL
+    SELECT 'warning', NULL, format('hook %s fails', e.hook), format('%s events wait since %s; the latest error: %s', count(*), min(e.happened_at), (array_agg(e.error ORDER BY e.event_id DESC))[1]),
+           'Mend the function: SELECT * FROM tide.hook_events; or end it: SELECT tide.set_hook(''' || e.hook || ''', NULL)'
+      FROM tide.hook_event AS e WHERE e.attempts > 3
+     GROUP BY e.hook
+     UNION ALL
     SELECT 'error', NULL, 'capture is paused', format('Since %s; changes pass unseen.', s.paused_at), 'SELECT tide.resume()'
       FROM tide.setting AS s WHERE s.paused_at IS NOT NULL
      UNION ALL
@@ -7585,6 +7807,9 @@ GRANT EXECUTE ON FUNCTION
     tide.open_buckets_snapshot(text, text, text, text[], bigint, bigint, uuid, text),
     tide.open_snapshot(text, text),
     tide.client_schema(text, text),
+    tide.next_hook_event(),
+    tide.deliver_hook_event(bigint),
+    tide.note_stale(text, text, text, text[]),
     tide.verify_buckets(text, text, text[]),
     tide.verify_range(text, text, text, text, text, text[], boolean, integer),
     tide.clean_sessions(),
@@ -7608,6 +7833,8 @@ GRANT EXECUTE ON FUNCTION
     tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),
     tide.revive_rows(tide.pushed_row[], bigint[]),
+    tide.call_push_hook(text, text, bigint, tide.pushed_row[]),
+    tide.queue_conflict(text, text, bigint, json),
     tide.rejection_body(tide.pushed_row, text, text, text, text),
     tide.rows_elsewhere(tide.pushed_row[], text),
     tide.is_retryable(text),

@@ -4,5 +4,14 @@ SELECT coalesce(f.maintenance_message, '')::text AS maintenance_message, (f.main
        coalesce(f.min_app_version, '')::text AS min_app_version, f.app_version_required::boolean AS app_version_required
   FROM tide.front_settings() AS f;
 
+-- name: NextHookEvent :one
+SELECT coalesce(tide.next_hook_event(), 0)::bigint AS event_id;
+
+-- name: DeliverHookEvent :one
+SELECT tide.deliver_hook_event(@event_id::bigint)::boolean AS told;
+
+-- name: NoteStale :exec
+SELECT tide.note_stale(@user_id::text, @source_id::text, @reason::text);
+
 -- name: NoteClients :exec
 SELECT tide.note_clients(sqlc.arg(clients)::text::json);

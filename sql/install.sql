@@ -234,6 +234,17 @@
 \ir functions/tide.enable_rls.sql
 \ir functions/tide.disable_rls.sql
 
+-- Telling the application
+\ir functions/tide.set_hook.sql
+\ir functions/tide.call_hook.sql
+\ir functions/tide.call_push_hook.sql
+\ir functions/tide.queue_event.sql
+\ir functions/tide.queue_conflict.sql
+\ir functions/tide.note_stale.sql
+\ir functions/tide.next_hook_event.sql
+\ir functions/tide.deliver_hook_event.sql
+\ir views/tide.hook_events.sql
+
 -- Explaining and mending buckets
 \ir functions/tide.rebucket.sql
 \ir functions/tide.retry_bucket_failures.sql

@@ -58,6 +58,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 		if wire.ReadOnly(err) {
 			s.pool.Reset()
 		}
+		c.noteStale(refused)
 		if !c.w.started {
 			c.explain(refused)
 			c.w.mayWrite(s.config.WriteTimeout)

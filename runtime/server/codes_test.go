@@ -68,7 +68,11 @@ func codesOfRequests(t *testing.T) map[string]answer {
 	d.post(t, open+"/chunks", chunkOf(0, task("DELETE", taskA, 1, ""))).is(t, 200, "")
 	snapshot := "/sync/snapshot-sessions/" + d.post(t, "/sync/snapshot-sessions", "").is(t, 200, "").field(t, "snapshot_id")
 	f.device("u1", "tablet").connect(t)
+	f.hook(t, "before_push_commit", `RAISE EXCEPTION 'the shop is closed'`)
+	refused := d.post(t, "/sync/push", pushOf(2, task("UPDATE", taskA, 1, `"title":"b"`)))
+	f.exec(t, `SELECT tide.set_hook('before_push_commit', NULL)`)
 	return map[string]answer{
+		"push_refused":                   refused,
 		"authentication_failed":          f.device("", "phone").get(t, "/sync/pull"),
 		"invalid_request":                d.get(t, "/sync/pull?max_bundles=0"),
 		"request_too_large":              d.post(t, "/sync/connect", `{"x":"`+strings.Repeat("x", 5000)+`"}`),
@@ -124,10 +128,10 @@ func codesOfState(t *testing.T) map[string]answer {
 	lost.post(t, session+"/chunks", chunkOf(0, note("DELETE", 1, 1, ""))).is(t, 200, "")
 	f.exec(t, `DELETE FROM tide.push_log`)
 	answers["source_sequence_changed"] = lost.post(t, session+"/commit", "")
+	f.exec(t, `UPDATE tide.setting SET max_snapshot_sessions = 1`)
 	lost.post(t, "/sync/snapshot-sessions", replacing("phone", "another")).is(t, 200, "")
 	answers["source_retired"] = lost.post(t, "/sync/push", pushOf(1, note("DELETE", 1, 1, "")))
 
-	f.exec(t, `UPDATE tide.setting SET max_snapshot_sessions = 1`)
 	answers["too_many_sessions"] = f.device("u3", "tablet").post(t, "/sync/snapshot-sessions", "")
 	f.exec(t, `UPDATE tide.setting SET max_snapshot_sessions = 5, max_rows_per_snapshot = 1`)
 	answers["snapshot_session_limit_exceeded"] = f.device("u3", "tablet").post(t, "/sync/snapshot-sessions", "")

@@ -26,6 +26,7 @@ type metrics struct {
 	rows     *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	seals    *prometheus.HistogramVec
+	hooks    prometheus.Counter
 }
 
 // Durations from what one row takes to what a large snapshot takes.
@@ -58,6 +59,7 @@ func newMetrics(s *Server, registry *prometheus.Registry) *metrics {
 		sent:     counter("pgtide_sent_bytes_total", "Bytes of answers, before they were compressed.", "route"),
 		rows:     counter("pgtide_rows_total", "Rows that were sent to devices, and rows of their pushes that were applied.", "route", "direction"),
 		refused:  counter("pgtide_refusals_total", "Answers that are no success, by route and code of the error.", "route", "code"),
+		hooks:    make.NewCounter(prometheus.CounterOpts{Name: "pgtide_hook_failures_total", Help: "Times that a hook of the application failed to take what it was told."}),
 		seals:    histogram("pgtide_seal_duration_seconds", "What the sealing duty did, and whether it succeeded.", "task", "result"),
 	}
 }

@@ -87,6 +87,7 @@ func (s *Server) Run(ctx context.Context) error {
 		telling.Go(func() { s.hub.Run(ctx) })
 	}
 	telling.Go(func() { s.noteClients(ctx) })
+	telling.Go(func() { s.tellHooks(ctx) })
 	err := s.seals.Run(ctx, s.config.Sealing)
 	stop()
 	telling.Wait()

@@ -24,6 +24,8 @@ const (
 	BundleChunkInvalid     Code = "committed_bundle_chunk_invalid"
 	BundleNotFound         Code = "committed_bundle_not_found"
 	ConnectInvalid         Code = "connect_invalid"
+	BucketListNeeded       Code = "bucket_list_needed"
+	HistoryChanged         Code = "history_changed"
 	HistoryPruned          Code = "history_pruned"
 	PushChunkInvalid       Code = "push_chunk_invalid"
 	PushConflict           Code = "push_conflict"
@@ -112,11 +114,12 @@ var raised = map[string]struct {
 	"TD126": {ServiceUnavailable, http.StatusServiceUnavailable},
 	"TD127": {"bundle_limit_exceeded", http.StatusRequestEntityTooLarge},
 	"TD129": {Maintenance, http.StatusServiceUnavailable},
-	"TD131": {"history_changed", http.StatusConflict},
-	"TD132": {"bucket_list_needed", http.StatusConflict},
+	"TD131": {HistoryChanged, http.StatusConflict},
+	"TD132": {BucketListNeeded, http.StatusConflict},
 	"TD133": {"cursor_invalid", http.StatusBadRequest},
 	"TD134": {"bucket_forbidden", http.StatusForbidden},
 	"TD135": {VerifyInvalid, http.StatusBadRequest},
+	"TD136": {"push_refused", http.StatusUnprocessableEntity},
 }
 
 func init() {

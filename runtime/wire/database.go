@@ -43,6 +43,8 @@ func fromDatabase(refused *pgconn.PgError, err error, failed Code) *Error {
 			answer.Retryable, answer.RetryAfter = true, tooManySessionsWait
 		case "TD126", "TD129": // how long a maintenance takes is what the runtime knows a second later
 			answer.Retryable, answer.RetryAfter = true, time.Second
+		case "TD136": // the SQLSTATE that the hook raised
+			answer.Add("sqlstate", refused.DataTypeName)
 		}
 		return answer
 	}
@@ -104,7 +106,7 @@ func passes(err error) bool {
 // from a table that the caller may not see.
 func messageOf(refused *pgconn.PgError) string {
 	var b strings.Builder
-	b.WriteString(refused.Message)
+	b.WriteString(strings.TrimSuffix(refused.Message, "."))
 	if refused.Detail != "" {
 		b.WriteString(": ")
 		b.WriteString(strings.TrimSuffix(refused.Detail, "."))

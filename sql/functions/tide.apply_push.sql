@@ -45,6 +45,9 @@ BEGIN
                 IF conflicts IS NULL AND rejected IS NULL THEN
                     rejected := tide.rows_elsewhere(rows, user_id);
                 END IF;
+                IF conflicts IS NULL AND rejected IS NULL THEN
+                    PERFORM tide.call_push_hook(user_id, source_id, source_bundle_id, rows);
+                END IF;
             END IF;
             IF conflicts IS NOT NULL OR rejected IS NOT NULL THEN
                 RAISE EXCEPTION 'refused' USING ERRCODE = 'TD100', HINT = 'The conflicts or the rejected rows say why.';
@@ -54,6 +57,9 @@ BEGIN
         EXCEPTION
             WHEN SQLSTATE 'TD100' THEN
                 status := CASE WHEN conflicts IS NOT NULL THEN 'conflict' ELSE 'rejected' END;
+                IF conflicts IS NOT NULL THEN
+                    PERFORM tide.queue_conflict(user_id, source_id, source_bundle_id, conflicts);
+                END IF;
                 EXIT;
             WHEN syntax_error_or_access_rule_violation THEN
                 -- The table was altered since its functions were written, perhaps.

@@ -8,14 +8,15 @@ DECLARE
     v_user    text COLLATE "C" := user_id;
     v_source  text COLLATE "C" := source_id;
     v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_slot    integer;
 BEGIN
     WITH ended AS (
         DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
     DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
-    FOR v_slot IN 1 .. v_setting.max_snapshot_sessions LOOP
-        -- A slot that somebody took since this transaction began is a serialization failure: try again.
+    -- In any order: a slot that another device of the user takes at the same time is a serialization failure.
+    FOR v_slot IN SELECT g FROM generate_series(1, v_setting.max_snapshot_sessions) AS g ORDER BY random() LOOP
         INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at, buckets)
         VALUES (v_user, v_source, v_slot, "position", 0, 0, expires_at, begin_snapshot_session.buckets)
             ON CONFLICT (user_id, slot) DO NOTHING

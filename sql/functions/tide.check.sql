@@ -90,6 +90,11 @@ AS $$
      CROSS JOIN LATERAL (SELECT a.error FROM tide.adoption_log AS a WHERE a.table_id = s.table_id ORDER BY a.seal_id DESC LIMIT 1) AS l
      WHERE l.error IS NOT NULL
      UNION ALL
+    SELECT 'warning', NULL, format('hook %s fails', e.hook), format('%s events wait since %s; the latest error: %s', count(*), min(e.happened_at), (array_agg(e.error ORDER BY e.event_id DESC))[1]),
+           'Mend the function: SELECT * FROM tide.hook_events; or end it: SELECT tide.set_hook(''' || e.hook || ''', NULL)'
+      FROM tide.hook_event AS e WHERE e.attempts > 3
+     GROUP BY e.hook
+     UNION ALL
     SELECT 'error', NULL, 'capture is paused', format('Since %s; changes pass unseen.', s.paused_at), 'SELECT tide.resume()'
       FROM tide.setting AS s WHERE s.paused_at IS NOT NULL
      UNION ALL

@@ -29,6 +29,9 @@ BEGIN
         remove := ARRAY(SELECT k FROM jsonb_object_keys(v_held) AS k EXCEPT SELECT a FROM unnest(v_open.access) AS a ORDER BY 1);
         repair := ARRAY(SELECT h.key FROM jsonb_each(v_held) AS h WHERE h.value = 'null' OR h.key IN (SELECT unnest(v_lost)) EXCEPT SELECT r FROM unnest(remove) AS r ORDER BY 1);
     END IF;
+    IF repair <> '{}' THEN
+        PERFORM tide.note_stale(connect_buckets.user_id, connect_buckets.source_id, 'repair', repair);
+    END IF;
     SELECT coalesce(jsonb_object_agg(h.key, CASE WHEN h.key IN (SELECT unnest(repair)) THEN 'null' WHEN h.value::bigint <= v_base THEN '0' ELSE h.value END), '{}'),
            coalesce(bool_and(h.key IN (SELECT unnest(repair))), true)
       INTO v_held, v_nothing
