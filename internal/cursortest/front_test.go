@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
@@ -14,11 +15,15 @@ import (
 	"github.com/pgtide/pgtide/runtime/server"
 )
 
-// front serves a database to whoever the header X-User says.
+// front serves a database to whoever the header X-User says, with no more rights than it has.
 func front(t testing.TB, db *pgtest.DB) *httptest.Server {
 	t.Helper()
 	config := db.Config()
 	config.MaxConns = 20
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, `SET SESSION AUTHORIZATION tide_runtime`)
+		return err
+	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,9 @@
 -- What the seal of this very snapshot does to tide.membership, worked out again: a snapshot that was
--- exported for that seal does not show what it wrote.
+-- exported for that seal does not show what it wrote. A cursor calls it while it is fetched, when the
+-- function that opened it, and its rights, are long gone.
 CREATE OR REPLACE FUNCTION tide.pending_moves(table_id integer)
     RETURNS SETOF tide.judged_row
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_nestloop = on SET jit = off
 AS $$
