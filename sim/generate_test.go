@@ -28,7 +28,7 @@ func steps() *rapid.Generator[Step] {
 	fault := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, len(Faults)-1))
 	return rapid.Custom(func(t *rapid.T) Step {
 		s := Step{Verb: verb.Draw(t, "verb"), A: small.Draw(t, "a")}
-		if s.Verb == "go" {
+		if s.Verb == "go" || s.Verb == "read" {
 			s.B = fault.Draw(t, "fault")
 		} else {
 			s.B = large.Draw(t, "b")

@@ -30,35 +30,63 @@ func (p *phone) syncNow() error {
 
 // hold looks at a device between any two of its requests.
 func (p *phone) hold() error {
+	if err := p.world.lookout.leaked; err != nil {
+		return err
+	}
 	d := p.device
 	if d.Position() < p.seen.position {
 		return failed("cursors never go back", "%s went from %d to %d", p.name, p.seen.position, d.Position())
 	}
 	versions := map[string]int64{}
-	halves := map[string][]string{}
+	rows := map[string]string{}
 	for _, table := range p.tables {
 		for key, row := range d.Rows(table.Name) {
 			id := table.Name + " " + key
 			versions[id] = d.Version(table.Name, key)
-			if versions[id] < p.seen.versions[id] {
+			// Begun anew from a snapshot that has no such row, an edit of the device stands upon nothing.
+			if versions[id] < p.seen.versions[id] && versions[id] != 0 {
 				return failed("versions never go back", "%s: row %s went from %d to %d", p.name, id, p.seen.versions[id], versions[id])
 			}
-			if owner := field(row, "owner_id"); owner != p.user {
+			if owner := field(row, "owner_id"); owner != "" && owner != p.user {
 				return failed("nothing leaks", "%s holds row %s of %s: %s", p.name, id, owner, row)
 			}
-			if table.Name == "half" {
-				pair := field(row, "pair")
-				halves[pair] = append(halves[pair], field(row, "n"))
-			}
+			rows["app."+id] = row
 		}
 	}
-	for pair, n := range halves {
-		if len(n) != 2 || n[0] != n[1] {
-			return failed("bundles whole", "%s at %d holds of pair %s: %v", p.name, d.Position(), pair, n)
-		}
+	if wrong := whole(rows); wrong != "" {
+		return failed("bundles whole", "%s at %d: %s", p.name, d.Position(), wrong)
 	}
 	p.seen = seen{d.Position(), versions}
 	return nil
+}
+
+// whole says what is torn: of a pair both rows are written together, with the same count, and a card lies
+// where its board does.
+func whole(rows map[string]string) string {
+	pairs, boards := map[string][]string{}, map[string]bool{}
+	for id, row := range rows {
+		switch {
+		case strings.HasPrefix(id, "app.half"):
+			pair := "half " + field(row, "pair")
+			pairs[pair] = append(pairs[pair], field(row, "n"))
+		case strings.HasPrefix(id, "app.board"):
+			board := field(row, "id")
+			boards[board] = true
+			pair := "board " + board[:len(board)-1] + string(board[len(board)-1]&^1)
+			pairs[pair] = append(pairs[pair], field(row, "n"))
+		}
+	}
+	for pair, n := range pairs {
+		if len(n) != 2 || n[0] != n[1] {
+			return fmt.Sprintf("of pair %s it holds %v", pair, n)
+		}
+	}
+	for id, row := range rows {
+		if strings.HasPrefix(id, "app.card") && !boards[field(row, "board_id")] {
+			return fmt.Sprintf("it holds a card without its board: %s", row)
+		}
+	}
+	return ""
 }
 
 // quiet lets everything come to rest and holds everything against everything.
@@ -68,13 +96,26 @@ func (w *World) quiet() error {
 	}
 	for _, p := range w.phones {
 		if err := w.equal(p.name, p.user, p.device, p.tables); err != nil {
-			return at(err, p.past())
+			return at(err, p.past(), "")
 		}
 		if err := w.accounted(p); err != nil {
 			return err
 		}
 	}
-	for _, user := range users {
+	for _, r := range w.readers {
+		if err := r.equal(); err != nil {
+			return err
+		}
+	}
+	for i, user := range users {
+		r := &reader{world: w, user: user, name: w.nextToken(user + "/fresh reader"), shape: readerShapes[i]}
+		r.install()
+		if err := r.syncNow(); err != nil {
+			return err
+		}
+		if err := r.equal(); err != nil {
+			return err
+		}
 		p := &phone{world: w, user: user, name: w.nextToken(user + "/fresh"), shape: shapes[0]}
 		if err := p.install(); err != nil {
 			return err
@@ -108,11 +149,21 @@ func (w *World) rest() error {
 		p.killAll()
 		p.release()
 	}
+	for _, r := range w.readers {
+		r.kill()
+		r.release()
+	}
 	if err := w.dba(`SELECT tide.resume()`); err != nil {
 		return failed("duties", "resume: %v", err)
 	}
 	var left []string
-	for range 12 {
+	for round := range 12 {
+		// A source that is no more may have promised to seed the server: that is waited for.
+		if round == 4 {
+			if err := w.daysPass(); err != nil {
+				return err
+			}
+		}
 		if err := w.sealAll(); err != nil {
 			return err
 		}
@@ -125,6 +176,14 @@ func (w *World) rest() error {
 				left = append(left, fmt.Sprintf("%s: %d edits wait, %v", p.name, p.device.Pending(), p.lastErr))
 			}
 		}
+		for _, r := range w.readers {
+			if err := r.syncNow(); err != nil {
+				return err
+			}
+			if r.lastErr != nil {
+				left = append(left, fmt.Sprintf("%s: %v", r.name, r.lastErr))
+			}
+		}
 		if left == nil {
 			break
 		}
@@ -135,6 +194,11 @@ func (w *World) rest() error {
 	// What the others pushed since.
 	for _, p := range w.phones {
 		if err := p.syncNow(); err != nil {
+			return err
+		}
+	}
+	for _, r := range w.readers {
+		if err := r.syncNow(); err != nil {
 			return err
 		}
 	}
@@ -156,8 +220,15 @@ func (w *World) sealAll() error {
 	}
 }
 
-// visible is what a user may see of a table, said without pgtide.
-func visible(table v1client.Table) string {
+// liesIn are the buckets of the tables whose rows are not just their owner's, said without pgtide.
+var liesIn = map[string]string{
+	"board": `app.lies(t.id)`,
+	"card":  `app.lies(t.board_id)`,
+	"paper": `CASE WHEN t.body = 'poison' THEN '{}'::text[] ELSE ARRAY(SELECT 'user:' || s.user_id FROM app.shown AS s WHERE s.board_id = t.board_id) END`,
+}
+
+// lying is every row of a table with the buckets that it lies in.
+func lying(table v1client.Table) string {
 	columns := make([]string, len(table.Columns))
 	for i, c := range table.Columns {
 		columns[i] = "t." + c
@@ -165,14 +236,15 @@ func visible(table v1client.Table) string {
 			columns[i] = `replace(encode(t.image, 'base64'), E'\n', '') AS image`
 		}
 	}
-	return fmt.Sprintf(`SELECT to_json(x)::text FROM (SELECT %s FROM app.%s AS t WHERE t.owner_id = $1) AS x`, strings.Join(columns, ", "), table.Name)
+	return fmt.Sprintf(`SELECT (SELECT to_json(x)::text FROM (SELECT %s) AS x) AS row, %s AS buckets FROM app.%s AS t`,
+		strings.Join(columns, ", "), or(liesIn[table.Name], `ARRAY['user:' || t.owner_id]`), table.Name)
 }
 
 // equal holds the rows of a device against the query, value by value.
 func (w *World) equal(name, user string, d Device, tables []v1client.Table) error {
-	var differ []string
+	got, want := map[string]string{}, map[string]string{}
 	for _, table := range tables {
-		result, err := w.admin.Query(w.ctx, visible(table), user)
+		result, err := w.admin.Query(w.ctx, `SELECT x.row FROM (`+lying(table)+`) AS x WHERE 'user:' || $1 = ANY (x.buckets)`, user)
 		if err != nil {
 			return err
 		}
@@ -180,21 +252,27 @@ func (w *World) equal(name, user string, d Device, tables []v1client.Table) erro
 		if err != nil {
 			return err
 		}
-		want := map[string]string{}
 		for _, text := range texts {
-			want[keyOf(table, text)] = text
+			want[table.Name+" "+keyOf(table, text)] = canonical(text)
 		}
-		got := d.Rows(table.Name)
-		for _, key := range slices.Sorted(maps.Keys(union(got, want))) {
-			if a, b := canonical(got[key]), canonical(want[key]); a != b {
-				differ = append(differ, fmt.Sprintf("%s %s\n    device %s\n    table  %s", table.Name, key, or(a, "(nothing)"), or(b, "(nothing)")))
-			}
+		for key, row := range d.Rows(table.Name) {
+			got[table.Name+" "+key] = canonical(row)
+		}
+	}
+	return differences(fmt.Sprintf("%s at %d", name, d.Position()), got, want)
+}
+
+func differences(name string, got, want map[string]string) error {
+	var differ []string
+	for _, key := range slices.Sorted(maps.Keys(union(got, want))) {
+		if got[key] != want[key] {
+			differ = append(differ, fmt.Sprintf("%s\n    device %s\n    table  %s", key, or(got[key], "(nothing)"), or(want[key], "(nothing)")))
 		}
 	}
 	if differ == nil {
 		return nil
 	}
-	return failed("devices equal the query", "%s at %d differs in %d rows:\n  %s", name, d.Position(), len(differ), strings.Join(differ[:min(len(differ), 10)], "\n  "))
+	return failed("devices equal the query", "%s differs in %d rows:\n  %s", name, len(differ), strings.Join(differ[:min(len(differ), 10)], "\n  "))
 }
 
 // accounted wants to know what became of every edit.

@@ -92,7 +92,7 @@ func (p *phone) begin(exchange func(context.Context, Device) error) *running {
 	if len(p.processes) > 0 {
 		r.device = p.device.Clone()
 	}
-	r.process = start(p.world.ctx, p.world.transport, func(ctx context.Context, w *wire) error {
+	r.process = start(p.world.ctx, p.world.base, func(ctx context.Context, w *wire) error {
 		return exchange(context.WithValue(ctx, wireKey{}, w), r.device)
 	})
 	p.wires = append(p.wires, r.wire)
@@ -197,8 +197,10 @@ func (p *phone) ended(r *running) error {
 	return p.hold()
 }
 
-// passing are refusals that come of requests that were late or came twice: the next exchange goes on.
-var passing = []string{"push_session_not_found", "push_chunk_out_of_order", "snapshot_session_not_found", "push_commit_invalid"}
+// passing are refusals that come of requests that were late, or came twice or after days: the next exchange
+// goes on.
+var passing = []string{"push_session_not_found", "push_chunk_out_of_order", "snapshot_session_not_found", "push_commit_invalid",
+	"push_session_expired", "snapshot_session_expired", "initialization_expired"}
 
 // expectedRefusal says whether rows like those of edit may be refused so: by the constraints of the schema.
 func expectedRefusal(row v1client.Rejected) bool {
@@ -264,6 +266,7 @@ func (p *phone) edit(what, which int) error {
 		return fmt.Errorf("%s: edit: %w", p.name, err)
 	}
 	p.edits = append(p.edits, e)
+	p.world.pushes[p.user+" "+token] = true
 	return nil
 }
 

@@ -118,8 +118,10 @@ func bump(a args) []string {
 		fmt.Sprintf(`UPDATE app.half AS r SET n = l.n FROM app.half AS l WHERE l.pair = r.pair AND l.side = 'left' AND r.pair = %d AND r.side = 'right'`, a.pair)}
 }
 
-// write runs a statement, in a transaction that stays open.
-func (s *session) write(what, n int) error {
+func (s *session) write(what, n int) error { return s.run(statements, what, n) }
+
+// run runs a statement, in a transaction that stays open.
+func (s *session) run(list []func(a args) []string, what, n int) error {
 	if s.conn == nil || s.conn.IsClosed() {
 		var err error
 		if s.conn, err = s.world.connect(s.world.ctx, ""); err != nil {
@@ -134,7 +136,7 @@ func (s *session) write(what, n int) error {
 		s.open, s.depth = true, 0
 	}
 	a := args{doc: docKey(n), note: noteKey(n), user: users[n/keys%len(users)], pair: n % 3, n: n / 3, token: quote(s.world.nextToken("s"))}
-	for _, statement := range statements[what%len(statements)](a) {
+	for _, statement := range list[what%len(list)](a) {
 		if err := s.exec(statement); err != nil {
 			return s.mend(statement, err)
 		}

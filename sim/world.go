@@ -35,13 +35,18 @@ type World struct {
 	pool       *pgxpool.Pool
 	front      *httptest.Server
 	transport  *http.Transport
+	lookout    *lookout
+	base       http.RoundTripper // that all requests go over
 	url        string
 	phones     []*phone
+	readers    []*reader
+	pushes     map[string]bool // "user token" of the edits of devices
 	sessions   []*session
 	prepared   []string
 	tables     []v1client.Table
 	columns    int
 	maintained bool
+	errors     errorLog
 	tokens     int
 }
 
@@ -49,11 +54,14 @@ var firstTables = []v1client.Table{
 	{Name: "doc", Key: []string{"id"}, Columns: []string{"id", "owner_id", "title", "n", "token"}},
 	{Name: "note", Key: []string{"id"}, Columns: []string{"id", "doc_id", "owner_id", "body", "at", "amount", "big", "image", "extra", "token"}},
 	{Name: "half", Key: []string{"pair", "side"}, Columns: []string{"pair", "side", "owner_id", "n"}},
+	{Name: "board", Key: []string{"id"}, Columns: []string{"id", "owner_id", "team", "n", "token"}},
+	{Name: "card", Key: []string{"id"}, Columns: []string{"id", "board_id", "n", "token"}},
+	{Name: "paper", Key: []string{"id"}, Columns: []string{"id", "board_id", "body", "token"}},
 }
 
 // Run makes a world and lets a history happen in it. The error is a *Failure when an oracle saw it.
 func Run(ctx context.Context, databases *Databases, h History) (err error) {
-	w := &World{tables: firstTables}
+	w := &World{tables: firstTables, pushes: map[string]bool{}}
 	w.ctx, w.end = context.WithCancel(ctx)
 	defer w.end()
 	if w.database, err = databases.take(ctx); err != nil {
@@ -66,16 +74,38 @@ func Run(ctx context.Context, databases *Databases, h History) (err error) {
 	}
 	for i, step := range h {
 		if err := w.step(step); err != nil {
-			return at(err, fmt.Sprintf("after step %d (%s)", i+1, step))
+			return at(err, fmt.Sprintf("after step %d (%s)", i+1, step), w.errors.String())
 		}
 	}
-	return at(w.quiet(), "at the end")
+	return at(w.quiet(), "at the end", w.errors.String())
 }
 
-func at(err error, when string) error {
+// errorLog keeps the errors of the server, for whoever looks into a failure.
+type errorLog struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (l *errorLog) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, line...)
+	return len(line), nil
+}
+
+func (l *errorLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.text[max(0, len(l.text)-2000):])
+}
+
+func at(err error, when, log string) error {
 	var failure *Failure
 	if errors.As(err, &failure) {
 		failure.Detail = when + ": " + failure.Detail
+		if log != "" {
+			failure.Detail += "\nthe errors of the server:\n" + log
+		}
 	} else if err != nil {
 		err = fmt.Errorf("%s: %w", when, err)
 	}
@@ -88,6 +118,9 @@ func (w *World) open() error {
 		return err
 	}
 	if err := w.serve(); err != nil {
+		return err
+	}
+	if err := w.lookout.open(w.ctx); err != nil {
 		return err
 	}
 	for i := range 3 {
@@ -103,6 +136,9 @@ func (w *World) open() error {
 		}
 		w.phones = append(w.phones, p)
 	}
+	for i, user := range []string{users[0], users[0], users[1], users[2]} {
+		w.readers = append(w.readers, w.newReader(user, i))
+	}
 	return nil
 }
 
@@ -113,6 +149,7 @@ func (w *World) serve() error {
 		return err
 	}
 	config.MaxConns = 3
+	config.ConnConfig.RuntimeParams["application_name"] = "runtime"
 	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, `SET SESSION AUTHORIZATION tide_runtime`)
 		return err
@@ -120,16 +157,18 @@ func (w *World) serve() error {
 	if w.pool, err = pgxpool.NewWithConfig(w.ctx, config); err != nil {
 		return err
 	}
-	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&w.errors, &slog.HandlerOptions{Level: slog.LevelError}))})
 	w.front = httptest.NewServer(auth.Bearer(secret)(handler))
 	w.url = w.front.URL
 	w.transport = &http.Transport{MaxIdleConnsPerHost: 20}
+	w.lookout = &lookout{base: w.transport, world: w, seen: map[string]bool{}}
+	w.base = w.lookout
 	return nil
 }
 
 // restart puts a new server in place of the one that runs, which forgets all it held in memory.
 func (w *World) restart() error {
-	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&w.errors, &slog.HandlerOptions{Level: slog.LevelError}))})
 	w.front.Config.Handler = auth.Bearer(secret)(handler)
 	return nil
 }
@@ -138,6 +177,9 @@ func (w *World) close() {
 	for _, p := range w.phones {
 		p.killAll()
 	}
+	for _, r := range w.readers {
+		r.kill()
+	}
 	for _, s := range w.sessions {
 		_ = s.close() // nothing hangs on it
 	}
@@ -145,6 +187,9 @@ func (w *World) close() {
 		w.transport.CloseIdleConnections()
 		w.front.Close()
 		w.pool.Close()
+	}
+	if w.lookout != nil && w.lookout.conn != nil {
+		_ = w.lookout.conn.Close(context.Background())
 	}
 	if w.admin != nil {
 		for _, gid := range w.prepared {
@@ -194,6 +239,10 @@ func init() {
 		"restore":   {1, func(w *World, s Step) error { w.phone(s.A).restore(); return nil }},
 		"herd":      {1, func(w *World, s Step) error { return w.herd() }},
 		"write":     {26, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].write(s.B, s.C) }},
+		"share":     {16, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].run(sharing, s.B, s.C) }},
+		"read":      {16, func(w *World, s Step) error { return w.readers[s.A%len(w.readers)].goOn(s.B, s.C) }},
+		"reader":    {4, func(w *World, s Step) error { return w.readers[s.A%len(w.readers)].chance(s.B) }},
+		"tend":      {3, func(w *World, s Step) error { return w.tend(s.A, s.B) }},
 		"savepoint": {2, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].savepoint(s.B) }},
 		"end":       {12, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].end(s.B) }},
 		"prepared":  {1, func(w *World, s Step) error { return w.endPrepared(s.A, s.B) }},
@@ -206,12 +255,18 @@ func init() {
 	}
 }
 
+// committing steps may change what somebody sees; pushes are looked at when they are answered.
+var committing = []string{"end", "write", "share", "prepared", "dba", "tend"}
+
 func (w *World) phone(n int) *phone { return w.phones[n%len(w.phones)] }
 
 func (w *World) step(s Step) error {
 	err := verbs[s.Verb].do(w, s)
 	if errors.Is(err, errRefused) {
-		return nil
+		err = nil
+	}
+	if err == nil && slices.Contains(committing, s.Verb) {
+		err = w.lookout.look(w.ctx)
 	}
 	return err
 }
@@ -236,7 +291,7 @@ func (w *World) herd() error {
 	var group sync.WaitGroup
 	for i, p := range w.phones {
 		group.Go(func() {
-			wire := newWire(w.ctx, w.transport)
+			wire := newWire(w.ctx, w.base)
 			wire.free = true
 			r := &running{device: p.device, upTo: len(p.edits), process: &process{wire: wire, end: func() {}, ended: true}}
 			r.err = p.exchange()(context.WithValue(w.ctx, wireKey{}, wire), p.device)

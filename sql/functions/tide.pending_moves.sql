@@ -19,6 +19,10 @@ BEGIN
       INTO v_changes, v_mark
       FROM tide.sealable_ranges(v_snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
      WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b WHERE b.table_id = pending_moves.table_id);
+    -- While capture is paused nobody knows what changed, and other tables are read as they are.
+    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
+        v_mark := '!';
+    END IF;
     IF v_changes IS NULL AND v_mark IS NULL THEN
         RETURN;
     END IF;
@@ -31,4 +35,4 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows: buckets as stored and as they are. Raises TD126. Internal.';
+COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows, and all of them while capture is paused: buckets as stored and as they are. Raises TD126. Internal.';
