@@ -108,6 +108,11 @@ func (w *World) newVersion() error {
 			}
 		}
 	}
+	for _, r := range w.readers {
+		if r.device.Cursor == "" {
+			r.install()
+		}
+	}
 	return nil
 }
 

@@ -20,6 +20,7 @@ type reader struct {
 	name     string
 	user     string
 	shape    readerShape
+	tables   []v1client.Table
 	device   *cursorclient.Device
 	process  *process
 	wires    []*wire
@@ -55,7 +56,7 @@ func (r *reader) install() {
 	header := http.Header{"Authorization": {"Bearer " + r.world.tokenOf(r.user)}, "Oversync-Source-Id": {fmt.Sprintf("%s/%d", r.name, r.installs)}}
 	r.device = cursorclient.New(&cursorclient.HTTP{URL: r.world.url, Header: header, Client: &http.Client{Transport: router{}}, ChunkRows: r.shape.chunk, Lines: r.shape.lines})
 	r.device.MaxBundles = r.shape.bundles
-	r.backup, r.seen = nil, seenBuckets{}
+	r.tables, r.backup, r.seen = slices.Clone(r.world.tables), nil, seenBuckets{}
 }
 
 // kill ends the process: what it had applied is what the device has when it comes back.
@@ -187,7 +188,7 @@ func (r *reader) hold() error {
 // equal holds a reader against the query: rows, and the buckets that they lie in.
 func (r *reader) equal() error {
 	want := map[string]string{}
-	for _, table := range r.world.tables {
+	for _, table := range r.tables {
 		rows, err := r.world.admin.Query(r.world.ctx, readable(table), r.user)
 		if err != nil {
 			return err

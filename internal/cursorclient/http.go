@@ -73,7 +73,9 @@ func (h *HTTP) Connect(ctx context.Context, cursor string, positions map[string]
 		Cursor     string   `json:"cursor"`
 		BundleID   *int64   `json:"bundle_id"`
 	}
-	if err := json.Unmarshal(text, &got); err != nil || got.Buckets == nil || got.Resolution == "" {
+	if err := json.Unmarshal(text, &got); err == nil && got.Resolution == "retry_later" {
+		return answer, &Refusal{Status: http.StatusServiceUnavailable, Code: got.Resolution, Text: "another device of the user seeds the server"}
+	} else if err != nil || got.Buckets == nil || got.Resolution == "" {
 		return answer, broken("connect: %s", text)
 	}
 	return Connected{Updates: *got.Buckets, Cursor: got.Cursor, BundleID: got.BundleID}, nil

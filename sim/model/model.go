@@ -22,48 +22,80 @@ const (
 	OrderByFirst
 	// SealTwice: the sealer takes again what was open at the seal before, whether it had taken it or not.
 	SealTwice
+	// ReadUnsealed: the reader takes the changes that it finds, of transactions that are not done as well.
+	ReadUnsealed
+	// ReuseNumber: a seal numbers from what is kept, and begins anew after all was pruned.
+	ReuseNumber
+	// IgnoreFloor: the reader goes on from what is kept, however far below it stands.
+	IgnoreFloor
+	// IgnoreIdentity: the reader knows its position, and not in which history that was.
+	IgnoreIdentity
+	// CountKept: the reader's position is how much of the log is kept.
+	CountKept
 )
 
 // Writer is what a transaction does: a number for each key it writes, in order. Writing a key waits for
 // whoever wrote it and is still open, as a row lock does.
 type Writer []int
 
-// World is a model: who writes what, and how often is sealed and read.
+// World is a model: who writes what, and how often is sealed and read, how often what is sealed is no
+// longer kept, and whether the database goes back to a copy of itself.
 type World struct {
-	Writers []Writer
-	Seals   int
-	Reads   int
-	Variant Variant
+	Writers  []Writer
+	Seals    int
+	Reads    int
+	Prunes   int
+	Restores bool
+	Variant  Variant
 }
 
 // change is a row of the log.
 type change struct{ id, tx, key int }
 
+// bundle is a transaction with its place, and the seal that gave it.
+type bundle struct{ tx, seal int }
+
 // state is everything there is. Slices are never changed in place.
 type state struct {
-	step    []int // of each writer: writes done; len(writer)+1 once committed
+	database
+	seals    int
+	reads    int
+	prunes   int
+	read     []int // what the reader has applied, in order
+	cursor   int
+	seal     int // that made the bundle at the cursor
+	copied   *database
+	restored bool
+}
+
+// database is what goes back when a database does.
+type database struct {
+	step    []int // of each writer: writes done; len(writer)+1 once committed, one more when it was lost
 	changes []change
 	// order in which transactions committed, for the oracles only.
 	committed []int
-	sealed    []int // transactions by bundle_id
+	sealed    []bundle
 	open      []int // open at the newest seal
 	seen      []int // transactions the seals saw
-	seals     int
-	reads     int
-	read      []int // what the reader has applied, in order
-	cursor    int
+	floor     int
 }
 
 // Step is one step of one actor, by name.
 type Step string
 
 func (s state) key() string {
-	return fmt.Sprint(s.step, s.changes, s.committed, s.sealed, s.open, s.seals, s.reads, s.read, s.cursor)
+	copied := "none"
+	if s.copied != nil {
+		copied = fmt.Sprint(*s.copied)
+	}
+	return fmt.Sprint(s.database, s.seals, s.reads, s.prunes, s.read, s.cursor, s.seal, s.restored, copied)
 }
 
 func (w World) done(s state, tx int) bool { return s.step[tx] == len(w.Writers[tx])+1 }
 
-func (w World) isOpen(s state, tx int) bool { return s.step[tx] > 0 && !w.done(s, tx) }
+func (w World) isOpen(s state, tx int) bool {
+	return s.step[tx] > 0 && s.step[tx] <= len(w.Writers[tx])
+}
 
 // next lists the steps that can happen now, with what they lead to.
 func (w World) next(s state) (names []Step, states []state) {
@@ -90,7 +122,32 @@ func (w World) next(s state) (names []Step, states []state) {
 	if s.reads < w.Reads {
 		add("read", w.readOn(s))
 	}
+	if s.prunes < w.Prunes && len(s.sealed) > s.floor {
+		to := s
+		to.floor, to.prunes = len(s.sealed), s.prunes+1
+		add("prune", to)
+	}
+	if w.Restores && s.copied == nil {
+		to, copied := s, s.database
+		to.copied = &copied
+		add("copy", to)
+	}
+	if w.Restores && s.copied != nil && !s.restored {
+		add("restore", w.restore(s))
+	}
 	return names, states
+}
+
+// restore puts the copy in place of the database. Who had not committed when it was made never will.
+func (w World) restore(s state) state {
+	s.database, s.restored = *s.copied, true
+	for tx := range w.Writers {
+		if !w.done(s, tx) {
+			s.step = with(s.step, tx, len(w.Writers[tx])+2)
+			s.changes = slices.DeleteFunc(slices.Clone(s.changes), func(c change) bool { return c.tx == tx })
+		}
+	}
+	return s
 }
 
 func with(list []int, at, value int) []int {
@@ -125,7 +182,14 @@ func (w World) seal(s state) state {
 		}
 	}
 	slices.SortFunc(fresh, func(a, b int) int { return w.place(s, a) - w.place(s, b) })
-	s.sealed = append(slices.Clone(s.sealed), fresh...)
+	s.seals++
+	s.sealed = slices.Clone(s.sealed)
+	if w.Variant == ReuseNumber && len(fresh) > 0 && s.floor == len(s.sealed) {
+		s.sealed, s.floor = nil, 0
+	}
+	for _, tx := range fresh {
+		s.sealed = append(s.sealed, bundle{tx, s.seals})
+	}
 	s.seen = append(slices.Clone(s.seen), fresh...)
 	if w.Variant != SealTwice || s.open == nil {
 		s.open = nil
@@ -135,7 +199,6 @@ func (w World) seal(s state) state {
 			}
 		}
 	}
-	s.seals++
 	return s
 }
 
@@ -150,17 +213,40 @@ func (w World) place(s state, tx int) int {
 	return place
 }
 
+// readOn applies what is new to the reader, which takes a snapshot where bundles alone do not lead there:
+// from below the floor, and from another history.
 func (w World) readOn(s state) state {
 	s.reads++
 	s.read = slices.Clone(s.read)
-	if w.Variant != PageByChangeID {
-		s.read = append(s.read, s.sealed[s.cursor:]...)
-		s.cursor = len(s.sealed)
-		return s
+	if w.Variant == PageByChangeID || w.Variant == ReadUnsealed {
+		return w.readChanges(s)
 	}
+	elsewhere := w.Variant != IgnoreIdentity && s.cursor > 0 && (s.cursor > len(s.sealed) || s.sealed[s.cursor-1].seal != s.seal)
+	if elsewhere || w.Variant != IgnoreFloor && s.cursor < s.floor {
+		s = w.seal(s)
+		s.seals-- // it is none of the sealer's
+		s.read, s.cursor = nil, 0
+	} else if s.cursor < s.floor {
+		s.cursor = s.floor
+	}
+	for _, b := range s.sealed[min(s.cursor, len(s.sealed)):] {
+		s.read = append(s.read, b.tx)
+	}
+	s.cursor = max(s.cursor, len(s.sealed))
+	if w.Variant == CountKept {
+		s.cursor = len(s.sealed) - s.floor
+	}
+	if s.cursor > 0 && s.cursor <= len(s.sealed) {
+		s.seal = s.sealed[s.cursor-1].seal
+	}
+	return s
+}
+
+// readChanges is a reader of the wrong kind: it asks for what is numbered above what it has.
+func (w World) readChanges(s state) state {
 	top := s.cursor
 	for _, c := range s.changes {
-		if c.id > s.cursor && w.done(s, c.tx) {
+		if c.id > s.cursor && (w.done(s, c.tx) || w.Variant == ReadUnsealed) {
 			if !slices.Contains(s.read, c.tx) {
 				s.read = append(s.read, c.tx)
 			}
@@ -187,7 +273,7 @@ func (w World) hold(s state) string {
 		switch {
 		case count[tx] > 1:
 			return "NoDup"
-		case !w.done(s, tx):
+		case w.isOpen(s, tx):
 			return "WholeTransaction"
 		}
 	}
@@ -200,8 +286,36 @@ func (w World) hold(s state) string {
 			}
 		}
 	}
-	if w.Variant != PageByChangeID && s.cursor > len(s.sealed) {
+	return ""
+}
+
+// follows is the invariant that one step breaks.
+func (w World) follows(s, to state, step Step) string {
+	switch {
+	case step == "restore":
+		return ""
+	// Places are given once and stay.
+	case len(to.sealed) < len(s.sealed) || !slices.Equal(to.sealed[:len(s.sealed)], s.sealed):
 		return "Gapless"
+	// Positions never go back in one history, and what was read of it stays read.
+	case !s.restored && (to.cursor < s.cursor || len(to.read) < len(s.read) || step == "read" && s.cursor >= s.floor && !slices.Equal(to.read[:len(s.read)], s.read)):
+		return "NoRewind"
+	}
+	return ""
+}
+
+// ends is the invariant that is broken once all is sealed and read: the reader has what is committed, and nothing else.
+func (w World) ends(s state) string {
+	if broken := w.hold(s); broken != "" {
+		return broken
+	}
+	for tx := range w.Writers {
+		switch has := slices.Contains(s.read, tx); {
+		case w.done(s, tx) && !has:
+			return "NoSkip"
+		case has && !w.done(s, tx):
+			return "OneHistory"
+		}
 	}
 	return ""
 }
@@ -239,42 +353,47 @@ func (w World) Explore() (states int, ends map[string][]Step, err error) {
 		}
 		names, next := w.next(s)
 		for i, to := range next {
-			// Positions never go back, and what was read stays read.
-			if to.cursor < s.cursor || len(to.sealed) < len(s.sealed) || !slices.Equal(to.sealed[:len(s.sealed)], s.sealed) || !slices.Equal(to.read[:len(s.read)], s.read) {
-				return &Broken{"NoRewind", append(slices.Clone(trace), names[i])}
+			if broken := w.follows(s, to, names[i]); broken != "" {
+				return &Broken{broken, append(slices.Clone(trace), names[i])}
 			}
 			if err := visit(to, append(trace, names[i])); err != nil {
 				return err
 			}
 		}
 		if len(next) == 0 {
-			end := w.finish(s)
-			if broken := w.hold(end); broken != "" {
+			if broken := w.ends(w.finish(s)); broken != "" {
 				return &Broken{broken, slices.Clone(trace)}
-			}
-			for tx := range w.Writers {
-				if w.done(end, tx) && !slices.Contains(end.read, tx) {
-					return &Broken{"NoSkip", slices.Clone(trace)}
-				}
 			}
 			ends[s.key()] = slices.Clone(trace)
 		}
 		return nil
 	}
-	err = visit(state{step: make([]int, len(w.Writers))}, nil)
+	err = visit(w.begin(), nil)
 	return len(visited), ends, err
 }
 
-// Sealed is the order in which a trace, and a seal after it, give transactions their places.
-func (w World) Sealed(trace []Step) ([]int, error) {
-	s := state{step: make([]int, len(w.Writers))}
+func (w World) begin() state { return state{database: database{step: make([]int, len(w.Writers))}} }
+
+// After is what a trace leads to, a step at a time: what is sealed and what the reader has applied.
+func (w World) After(trace []Step) (sealed, read [][]int, err error) {
+	s := w.begin()
 	for _, step := range trace {
 		names, next := w.next(s)
-		at := slices.Index(names, step)
-		if at < 0 {
-			return nil, fmt.Errorf("the model cannot %s here", step)
+		switch at := slices.Index(names, step); {
+		case at >= 0:
+			s = next[at]
+		case step == "seal":
+			s = w.seal(s)
+		case step == "read":
+			s = w.readOn(s)
+		default:
+			return nil, nil, fmt.Errorf("the model cannot %s here", step)
 		}
-		s = next[at]
+		order := make([]int, len(s.sealed))
+		for i, b := range s.sealed {
+			order[i] = b.tx
+		}
+		sealed, read = append(sealed, order), append(read, s.read)
 	}
-	return w.seal(s).sealed, nil
+	return sealed, read, nil
 }
