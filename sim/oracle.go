@@ -60,6 +60,32 @@ func (p *phone) hold() error {
 	return nil
 }
 
+// fresh holds new devices of a user against the query.
+func (w *World) fresh(user string) error {
+	r := &reader{world: w, user: user, name: w.nextToken(user + "/fresh reader"), shape: readerShapes[w.quiets%len(readerShapes)]}
+	r.install()
+	if err := r.syncNow(); err != nil {
+		return err
+	}
+	if r.lastErr != nil {
+		return failed("outboxes drain", "%s: %v", r.name, r.lastErr)
+	}
+	if err := r.equal(); err != nil {
+		return err
+	}
+	p := &phone{world: w, user: user, name: w.nextToken(user + "/fresh"), shape: shapes[0]}
+	if err := p.install(); err != nil {
+		return err
+	}
+	if err := p.syncNow(); err != nil {
+		return err
+	}
+	if p.lastErr != nil {
+		return failed("outboxes drain", "%s: %v", p.name, p.lastErr)
+	}
+	return w.equal(p.name, user, p.device, p.tables)
+}
+
 // whole says what is torn: of a pair both rows are written together, with the same count, and a card lies
 // where its board does.
 func whole(rows map[string]string) string {
@@ -107,29 +133,10 @@ func (w *World) quiet() error {
 			return err
 		}
 	}
-	for i, user := range users {
-		r := &reader{world: w, user: user, name: w.nextToken(user + "/fresh reader"), shape: readerShapes[i]}
-		r.install()
-		if err := r.syncNow(); err != nil {
-			return err
-		}
-		if err := r.equal(); err != nil {
-			return err
-		}
-		p := &phone{world: w, user: user, name: w.nextToken(user + "/fresh"), shape: shapes[0]}
-		if err := p.install(); err != nil {
-			return err
-		}
-		if err := p.syncNow(); err != nil {
-			return err
-		}
-		if p.lastErr != nil {
-			return failed("outboxes drain", "%s: %v", p.name, p.lastErr)
-		}
-		if err := w.equal(p.name, user, p.device, p.tables); err != nil {
-			return err
-		}
+	if err := w.fresh(users[w.quiets%len(users)]); err != nil {
+		return err
 	}
+	w.quiets++
 	return w.logHolds()
 }
 

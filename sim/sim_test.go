@@ -17,7 +17,7 @@ import (
 
 var (
 	seedFlag   = flag.Int("seed", 0, "replay the history of this seed (default: the fixed ones, then fresh ones)")
-	seedsFlag  = flag.Int("seeds", 3, "how many of the fixed seeds to begin with")
+	seedsFlag  = flag.Int("seeds", 2, "how many of the fixed seeds to begin with")
 	forFlag    = flag.Duration("for", 0, "how long to go on with fresh seeds")
 	shrinkFlag = flag.Duration("shrink", 2*time.Minute, "how long to shrink a history that fails")
 	histFlag   = flag.String("history", "", "replay the history in this file")

@@ -48,6 +48,9 @@ type World struct {
 	maintained bool
 	errors     errorLog
 	tokens     int
+	// quiets counts quiet points: at each of them another user gets new devices, a different one first
+	// in every history.
+	quiets int
 }
 
 var firstTables = []v1client.Table{
@@ -61,7 +64,7 @@ var firstTables = []v1client.Table{
 
 // Run makes a world and lets a history happen in it. The error is a *Failure when an oracle saw it.
 func Run(ctx context.Context, databases *Databases, h History) (err error) {
-	w := &World{tables: firstTables, pushes: map[string]bool{}}
+	w := &World{tables: firstTables, pushes: map[string]bool{}, quiets: len(h)}
 	w.ctx, w.end = context.WithCancel(ctx)
 	defer w.end()
 	if w.database, err = databases.take(ctx); err != nil {
