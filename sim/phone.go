@@ -249,7 +249,7 @@ func (p *phone) edit(what, which int) error {
 		}
 		payload = encode(map[string]any{"id": key, "owner_id": p.user, "title": title(which / 7), "n": n, "token": token})
 	} else {
-		payload = encode(map[string]any{"id": key, "doc_id": nullable(docKey(which/3), which%4 == 0), "owner_id": p.user, "body": odd(which), "at": nil,
+		payload = encode(map[string]any{"id": key, "doc_id": nullable(docKey(which/3), which%4 == 0), "owner_id": p.user, "body": odd(which), "at": clocks[which%len(clocks)],
 			"amount": json.RawMessage(amounts[which%len(amounts)]), "big": json.RawMessage(bigs[which%len(bigs)]), "image": nullable("yv66vg==", which%3 == 0), "extra": json.RawMessage(extras[which%len(extras)]), "token": token})
 	}
 	e := &localEdit{table: table, key: key, token: token, op: op, saw: field(shown, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}

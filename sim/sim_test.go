@@ -141,3 +141,11 @@ func TestHistoriesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestHazardsNameSteps(t *testing.T) {
+	for _, hazard := range Hazards {
+		if _, known := verbs[hazard.Step]; hazard.Step != "" && !known {
+			t.Errorf("%s: there is no step %q", hazard.Name, hazard.Step)
+		}
+	}
+}

@@ -27,6 +27,9 @@ var bodies = []string{
 
 func odd(n int) string { return bodies[n%len(bodies)] }
 
+// clocks are what devices take for the time, years apart.
+var clocks = []any{nil, "1999-12-31T23:59:59.999999+00:00", "2026-02-28T12:00:00+00:00", "2038-01-19T03:14:08.5+00:00"}
+
 var (
 	amounts = []string{"null", "0.0000000000", "1.5000000000", "12345678901234567890.0123456789", "-0.0000000001"}
 	bigs    = []string{"null", "0", "9007199254740993", "-9223372036854775808", "9223372036854775807"}
