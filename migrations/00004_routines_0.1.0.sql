@@ -1569,10 +1569,11 @@ COMMENT ON FUNCTION tide.judge_rules(tide.rule_change[], integer[], text[], inte
 
 -- +goose StatementBegin
 -- What the seal of this very snapshot does to tide.membership, worked out again: a snapshot that was
--- exported for that seal does not show what it wrote.
+-- exported for that seal does not show what it wrote. A cursor calls it while it is fetched, when the
+-- function that opened it, and its rights, are long gone.
 CREATE OR REPLACE FUNCTION tide.pending_moves(table_id integer)
     RETURNS SETOF tide.judged_row
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET enable_nestloop = on SET jit = off
 AS $$
@@ -1588,6 +1589,10 @@ BEGIN
       INTO v_changes, v_mark
       FROM tide.sealable_ranges(v_snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
      WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b WHERE b.table_id = pending_moves.table_id);
+    -- While capture is paused nobody knows what changed, and other tables are read as they are.
+    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
+        v_mark := '!';
+    END IF;
     IF v_changes IS NULL AND v_mark IS NULL THEN
         RETURN;
     END IF;
@@ -1600,7 +1605,7 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows: buckets as stored and as they are. Raises TD126. Internal.';
+COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows, and all of them while capture is paused: buckets as stored and as they are. Raises TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
