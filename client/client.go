@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // docs/decisions/0015 says why this one
 )
@@ -21,6 +22,8 @@ type Client struct {
 	// app is for the application; own is one connection that writes for the server.
 	app, own *sql.DB
 
+	wake    chan struct{}
+	mode    atomic.Int32
 	syncing sync.Mutex // held while one goroutine of this process talks to the server
 
 	mutex  sync.RWMutex // guards what follows
@@ -37,7 +40,7 @@ func Open(ctx context.Context, path string, config Config) (*Client, error) {
 	if path == "" || path == ":memory:" || config.User == "" || config.URL == "" {
 		return nil, errors.New("client: a path to a file, Config.User and Config.URL must be given")
 	}
-	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}}
+	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1)}
 	c.remote = &remote{config: c.config}
 	var err error
 	if c.app, err = open(path, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(NORMAL)"); err != nil {
@@ -71,6 +74,7 @@ func (c *Client) Close() error { return errors.Join(c.app.Close(), c.own.Close()
 
 // prepare makes the tables of this package, and reads them.
 func (c *Client) prepare(ctx context.Context) error {
+	var source string
 	err := c.write(ctx, func(w *writer) error {
 		if _, err := w.tx.ExecContext(ctx, metaTables); err != nil {
 			return err
@@ -80,7 +84,10 @@ func (c *Client) prepare(ctx context.Context) error {
 		}
 		var found int
 		var user string
-		if err := w.tx.QueryRowContext(ctx, `SELECT format, user_id FROM _tide_state`).Scan(&found, &user); err != nil {
+		if err := w.exec(`UPDATE _tide_state SET user_id = ? WHERE user_id = ''`, c.config.User); err != nil { // after Detach
+			return err
+		}
+		if err := w.tx.QueryRowContext(ctx, `SELECT format, user_id, source_id FROM _tide_state`).Scan(&found, &user, &source); err != nil {
 			return err
 		}
 		if found != format {
@@ -104,7 +111,7 @@ func (c *Client) prepare(ctx context.Context) error {
 	}
 	tables := c.config.Tables
 	if tables == nil {
-		if tables, err = c.remote.schema(ctx); err != nil {
+		if tables, err = c.remote.schema(ctx, source); err != nil {
 			return fmt.Errorf("client: a new database has no tables until the server says which: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 )
 
 // Config says whose data this is and where the server is.
@@ -29,6 +30,17 @@ type Config struct {
 	MaxRowsPerRequest int
 	// MaxBundlesPerPage is how many bundles are asked for at a time. Defaults to 1000.
 	MaxBundlesPerPage int
+	// PollInterval is how often Run asks the server although it heard of nothing. Defaults to 30 seconds.
+	PollInterval time.Duration
+	// LookInterval is how soon Run notices what was written to the file. Defaults to 200 milliseconds.
+	LookInterval time.Duration
+	// MaxBackoff is how long Run waits at most before it tries again. Defaults to 5 minutes.
+	MaxBackoff time.Duration
+	// Progress is told of work that may take long. Defaults to nobody.
+	Progress func(Progress)
+
+	// AppVersion, Platform and DeviceName are told to the server, which may refuse versions that are too old.
+	AppVersion, Platform, DeviceName string
 	// Logger hears what happens. Defaults to discarding it.
 	Logger *slog.Logger
 }
@@ -43,8 +55,28 @@ func (c Config) withDefaults() Config {
 	if c.MaxBundlesPerPage <= 0 {
 		c.MaxBundlesPerPage = 1000
 	}
+	if c.PollInterval <= 0 {
+		c.PollInterval = 30 * time.Second
+	}
+	if c.LookInterval <= 0 {
+		c.LookInterval = 200 * time.Millisecond
+	}
+	if c.MaxBackoff <= 0 {
+		c.MaxBackoff = 5 * time.Minute
+	}
+	if c.Progress == nil {
+		c.Progress = func(Progress) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// Progress is how far some work has come.
+type Progress struct {
+	// Work is "fetch" or "push".
+	Work string
+	// Done of Total rows.
+	Done, Total int64
 }

@@ -104,7 +104,7 @@ func (t *table) triggers() []string {
 			" WHEN (SELECT applying FROM _tide_state) = 0 BEGIN\n    " + strings.Join(body, ";\n    ") + ";\nEND"
 	}
 	// The first image of a key is the server's and stays. A write ends the wait of a row that was refused.
-	const into, again, only = "INSERT INTO _tide_dirty (tab, key, base) ", " ON CONFLICT (tab, key) DO UPDATE SET held = NULL", " ON CONFLICT (tab, key) DO NOTHING"
+	const into, again, only = "INSERT INTO _tide_dirty (tab, key, base) ", " ON CONFLICT (tab, key) DO UPDATE SET held = NULL, seq = CASE WHEN held IS NULL THEN seq ELSE (SELECT max(seq) + 1 FROM _tide_dirty) END", " ON CONFLICT (tab, key) DO NOTHING"
 	isNew, isOld := t.keyOf("NEW"), t.keyOf("OLD")
 	// INSERT OR REPLACE and UPDATE OR REPLACE remove rows without a word, unless recursive_triggers is on.
 	inTheWay := make([]string, 0, 1+len(t.uniques))

@@ -72,6 +72,7 @@ func (w *writer) letter(name, key string) (t *table, h heldChange, err error) {
 
 // Retry sends a change again as it is. To mend it, write the row with SQL: that retries it as well.
 func (c *Client) Retry(ctx context.Context, table, key string) error {
+	defer c.Wake()
 	return c.transact(ctx, func(w *writer) error {
 		_, h, err := w.letter(table, key)
 		if err != nil {

@@ -16,7 +16,8 @@ CREATE TABLE IF NOT EXISTS _tide_state (
     connected         INTEGER NOT NULL DEFAULT 0,
     initialization_id TEXT NOT NULL DEFAULT '',
     next_bundle       INTEGER NOT NULL DEFAULT 1, -- the number of the push in the outbox, or of the next one
-    attempted         INTEGER NOT NULL DEFAULT 0  -- the push in the outbox may have reached the server
+    attempted         INTEGER NOT NULL DEFAULT 0, -- the push in the outbox may have reached the server
+    looked            INTEGER NOT NULL DEFAULT 0  -- up to which change of _tide_dirty a push was made: what is left waits for others
 );
 CREATE TABLE IF NOT EXISTS _tide_table (
     tab   INTEGER PRIMARY KEY,
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS _tide_row (
     PRIMARY KEY (tab, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _tide_dirty (
-    seq  INTEGER PRIMARY KEY,
+    seq  INTEGER PRIMARY KEY AUTOINCREMENT,
     tab  INTEGER NOT NULL,
     key  TEXT NOT NULL,
     base TEXT, -- the row as the server has it, NULL for none

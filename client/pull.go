@@ -37,12 +37,14 @@ func (c *Client) advance(ctx context.Context, from state, f func(*writer) error)
 // After reposition it names what it holds, since the server forgot, or went back to an earlier state.
 func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) error {
 	ask := map[string]any{"has_local_pending_rows": dirty, "buckets": true, "cursor": s.cursor}
-	if reposition {
+	if reposition || s.cursor == "" {
 		positions, err := c.positions(ctx)
 		if err != nil {
 			return err
 		}
-		ask["positions"] = positions
+		if reposition || len(positions) > 0 {
+			ask["positions"] = positions
+		}
 	}
 	var answer connected
 	if err := c.remote.do(ctx, s.source, http.MethodPost, "/sync/connect", ask, &answer); err != nil {
@@ -171,7 +173,7 @@ func (c *Client) pull(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errOvertaken):
 			continue
-		case errors.As(err, &refused) && (refused.Code == "history_changed" || refused.Code == "bucket_list_needed"):
+		case errors.As(err, &refused) && (refused.Code == "history_changed" || refused.Code == "bucket_list_needed" || refused.Code == "history_pruned"):
 			s, dirty, err := c.readState(ctx)
 			if err != nil {
 				return err
@@ -210,6 +212,12 @@ func (c *Client) pullStep(ctx context.Context) (more bool, err error) {
 	page, err := c.remote.pull(ctx, s.source, s.cursor, c.config.MaxBundlesPerPage)
 	if err != nil {
 		return false, err
+	}
+	// A push that this file knows nothing of: it was made after the file was copied.
+	for _, bundle := range page.Bundles {
+		if bundle.Source == s.source && (bundle.Number > s.next || bundle.Number == s.next && !s.attempted) {
+			return true, c.rotate(ctx, s, fmt.Sprintf("the server has push %d of this source, and the file is an old copy", bundle.Number))
+		}
 	}
 	connect := len(page.Updates.Add)+len(page.Updates.Remove)+len(page.Updates.Repair) > 0
 	err = c.advance(ctx, s, func(w *writer) error {

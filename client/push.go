@@ -39,6 +39,9 @@ func (w *writer) freeze() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := w.exec(`UPDATE _tide_state SET looked = coalesce((SELECT max(seq) FROM _tide_dirty), 0)`); err != nil {
+		return false, err
+	}
 	ordinal := 0
 	for _, change := range changes {
 		t := w.c.tables[change.tab]
@@ -201,6 +204,8 @@ func (c *Client) send(ctx context.Context) ([]serverConflict, error) {
 	switch refused.Code {
 	case "push_conflict", "push_rejected", "push_chunk_invalid", "bundle_limit_exceeded", "request_too_large", "push_commit_invalid", "invalid_request":
 		return refused.Conflicts, c.returned(ctx, p, refused)
+	case "source_sequence_out_of_order", "source_sequence_changed", "source_retired", "history_pruned":
+		return nil, c.rotate(ctx, p.state, refused.Code)
 	case "initialization_stale", "initialization_expired", "scope_uninitialized", "scope_initializing":
 		return nil, c.transact(ctx, func(w *writer) error {
 			return w.exec(`UPDATE _tide_state SET connected = 0, initialization_id = ''`)
@@ -243,6 +248,7 @@ func (c *Client) post(ctx context.Context, p push) (answer pushed, err error) {
 			return answer, err
 		}
 		start = end
+		c.config.Progress(Progress{"push", int64(start), int64(len(p.rows))})
 	}
 	return answer, c.remote.do(ctx, p.source, http.MethodPost, path+"/commit", nil, &answer)
 }
@@ -259,12 +265,6 @@ func (c *Client) settle(ctx context.Context, p push, f func(w *writer, sent []ch
 		if err != nil || len(sent) == 0 {
 			return err
 		}
-		if err := w.exec(`DELETE FROM _tide_outbox`); err != nil {
-			return err
-		}
-		if err := w.exec(`UPDATE _tide_state SET attempted = 0`); err != nil {
-			return err
-		}
 		return f(w, sent)
 	})
 }
@@ -274,8 +274,14 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 	if answer.BundleID <= 0 {
 		return fmt.Errorf("client: the server accepted push %d and says no bundle_id", p.next)
 	}
+	if len(answer.Rows) > 0 && !answer.has(p) {
+		return c.rotate(ctx, p.state, "the server has another push of this number: the file is an old copy")
+	}
 	return c.settle(ctx, p, func(w *writer, sent []change) error {
-		if err := w.exec(`UPDATE _tide_state SET next_bundle = next_bundle + 1, initialization_id = ''`); err != nil {
+		if err := w.exec(`DELETE FROM _tide_outbox`); err != nil {
+			return err
+		}
+		if err := w.exec(`UPDATE _tide_state SET attempted = 0, next_bundle = next_bundle + 1, initialization_id = ''`); err != nil {
 			return err
 		}
 		for i, change := range sent {
@@ -314,6 +320,22 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 	})
 }
 
+// has says that the answer is about a row of the push.
+func (a pushed) has(p push) bool {
+	for _, sent := range p.rows {
+		var name rowName
+		if err := json.Unmarshal([]byte(sent), &name); err != nil {
+			continue
+		}
+		if slices.ContainsFunc(a.Rows, func(r wireRow) bool {
+			return r.Schema == name.Schema && r.Table == name.Table && bytes.Equal(r.Key, name.Key)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
 // Held says why a change waits.
 type Held struct {
 	Code       string `json:"code"` // of the server, or the SQLSTATE
@@ -327,11 +349,8 @@ type Held struct {
 // were refused wait.
 func (c *Client) returned(ctx context.Context, p push, refused *ServerError) error {
 	return c.settle(ctx, p, func(w *writer, sent []change) error {
-		for _, change := range sent {
-			// A row that was written again meanwhile has had its base here.
-			if err := w.exec(`INSERT INTO _tide_dirty (tab, key, base) VALUES (?, ?, ?) ON CONFLICT (tab, key) DO UPDATE SET base = excluded.base`, change.tab, change.key, change.base); err != nil {
-				return err
-			}
+		if err := w.thaw(); err != nil {
+			return err
 		}
 		hold := func(n int, why Held) error {
 			why.Sent = p.rows[n]

@@ -149,7 +149,7 @@ func TestRandomHistories(t *testing.T) {
 	names := []string{"a", "b"}
 	configs, paths := map[string]Config{}, map[string]string{}
 	for i, name := range names {
-		nets[name] = &flaky{random: rand.New(rand.NewPCG(number, uint64(i+2))), loses: 0.08}
+		nets[name] = &flaky{random: rand.New(rand.NewPCG(number, uint64(i+2)))}
 		config := s.config("7")
 		config.HTTPClient = &http.Client{Transport: nets[name]}
 		config.MaxRowsPerRequest = 1 + random.IntN(6)
@@ -157,7 +157,8 @@ func TestRandomHistories(t *testing.T) {
 		config.Resolvers = []map[string]Resolver{nil, {"list": LocalWins}, {"item": MergeColumns, "list": MergeColumns}}[random.IntN(3)]
 		configs[name] = config
 		paths[name] = filepath.Join(t.TempDir(), name+".db")
-		devices[name] = s.open(t, paths[name], config)
+		devices[name] = s.open(t, paths[name], config) // a new one needs the server
+		nets[name].loses = 0.08
 	}
 	l := &ledger{tokens: map[string]string{}}
 	pick := func(list ...string) string { return list[random.IntN(len(list))] }

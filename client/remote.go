@@ -137,6 +137,11 @@ func (r *remote) request(ctx context.Context, source, method, path string, body 
 		request.Header[name] = values
 	}
 	request.Header.Set("Tide-Source-ID", source)
+	for name, value := range map[string]string{"Tide-App-Version": r.config.AppVersion, "Tide-Platform": r.config.Platform, "Tide-Device-Name": r.config.DeviceName} {
+		if value != "" {
+			request.Header.Set(name, value)
+		}
+	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -190,11 +195,11 @@ func (r *remote) do(ctx context.Context, source, method, path string, body, into
 }
 
 // schema is what the tables are made from.
-func (r *remote) schema(ctx context.Context) ([]Table, error) {
+func (r *remote) schema(ctx context.Context, source string) ([]Table, error) {
 	var answer struct {
 		Tables []Table `json:"tables"`
 	}
-	return answer.Tables, r.do(ctx, "new", http.MethodGet, "/sync/schema", nil, &answer)
+	return answer.Tables, r.do(ctx, source, http.MethodGet, "/sync/schema", nil, &answer)
 }
 
 func (r *remote) pull(ctx context.Context, source, cursor string, bundles int) (page pulled, err error) {

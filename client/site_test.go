@@ -19,8 +19,9 @@ import (
 
 // site is a server with lists and their items, shared by teams.
 type site struct {
-	db  *pgtest.DB
-	web *httptest.Server
+	db    *pgtest.DB
+	web   *httptest.Server
+	front *server.Server
 	// around, if it is set, stands between the devices and the server.
 	around func(http.Handler) http.Handler
 }
@@ -42,18 +43,6 @@ const siteSchema = `
 	SELECT tide.set_bucket_access('app.reads');
 `
 
-var siteTables = []Table{
-	{Schema: "app", Name: "list", PrimaryKey: []string{"id"}, OwnerColumn: "owner_id", Columns: []Column{
-		{Name: "id", Kind: "text", NotNull: true}, {Name: "owner_id", Kind: "text"}, {Name: "title", Kind: "text", NotNull: true}, {Name: "slug", Kind: "text"},
-		{Name: "rank", Kind: "integer", NotNull: true, Default: "0"}, {Name: "seen", Kind: "text", NotNull: true, Default: "'no'::text", ServerFilled: true}}},
-	{Schema: "app", Name: "item", PrimaryKey: []string{"id"}, OwnerColumn: "owner_id", Columns: []Column{
-		{Name: "id", Kind: "integer", NotNull: true}, {Name: "list_id", Kind: "text"}, {Name: "owner_id", Kind: "text"}, {Name: "body", Kind: "text"}, {Name: "big", Kind: "integer"},
-		{Name: "amount", Kind: "decimal"}, {Name: "ratio", Kind: "float"}, {Name: "done", Kind: "boolean", NotNull: true, Default: "false"}, {Name: "data", Kind: "bytes"},
-		{Name: "extra", Kind: "json"}, {Name: "tags", Kind: "array"}, {Name: "at", Kind: "timestamptz"}},
-		ForeignKeys: []ForeignKey{{Columns: []string{"list_id"}, References: Reference{"app", "list", []string{"id"}}, OnDelete: "CASCADE"}}},
-	{Schema: "app", Name: "notice", PrimaryKey: []string{"id"}, Columns: []Column{{Name: "id", Kind: "integer", NotNull: true}, {Name: "teams", Kind: "array", NotNull: true}, {Name: "body", Kind: "text"}}},
-}
-
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{db: pgtest.New(t)}
@@ -66,6 +55,7 @@ func newSite(t testing.TB) *site {
 	}
 	t.Cleanup(pool.Close)
 	front := server.New(pool, server.Config{})
+	s.front = front
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		front.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User")})))
 	}))
@@ -77,7 +67,22 @@ func newSite(t testing.TB) *site {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.web.Close)
+	t.Cleanup(s.web.CloseClientConnections)
 	return s
+}
+
+// runs seals and tells devices of news until the test ends.
+func (s *site) runs(t testing.TB) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.front.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func (s *site) exec(t testing.TB, statement string) {
@@ -95,7 +100,7 @@ func (s *site) config(user string) Config {
 }
 
 func (*site) configOf(url, user string) Config {
-	return Config{URL: url, User: user, Header: http.Header{"X-User": {user}}, Tables: siteTables}
+	return Config{URL: url, User: user, Header: http.Header{"X-User": {user}}}
 }
 
 // device is a client on a file of its own.

@@ -29,6 +29,7 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 			return true, err
 		}
 		rows, more = append(rows, chunk.Rows...), chunk.HasMore
+		c.config.Progress(Progress{"fetch", int64(len(rows)), taken.Count})
 	}
 	if int64(len(rows)) != taken.Count || taken.BundleID <= 0 {
 		return true, fmt.Errorf("client: a snapshot of %d rows came with %d", taken.Count, len(rows))

@@ -13,21 +13,37 @@ var ErrBusy = errors.New("others changed the same rows each time: try again")
 func (c *Client) Sync(ctx context.Context) error {
 	c.syncing.Lock()
 	defer c.syncing.Unlock()
+	mode := Mode(c.mode.Load())
 	told := map[string]bool{}
 	for range 20 {
+		if err := c.withdraw(ctx, mode); err != nil {
+			return err
+		}
 		// What is under way comes first: until its outcome is known nobody can say what a row of the server
 		// means for the row here.
 		conflicts, err := c.send(ctx)
 		if err != nil {
 			return err
 		}
-		if err := c.pull(ctx); err != nil {
-			return err
+		if mode == PushOnly {
+			if s, _, err := c.readState(ctx); err != nil || s.connected && len(conflicts) > 0 {
+				return err
+			} else if !s.connected {
+				mode = Both // there is no base to push on
+			}
+		}
+		if mode != PushOnly {
+			if err := c.pull(ctx); err != nil {
+				return err
+			}
 		}
 		if len(conflicts) > 0 {
 			if err := c.takeConflicts(ctx, conflicts, told); err != nil {
 				return err
 			}
+		}
+		if mode == PullOnly {
+			return nil
 		}
 		more, err := c.freeze(ctx)
 		if errors.Is(err, errOvertaken) {
@@ -38,6 +54,19 @@ func (c *Client) Sync(ctx context.Context) error {
 		}
 	}
 	return ErrBusy
+}
+
+// withdraw takes back a push that was never sent, where nothing shall be pushed.
+func (c *Client) withdraw(ctx context.Context, mode Mode) error {
+	if mode != PullOnly {
+		return nil
+	}
+	return c.transact(ctx, func(w *writer) error {
+		if w.state.attempted {
+			return nil
+		}
+		return w.thaw()
+	})
 }
 
 // freeze makes the next push, and says whether there is one.

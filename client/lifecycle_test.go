@@ -1,0 +1,168 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+// copyOf is the file as it is now.
+func (s *site) copyOf(t testing.TB, c *Client) string {
+	t.Helper()
+	path := t.TempDir() + "/copy.db"
+	do(t, c, `VACUUM INTO '`+path+`'`)
+	return path
+}
+
+// An old copy of the file comes back: its pushes do not pass for those that were made since, and what was
+// written in it is not lost.
+func TestOldCopyComesBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
+	synced(t, a)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('m', 'in the copy, not sent yet')`)
+	path := s.copyOf(t, a)
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'two' WHERE id = 'l'`)
+	synced(t, a)
+
+	old := s.open(t, path, s.config("7"))
+	do(t, old, `INSERT INTO list (id, title) VALUES ('n', 'in the copy alone')`)
+	synced(t, old, a)
+	const all = `SELECT id, title FROM list ORDER BY id`
+	is(t, rows(t, old, all), "l|two\nm|in the copy, not sent yet\nn|in the copy alone")
+	is(t, rows(t, a, all), rows(t, old, all))
+	// Both go on, also when they push at the same time under what was one source.
+	do(t, a, `UPDATE list SET title = 'of a' WHERE id = 'l'`)
+	do(t, old, `UPDATE list SET title = 'of the copy' WHERE id = 'm'`)
+	synced(t, a, old, a)
+	is(t, rows(t, a, all), "l|of a\nm|of the copy\nn|in the copy alone")
+	is(t, rows(t, old, all), rows(t, a, all))
+}
+
+// Two copies of one file push different rows under the same number, and no pull is between.
+func TestTwinsPush(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
+	synced(t, a)
+	twin := s.open(t, s.copyOf(t, a), s.config("7"))
+	do(t, twin, `INSERT INTO list (id, title) VALUES ('twin', 't')`)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'a')`)
+	for _, c := range []*Client{a, twin} {
+		c.SetMode(PushOnly)
+		synced(t, c)
+	}
+	a.SetMode(Both)
+	twin.SetMode(Both)
+	synced(t, twin, a)
+	is(t, rows(t, a, `SELECT id FROM list ORDER BY id`), "a\nl\ntwin")
+	is(t, rows(t, twin, `SELECT id FROM list ORDER BY id`), "a\nl\ntwin")
+}
+
+// The server retires the source, and loses the list of its buckets: edits that were not sent survive.
+func TestSourceIsReplaced(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
+	synced(t, a)
+	before, err := a.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, `UPDATE list SET title = 'offline'`)
+	s.exec(t, `SELECT tide.replace_source('7', '`+before.Source+`', 'another', 'history_pruned')`)
+	synced(t, a)
+	after, err := a.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Source == before.Source || after.Pending != 0 || strings.Join(after.Buckets, " ") != "user:7" {
+		t.Fatalf("before %+v, after %+v", before, after)
+	}
+	is(t, s.there(t, `SELECT title FROM app.list`), "offline")
+}
+
+// One user's rows leave before another's come, and not while they wait to be sent.
+func TestChangeOfUser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('8', '8', 'of 8')`)
+	s.seal(t)
+	a := s.device(t, "7")
+	path := s.path(t, a)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('7', 'of 7')`)
+	if _, err := Open(context.Background(), path, s.config("8")); !errors.Is(err, ErrOtherUser) {
+		t.Fatalf("opened for another user: %v", err)
+	}
+	if err := a.Detach(context.Background(), false); !errors.Is(err, ErrPending) {
+		t.Fatalf("detached with changes: %v", err)
+	}
+	synced(t, a)
+	if err := a.Detach(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	is(t, rows(t, a, `SELECT * FROM list`), "")
+	b := s.open(t, path, s.config("8"))
+	synced(t, b)
+	is(t, rows(t, b, `SELECT id, title FROM list`), "8|of 8")
+	is(t, s.there(t, `SELECT id FROM app.list`), "7\n8")
+}
+
+// What was damaged here is fetched anew in one go, and local changes stay on top.
+func TestRebuild(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('k', 'zero'), ('l', 'one'), ('m', 'two')`)
+	do(t, a, `INSERT INTO item (id, list_id) VALUES (1, 'm')`)
+	synced(t, a)
+	do(t, a, `PRAGMA foreign_keys = OFF; UPDATE _tide_state SET applying = 1; DELETE FROM list WHERE id = 'm'; UPDATE list SET title = 'rotten' WHERE id = 'l'; UPDATE _tide_state SET applying = 0`)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('n', 'not sent')`)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT title FROM list ORDER BY id`), "zero\nrotten\nnot sent")
+	do(t, a, `UPDATE list SET rank = 5 WHERE id = 'k'`)
+	if err := a.Rebuild(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	synced(t, a)
+	is(t, rows(t, a, `SELECT title, rank FROM list ORDER BY id`), "zero|5\none|0\ntwo|0\nnot sent|0")
+}
+
+// Tables that the application made and filled before it ever synced are adopted; one that cannot be is
+// refused with all that is wrong.
+func TestAdoption(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path := t.TempDir() + "/app.db"
+	make := func(statement string) {
+		t.Helper()
+		db, err := open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close() //nolint:errcheck // The next one would complain.
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	make(`CREATE TABLE list (id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, title TEXT, slug TEXT UNIQUE, colour TEXT NOT NULL); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 'red')`)
+	_, err := Open(context.Background(), path, s.config("7"))
+	for _, problem := range []string{"lacks the column rank", "lacks the column seen", "column colour of table list is not synced"} {
+		if err == nil || !strings.Contains(err.Error(), problem) {
+			t.Fatalf("opened with %v, which does not say %q", err, problem)
+		}
+	}
+	make(`DROP TABLE list; CREATE TABLE list (id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, title TEXT, slug TEXT UNIQUE, rank INT, seen TEXT, colour TEXT); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 3, NULL, 'red')`)
+	a := s.open(t, path, s.config("7"))
+	synced(t, a)
+	b := s.device(t, "7")
+	synced(t, b)
+	is(t, rows(t, b, `SELECT id, title, rank FROM list`), "l|mine|3")
+	is(t, rows(t, a, `SELECT owner_id, seen, colour FROM list`), "7|yes|red")
+}
