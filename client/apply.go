@@ -29,10 +29,8 @@ type touched struct {
 	gone    []inbound
 }
 
-func (w *writer) tableOf(n rowName) *table {
-	w.c.mutex.RLock()
-	defer w.c.mutex.RUnlock()
-	for _, t := range w.c.tables {
+func (c *Client) tableOf(n rowName) *table {
+	for _, t := range c.tables {
 		if t.spec.Name == n.Table && t.spec.Schema == n.Schema {
 			return t
 		}
@@ -42,7 +40,7 @@ func (w *writer) tableOf(n rowName) *table {
 
 // read makes a row of the server ready; nil for a table that this device does not sync.
 func (w *writer) read(row wireRow) (*inbound, error) {
-	t := w.tableOf(row.rowName)
+	t := w.c.tableOf(row.rowName)
 	if t == nil {
 		return nil, nil
 	}

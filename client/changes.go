@@ -46,8 +46,8 @@ func (c *Changes) Close() {
 
 // tell is called once it is committed that these tables were written.
 func (c *Client) tell(changed map[int64]bool) {
-	c.mutex.RLock()
-	defer c.mutex.RUnlock()
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
 	for listener := range c.heard {
 		listener.mutex.Lock()
 		for id := range changed {

@@ -26,9 +26,10 @@ type Client struct {
 	mode    atomic.Int32
 	syncing sync.Mutex // held while one goroutine of this process talks to the server
 
-	mutex  sync.RWMutex // guards what follows
-	tables map[int64]*table
-	heard  map[*Changes]struct{}
+	tables map[int64]*table // by _tide_table.tab; they do not change once the client is open
+
+	mutex sync.Mutex // guards heard
+	heard map[*Changes]struct{}
 }
 
 // ErrOtherUser says that the file holds another user's data.
@@ -150,8 +151,6 @@ func (w *writer) loadTables() error {
 	for _, t := range all {
 		tables[t.id] = t
 	}
-	w.c.mutex.Lock()
-	defer w.c.mutex.Unlock()
 	w.c.tables = tables
 	return nil
 }
@@ -204,11 +203,18 @@ func (w *writer) makeTables(specs []Table) error {
 		if err := w.capture(t); err != nil {
 			return err
 		}
-		if err := w.exec(`INSERT INTO _tide_dirty (tab, key) SELECT ?, `+t.keyOf("o")+` FROM `+t.name()+` AS o`, t.id); err != nil {
+		if err := w.adopt(t); err != nil {
 			return err
 		}
 	}
 	return w.loadTables()
+}
+
+// adopt takes rows that are there, and of which neither the server nor a trigger said so, for new ones.
+func (w *writer) adopt(t *table) error {
+	return w.exec(`INSERT INTO _tide_dirty (tab, key) SELECT ?1, o.key FROM (SELECT `+t.keyOf("o")+` AS key FROM `+t.name()+` AS o) AS o
+		 WHERE NOT EXISTS (SELECT 1 FROM _tide_row AS r WHERE r.tab = ?1 AND r.key = o.key) AND NOT EXISTS (SELECT 1 FROM _tide_outbox AS p WHERE p.tab = ?1 AND p.key = o.key)
+		    ON CONFLICT DO NOTHING`, t.id)
 }
 
 // capture makes the triggers of a table as they should be: the application may have altered the table.

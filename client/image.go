@@ -214,10 +214,7 @@ func (c Column) appendWire(b []byte, v any) []byte {
 		}
 		return strconv.AppendInt(b, v, 10)
 	case float64:
-		if math.IsInf(v, 0) || math.IsNaN(v) {
-			return appendString(b, strings.Replace(strconv.FormatFloat(v, 'g', -1, 64), "Inf", "Infinity", 1))
-		}
-		return strconv.AppendFloat(b, v, 'g', -1, 64)
+		return appendFloat(b, v)
 	case []byte:
 		return appendString(b, base64.StdEncoding.EncodeToString(v))
 	case string:
@@ -236,10 +233,37 @@ func (c Column) appendWire(b []byte, v any) []byte {
 	panic(fmt.Sprintf("a value of type %T", v)) // absent columns are not sent
 }
 
+// appendString escapes only what JSON must have escaped, as the server does: checksums go over the text.
 func appendString(b []byte, s string) []byte {
-	text, err := json.Marshal(s)
-	if err != nil {
-		panic(err) // a string always can
+	const digits = "0123456789abcdef"
+	b = append(b, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c >= ' ':
+			b = append(b, c)
+		case strings.IndexByte("\b\f\n\r\t", c) >= 0:
+			b = append(b, '\\', "bfnrt"[strings.IndexByte("\b\f\n\r\t", c)])
+		default:
+			b = append(b, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		}
 	}
-	return append(b, text...)
+	return append(b, '"')
+}
+
+// appendFloat writes the shortest digits that mean the number, as PostgreSQL does.
+func appendFloat(b []byte, f float64) []byte {
+	switch {
+	case math.IsNaN(f):
+		return append(b, `"NaN"`...)
+	case math.IsInf(f, 1):
+		return append(b, `"Infinity"`...)
+	case math.IsInf(f, -1):
+		return append(b, `"-Infinity"`...)
+	}
+	if size := math.Abs(f); size != 0 && (size < 1e-4 || size >= 1e15) {
+		return strconv.AppendFloat(b, f, 'e', -1, 64)
+	}
+	return strconv.AppendFloat(b, f, 'f', -1, 64)
 }

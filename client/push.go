@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // change is a key that was written here.
@@ -51,6 +52,12 @@ func (w *writer) freeze() (bool, error) {
 		row, err := w.wireRow(t, change)
 		if err != nil {
 			return false, err
+		}
+		if !utf8.Valid(row) || bytes.Contains(row, []byte(`\u0000`)) {
+			if err := w.hold(change, Held{Code: "22021", Detail: "PostgreSQL takes no text that is not UTF-8, or has a NUL in it.", Sent: strings.ToValidUTF8(string(row), "\ufffd")}); err != nil {
+				return false, err
+			}
+			continue
 		}
 		if row != nil {
 			if err := w.exec(`INSERT INTO _tide_outbox (ordinal, tab, key, base, row) VALUES (?, ?, ?, ?, ?)`, ordinal, change.tab, change.key, change.base, string(row)); err != nil {
@@ -345,6 +352,14 @@ type Held struct {
 	Sent       string `json:"sent"` // the row as it was sent
 }
 
+func (w *writer) hold(c change, why Held) error {
+	text, err := json.Marshal(why)
+	if err != nil {
+		return err
+	}
+	return w.exec(`UPDATE _tide_dirty SET held = ? WHERE tab = ? AND key = ?`, string(text), c.tab, c.key)
+}
+
 // returned takes a push back that the server did not apply: its rows are local changes again. Those that
 // were refused wait.
 func (c *Client) returned(ctx context.Context, p push, refused *ServerError) error {
@@ -354,11 +369,7 @@ func (c *Client) returned(ctx context.Context, p push, refused *ServerError) err
 		}
 		hold := func(n int, why Held) error {
 			why.Sent = p.rows[n]
-			text, err := json.Marshal(why)
-			if err != nil {
-				return err
-			}
-			return w.exec(`UPDATE _tide_dirty SET held = ? WHERE tab = ? AND key = ?`, string(text), sent[n].tab, sent[n].key)
+			return w.hold(sent[n], why)
 		}
 		switch {
 		case refused.Code == "push_conflict":
@@ -422,11 +433,7 @@ func (w *writer) takeConflict(conflict serverConflict, again bool) error {
 		return err
 	}
 	if again {
-		text, err := json.Marshal(Held{Code: "push_conflict", Detail: "The server has a row of this key that this user may not see."})
-		if err != nil {
-			return err
-		}
-		return w.exec(`UPDATE _tide_dirty SET held = ? WHERE tab = ? AND key = ?`, string(text), in.table.id, in.key)
+		return w.hold(change{tab: in.table.id, key: in.key}, Held{Code: "push_conflict", Detail: "The server has a row of this key that this user may not see."})
 	}
 	var version int64
 	held, err := w.get(`SELECT version FROM _tide_row WHERE tab = ? AND key = ?`, []any{in.table.id, in.key}, &version)
