@@ -153,12 +153,14 @@ COMMENT ON COLUMN tide.bucket_dependency.table_columns IS 'Rows whose columns eq
 COMMENT ON COLUMN tide.bucket_dependency.affects IS 'Query for the rows to be judged again; the changed row is called changed in it.';
 
 CREATE TABLE tide.access_dependency (
-    source_id   integer NOT NULL,
-    user_column text    NOT NULL,
+    source_id      integer NOT NULL,
+    source_columns text[]  NOT NULL,
+    affects        text,
 
-    CONSTRAINT access_dependency_pkey PRIMARY KEY (source_id, user_column)
+    CONSTRAINT access_dependency_pkey PRIMARY KEY (source_id, source_columns)
 );
 COMMENT ON TABLE tide.access_dependency IS 'Tables that decide which buckets a user may read, declared with tide.add_access_dependency.';
+COMMENT ON COLUMN tide.access_dependency.affects IS 'Query for the users; the changed row is called changed in it. NULL: the one source column holds the user.';
 
 CREATE TABLE tide.bucket_source (
     table_id  integer NOT NULL,

@@ -46,6 +46,7 @@
 \ir functions/tide.write_capture_functions.sql
 
 -- Rules that look at other tables
+\ir functions/tide.changed_columns.sql
 \ir functions/tide.affected_source.sql
 \ir functions/tide.is_readable.sql
 \ir functions/tide.assert_sources.sql
@@ -59,6 +60,7 @@
 \ir functions/tide.judge_rows.sql
 \ir functions/tide.judge_rules.sql
 \ir functions/tide.pending_moves.sql
+\ir functions/tide.access_events.sql
 \ir functions/tide.derive.sql
 \ir functions/tide.store_derived.sql
 

@@ -23,9 +23,7 @@ BEGIN
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
-               (SELECT string_agg(format('(tide_i.image ->> %L)::%s AS %I', c.column_name, t.type, c.column_name), ', ')
-                  FROM tide.synced_columns(d.source_id) AS c JOIN tide.synced_table AS s ON s.table_id = d.source_id CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS t
-                 WHERE c.column_name = ANY (d.source_columns)) AS changed,
+               tide.changed_columns(d.source_id, d.source_columns) AS changed,
                coalesce(d.affects, (
                    SELECT format('SELECT tide_t.* FROM %s AS tide_t WHERE %s', v_table.relation,
                                  string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND '))

@@ -68,6 +68,8 @@ BEGIN
           LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
           LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
          WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
+    ), access AS MATERIALIZED (
+        SELECT e.* FROM tide.access_events(changes) AS e
     ), told AS (
         SELECT s.xid, b.bucket_id, coalesce(s.effect_id, s.change_id) AS change_id, s.first_id,
                CASE WHEN s.last_op = 'D' THEN 'D' WHEN s.first_op = 'I' THEN 'I' ELSE 'U' END::"char" AS op, s.bytes
@@ -86,11 +88,7 @@ BEGIN
          WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
          UNION ALL
         -- His devices ask which buckets they may read when they hear of this.
-        SELECT DISTINCT f.xid, 'user:' || u.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0
-          FROM unnest(changes) AS f
-          JOIN tide.access_dependency AS a ON a.source_id = f.table_id
-         CROSS JOIN LATERAL (VALUES (f.deps ->> a.user_column), (f.old_deps ->> a.user_column)) AS u (user_id)
-         WHERE u.user_id <> '' AND f.deps::text IS DISTINCT FROM f.old_deps::text
+        SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
     SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text FROM told AS t
      UNION ALL
@@ -99,8 +97,15 @@ BEGIN
      UNION ALL
     SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error FROM access AS a WHERE a.error IS NOT NULL
+     UNION ALL
     SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL
       FROM unnest(marked) AS m (table_id) WHERE m.table_id NOT IN (SELECT j.table_id FROM judging AS j WHERE j.error IS NOT NULL)
+     UNION ALL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL
+      FROM tide.bucket_failure AS f
+     WHERE f.row_key = '*' AND f.table_id <> ALL (v_derived) AND f.table_id IN (SELECT a.source_id FROM access AS a WHERE a.user_id IS NOT NULL)
+       AND f.table_id NOT IN (SELECT a.source_id FROM access AS a WHERE a.error IS NOT NULL)
      UNION ALL
     -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
     SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL

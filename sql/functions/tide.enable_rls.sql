@@ -1,6 +1,6 @@
 -- The application must not notice: a policy that lets everybody do everything, which the planner drops,
 -- and RESTRICTIVE ones for the client role alone.
-CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', dry_run boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', push boolean DEFAULT false, dry_run boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -45,8 +45,12 @@ BEGIN
     FOREACH v_sql IN ARRAY v_steps LOOP
         EXECUTE v_sql;
     END LOOP;
-    UPDATE tide.synced_table AS s SET rls_write = v_write WHERE s.table_id = v_table.table_id;
+    UPDATE tide.synced_table AS s SET rls_write = v_write WHERE s.table_id = v_table.table_id RETURNING * INTO v_table;
+    IF push AND v_table.push_policy <> 'rls' THEN
+        v_table.push_policy := 'rls';
+        RETURN QUERY SELECT r FROM tide.apply_registration(v_table, false, false) AS r;
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean) IS
-'Switches row-level security on for a table that has none, so that the client role reads what the bucket rule says and writes as write says: readers (who may read), owner (the user in owner_column), none, or a function of (user_id text, row) that returns boolean. Nobody else notices. An inserted row must name the user as its owner. Says the statements; with dry_run it only says them. Run it again to change them. Raises TD008, TD009, TD023.';
+COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean, boolean) IS
+'Switches row-level security on for a table that has none, so that the client role reads what the bucket rule says and writes as write says: readers (who may read), owner (the user in owner_column), none, a function of (user_id text, row) that returns boolean, or one of (user_id text) that returns the buckets whose rows he may write. With push his devices may push what this lets him write. Nobody else notices. An inserted row must name the user as its owner. Says the statements; with dry_run it only says them. Run it again to change them. Raises TD008, TD009, TD023.';

@@ -29,7 +29,7 @@ BEGIN
     END IF;
     UPDATE tide.bucket_dependency AS d SET source_columns = tide.current_names(d.source_id, d.source_columns) WHERE d.source_id = v_table.table_id;
     UPDATE tide.bucket_dependency AS d SET table_columns = tide.current_names(d.table_id, d.table_columns) WHERE d.table_id = v_table.table_id AND d.table_columns IS NOT NULL;
-    UPDATE tide.access_dependency AS a SET user_column = (tide.current_names(a.source_id, ARRAY[a.user_column]))[1] WHERE a.source_id = v_table.table_id;
+    UPDATE tide.access_dependency AS a SET source_columns = tide.current_names(a.source_id, a.source_columns) WHERE a.source_id = v_table.table_id;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
         PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');

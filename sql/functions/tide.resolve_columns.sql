@@ -68,7 +68,7 @@ BEGIN
         SELECT d.name
           FROM tide.synced_table AS s
          CROSS JOIN LATERAL (SELECT unnest(b.source_columns) FROM tide.bucket_dependency AS b WHERE b.source_id = s.table_id
-                              UNION SELECT a.user_column FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
+                              UNION SELECT unnest(a.source_columns) FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
          WHERE s.relation = wanted.relation
          ORDER BY 1);
     SELECT array_agg(a.attname ORDER BY a.attnum), array_agg(a.attnum ORDER BY a.attnum)

@@ -236,7 +236,7 @@ BEGIN
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
-        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT e.error FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
+        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT max(e.error) FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
           FROM mark AS m
     )
     INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)

@@ -7,22 +7,24 @@ DECLARE
     v_circle text;
 BEGIN
     DELETE FROM tide.bucket_source;
-    INSERT INTO tide.bucket_source (table_id, source_id)
     WITH RECURSIVE link AS (
-        SELECT s.table_id, p.table_id AS source_id FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.parents) AS r JOIN tide.synced_table AS p ON p.relation = r
+        SELECT s.table_id, p.table_id AS parent_id FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.parents) AS r JOIN tide.synced_table AS p ON p.relation = r
          WHERE s.unregistered_at IS NULL
-         UNION
-        SELECT d.table_id, d.source_id FROM tide.bucket_dependency AS d
     ), reach AS (
         SELECT s.table_id, s.table_id AS source_id FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL
          UNION
-        SELECT r.table_id, l.source_id FROM reach AS r JOIN link AS l ON l.table_id = r.source_id
+        SELECT r.table_id, l.parent_id FROM reach AS r JOIN link AS l ON l.table_id = r.source_id
+    ), stored AS (
+        INSERT INTO tide.bucket_source (table_id, source_id)
+        SELECT r.table_id, r.source_id FROM reach AS r
+         UNION
+        -- A function looks at rows, not at their buckets: what these hang on is no matter of its own.
+        SELECT r.table_id, d.source_id FROM reach AS r JOIN tide.bucket_dependency AS d ON d.table_id = r.source_id
     )
-    SELECT r.table_id, r.source_id FROM reach AS r;
     SELECT string_agg(DISTINCT s.relation::text, ', ')
       INTO v_circle
-      FROM tide.bucket_source AS a
-      JOIN tide.bucket_source AS b ON b.table_id = a.source_id AND b.source_id = a.table_id
+      FROM reach AS a
+      JOIN reach AS b ON b.table_id = a.source_id AND b.source_id = a.table_id
       JOIN tide.synced_table AS s ON s.table_id = a.table_id
      WHERE a.table_id <> a.source_id;
     IF v_circle IS NOT NULL THEN
