@@ -261,6 +261,7 @@
 \ir functions/tide.add_partitions.sql
 \ir functions/tide.maintain.sql
 \ir functions/tide.set_maintenance.sql
+\ir functions/tide.sample_buckets.sql
 \ir functions/tide.check.sql
 \ir views/tide.status.sql
 

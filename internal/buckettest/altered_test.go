@@ -13,6 +13,7 @@ var altering = []string{`
 	CREATE TABLE note    (id int PRIMARY KEY, task_id int, title text);
 	CREATE TABLE share   (task_id int, who text, PRIMARY KEY (task_id, who));
 	CREATE FUNCTION note_buckets(n note) RETURNS text[] LANGUAGE sql STABLE AS $$ SELECT array_agg('user:' || s.who) FROM app.share AS s WHERE s.task_id = n.task_id $$;
+	CREATE INDEX ON task (project_id); CREATE INDEX ON note (task_id);
 	SELECT tide.register_table('project', owner_column => 'owner');
 	SELECT tide.register_table('task', parent => 'project', parent_fk => 'project_id');
 	SELECT tide.register_table('note', parent => 'task', parent_fk => 'task_id', bucket_function => 'app.note_buckets');

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
@@ -102,7 +103,7 @@ func TestDeviceFollows(t *testing.T) {
 		INSERT INTO app.comment (id, item_id) SELECT g, 1 + g % 4 FROM generate_series(1, 20) AS g;
 		INSERT INTO app.note (id, owner_id) VALUES (1, 7), (2, 8), (3, NULL)`)
 	seven, eight := device(db, "7", "phone"), device(db, "8", "phone")
-	eight.Server.(*sqlServer).chunk = 0
+	eight.Server.(*cursorserver.SQL).ChunkRows = 0
 	for _, statement := range []string{
 		`SELECT`,
 		`UPDATE app.item SET n = n + 1`,

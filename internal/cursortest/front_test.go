@@ -2,7 +2,6 @@ package cursortest
 
 import (
 	"context"
-	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -10,9 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 	"github.com/pgtide/pgtide/internal/pgtest"
-	"github.com/pgtide/pgtide/runtime/auth"
-	"github.com/pgtide/pgtide/runtime/server"
 )
 
 // front serves a database to whoever the header X-User says, with no more rights than it has.
@@ -29,15 +27,12 @@ func front(t testing.TB, db *pgtest.DB) *httptest.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	handler := server.New(pool, server.Config{})
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User")})))
-	}))
+	web := cursorserver.Front(pool)
 	t.Cleanup(web.Close)
 	return web
 }
 
-func overHTTP(web *httptest.Server, user, source string, chunk int, lines bool) *cursorclient.HTTP {
-	return &cursorclient.HTTP{URL: web.URL, Client: web.Client(), ChunkRows: chunk, Lines: lines,
-		Header: http.Header{"X-User": {user}, "Oversync-Source-Id": {source}}}
+// device of a user whose home bucket has begun.
+func device(db *pgtest.DB, user, source string) *cursorclient.Device {
+	return cursorclient.New(&cursorserver.SQL{Pool: db.Pool, User: user, Source: source, ChunkRows: 7})
 }

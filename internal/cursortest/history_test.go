@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgtide/pgtide/internal/cursorserver"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
@@ -64,7 +65,7 @@ func TestHistoryGoesBack(t *testing.T) {
 	exec(t, db, `UPDATE app.item SET n = 3 WHERE id = 6`)
 	synced(t, db, d, "7")
 
-	d.Server.(*sqlServer).db = restored
+	d.Server.(*cursorserver.SQL).Pool = restored.Pool
 	exec(t, restored, `UPDATE app.item SET n = 7 WHERE id IN (2, 3)`)
 	exec(t, restored, `SELECT tide.seal()`)
 	_, err := d.Server.Pull(t.Context(), d.Cursor, 10)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 )
 
 // The same over HTTP: in pages and lines, in chunks and streams.
@@ -16,8 +17,8 @@ func TestDeviceFollowsOverHTTP(t *testing.T) {
 		INSERT INTO app.access VALUES ('7', 'a'), ('7', 'b');
 		INSERT INTO app.item (id, buckets) SELECT g, ARRAY[chr(97 + g % 3)] FROM generate_series(1, 50) AS g`)
 	devices := []*cursorclient.Device{
-		cursorclient.New(overHTTP(web, "7", "chunks", 7, false)),
-		cursorclient.New(overHTTP(web, "7", "stream", 0, true)),
+		cursorclient.New(cursorserver.OverHTTP(web, "7", "chunks", 7, false)),
+		cursorclient.New(cursorserver.OverHTTP(web, "7", "stream", 0, true)),
 		device(db, "7", "sql"),
 	}
 	devices[0].MaxBundles = 2

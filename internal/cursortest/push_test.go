@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 )
 
 const pushSchema = `
@@ -42,7 +43,7 @@ func TestCursorClientPushes(t *testing.T) {
 	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a'), ('7', 'b'), ('8', 'a')`)
 	exec(t, db, `INSERT INTO app.item (id, buckets) VALUES (1, '{a}'), (2, '{b}')`)
 	web := front(t, db)
-	phone, server := cursorclient.New(overHTTP(web, "7", "phone", 5, false)), overHTTP(web, "7", "phone", 0, false)
+	phone, server := cursorclient.New(cursorserver.OverHTTP(web, "7", "phone", 5, false)), cursorserver.OverHTTP(web, "7", "phone", 0, false)
 	synced(t, db, phone, "7")
 	number := 0
 	push := func(op string, id int, base int64, payload string) (answer pushAnswer, code string) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
@@ -29,7 +30,7 @@ func TestDevicesEqualTheirQuery(t *testing.T) {
 	fleet := map[*cursorclient.Device]string{}
 	for i, user := range users {
 		fleet[device(db, user, "sql")] = user
-		fleet[cursorclient.New(overHTTP(web, user, "http", 3*(i%2), i > 0))] = user
+		fleet[cursorclient.New(cursorserver.OverHTTP(web, user, "http", 3*(i%2), i > 0))] = user
 	}
 	rounds := 8
 	if testing.Short() {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 )
 
 // Once access is lost and sealed, nothing of the bucket comes out by any route: with an old cursor, one of
@@ -22,7 +23,7 @@ func TestRevokedBucket(t *testing.T) {
 	exec(t, db, `INSERT INTO app.item (id, buckets) VALUES (1, '{a}'), (7900, '{a,secret}')`)
 	exec(t, db, `INSERT INTO app.comment (id, item_id) VALUES (7001, 7001)`)
 	web := front(t, db)
-	seven, eight := overHTTP(web, "7", "phone", 5, false), overHTTP(web, "8", "phone", 5, false)
+	seven, eight := cursorserver.OverHTTP(web, "7", "phone", 5, false), cursorserver.OverHTTP(web, "8", "phone", 5, false)
 	phone, other := cursorclient.New(seven), cursorclient.New(eight)
 	synced(t, db, phone, "7")
 	synced(t, db, other, "8")
@@ -101,7 +102,7 @@ func TestStreamEndsWhenAccessIsLost(t *testing.T) {
 	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a')`)
 	exec(t, db, `INSERT INTO app.item (id, buckets, body) SELECT g, '{a}', repeat('x', 8000) FROM generate_series(1, 6000) AS g`)
 	web := front(t, db)
-	server := overHTTP(web, "7", "phone", 0, false)
+	server := cursorserver.OverHTTP(web, "7", "phone", 0, false)
 	connected, err := server.Connect(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -189,13 +189,27 @@ var databases atomic.Int64
 
 func create(t testing.TB, server, from string) *DB {
 	t.Helper()
-	ctx := context.Background()
+	db, drop, err := Create(context.Background(), server, from)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := drop(context.Background()); err != nil {
+			t.Logf("pgtest: %v", err)
+		}
+	})
+	return db
+}
+
+// Create makes a database of a template that nobody is connected to, and says how to drop it: for whoever
+// needs many in one test. Others use New.
+func Create(ctx context.Context, server, from string) (db *DB, drop func(context.Context) error, err error) {
 	name := fmt.Sprintf("tide_test_%d_%d", time.Now().UnixNano(), databases.Add(1))
 	admin, err := pgx.Connect(ctx, server)
 	if err != nil {
-		t.Fatalf("pgtest: connect: %v", err)
+		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
-	defer admin.Close(ctx)
+	defer admin.Close(ctx) //nolint:errcheck // Nothing is left to do with it.
 	for try := 0; ; try++ {
 		_, err = admin.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+from)
 		var pgErr *pgconn.PgError
@@ -206,31 +220,31 @@ func create(t testing.TB, server, from string) *DB {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if err != nil {
-		t.Fatalf("pgtest: create database: %v", err)
+		return nil, nil, fmt.Errorf("create database: %w", err)
 	}
-	db := &DB{URL: WithDatabase(server, name)}
+	db = &DB{URL: WithDatabase(server, name)}
 	config, err := pgxpool.ParseConfig(db.URL)
 	if err != nil {
-		t.Fatalf("pgtest: %v", err)
+		return nil, nil, err
 	}
 	config.MaxConns = 40
 	config.ConnConfig.RuntimeParams["search_path"] = ""
-	config.ConnConfig.RuntimeParams["application_name"] = t.Name()
+	config.ConnConfig.RuntimeParams["application_name"] = name
 	if db.Pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
-		t.Fatalf("pgtest: %v", err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() {
+	return db, func(ctx context.Context) error {
 		db.Close()
 		admin, err := pgx.Connect(ctx, server)
 		if err != nil {
-			return // the test ended its server
+			return nil //nolint:nilerr // The test ended its server.
 		}
-		defer admin.Close(ctx)
+		defer admin.Close(ctx) //nolint:errcheck // Nothing is left to do with it.
 		if _, err := admin.Exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
-			t.Logf("pgtest: drop database: %v", err)
+			return fmt.Errorf("drop database: %w", err)
 		}
-	})
-	return db
+		return nil
+	}, nil
 }
 
 // WithDatabase returns the URL of another database on the same server.

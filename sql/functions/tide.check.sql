@@ -81,6 +81,26 @@ AS $$
       FROM alive AS s JOIN tide.bucket_failure AS f ON f.table_id = s.table_id
      GROUP BY s.named
      UNION ALL
+    SELECT 'error', s.named, 'rows lie in other buckets than the rule says', format('%s of %s rows that were looked at: the rule looks at something that was not declared.', b.amiss, b.looked_at),
+           format('SELECT tide.add_bucket_dependency(%L, ...), or once: SELECT tide.rebucket(%1$L)', s.named)
+      FROM alive AS s CROSS JOIN LATERAL tide.sample_buckets(s.table_id) AS b
+     WHERE s.derived AND b.amiss > 0
+     UNION ALL
+    SELECT 'warning', s.named, format('no index on (%s)', array_to_string(f.columns, ', ')), format('Rows whose buckets hang on %s are found by these columns.', string_agg(DISTINCT f.source, ', ')),
+           format('CREATE INDEX CONCURRENTLY ON %s (%s)', s.named, (SELECT string_agg(quote_ident(n), ', ') FROM unnest(f.columns) AS n))
+      FROM alive AS s
+     CROSS JOIN LATERAL (SELECT r.parent::text AS source, tide.current_names(s.table_id, string_to_array(r.fk, ',')) AS columns FROM unnest(s.parents, s.parent_fks) AS r (parent, fk)
+                          UNION ALL
+                         SELECT o.relation::text, tide.current_names(s.table_id, d.table_columns)
+                           FROM tide.bucket_dependency AS d JOIN tide.synced_table AS o ON o.table_id = d.source_id WHERE d.table_id = s.table_id AND d.affects IS NULL) AS f
+     WHERE cardinality(f.columns) > 0
+       AND NOT EXISTS (
+               SELECT FROM pg_index AS i
+                WHERE i.indrelid = s.existing AND i.indisvalid AND i.indpred IS NULL
+                  AND ARRAY(SELECT a.attname::text FROM unnest((i.indkey::int2[])[0 : cardinality(f.columns) - 1]) AS k (attnum) JOIN pg_attribute AS a ON a.attrelid = s.existing AND a.attnum = k.attnum ORDER BY 1)
+                      = ARRAY(SELECT n::text FROM unnest(f.columns) AS n ORDER BY 1))
+     GROUP BY s.named, f.columns
+     UNION ALL
     SELECT 'error', s.named, 'pgtide cannot read the table', p.problem, s.refresh
       FROM alive AS s CROSS JOIN LATERAL (SELECT tide.read_problem(s.relation)) AS p (problem)
      WHERE p.problem IS NOT NULL

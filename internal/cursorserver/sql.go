@@ -1,4 +1,5 @@
-package cursortest
+// Package cursorserver answers the devices of tests that read many buckets: with SQL, or over HTTP.
+package cursorserver
 
 import (
 	"context"
@@ -8,25 +9,22 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
-	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/wire"
 )
 
-// sqlServer answers a device with the functions themselves, as the runtime calls them.
-type sqlServer struct {
-	db           *pgtest.DB
-	user, source string
-	chunk        int // rows of a chunk of a snapshot session; 0 for the stream
+// SQL answers a device with the functions themselves, as the runtime calls them.
+type SQL struct {
+	Pool         *pgxpool.Pool
+	User, Source string
+	// ChunkRows of a snapshot session are fetched at a time; 0 takes it as a stream.
+	ChunkRows int
 }
 
-// device of a user whose home bucket has begun.
-func device(db *pgtest.DB, user, source string) *cursorclient.Device {
-	return cursorclient.New(&sqlServer{db, user, source, 7})
-}
-
-func (s *sqlServer) Connect(ctx context.Context, cursor string, positions map[string]cursorclient.Position) (answer cursorclient.Connected, err error) {
+// Connect implements cursorclient.Server.
+func (s *SQL) Connect(ctx context.Context, cursor string, positions map[string]cursorclient.Position) (answer cursorclient.Connected, err error) {
 	var text *string
 	if positions != nil {
 		encoded, err := json.Marshal(positions)
@@ -35,11 +33,11 @@ func (s *sqlServer) Connect(ctx context.Context, cursor string, positions map[st
 		}
 		text = ptr(string(encoded))
 	}
-	err = pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT tide.connect($1, $2, false, true)`, s.user, s.source); err != nil {
+	err = pgx.BeginFunc(ctx, s.Pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT tide.connect($1, $2, false, true)`, s.User, s.Source); err != nil {
 			return err
 		}
-		return tx.QueryRow(ctx, `SELECT next_cursor, bundle_id, add, remove, repair FROM tide.connect_buckets($1, $2, $3, $4::text::json)`, s.user, s.source, cursor, text).
+		return tx.QueryRow(ctx, `SELECT next_cursor, bundle_id, add, remove, repair FROM tide.connect_buckets($1, $2, $3, $4::text::json)`, s.User, s.Source, cursor, text).
 			Scan(&answer.Cursor, &answer.BundleID, &answer.Add, &answer.Remove, &answer.Repair)
 	})
 	return answer, asRefusal(err)
@@ -58,11 +56,12 @@ func asRefusal(err error) error {
 
 func ptr[T any](v T) *T { return &v }
 
-func (s *sqlServer) Pull(ctx context.Context, cursor string, maxBundles int) (page cursorclient.Page, err error) {
-	rows, err := s.db.Query(ctx, `
+// Pull implements cursorclient.Server.
+func (s *SQL) Pull(ctx context.Context, cursor string, maxBundles int) (page cursorclient.Page, err error) {
+	rows, err := s.Pool.Query(ctx, `
 		SELECT bundle_id, row_ordinal, coalesce(buckets, '{}'), coalesce(table_schema || '.' || table_name, ''), coalesce(key::text, ''), coalesce(op, ''),
 		       coalesce(payload::text, ''), coalesce(seal, ''), coalesce(next_cursor, ''), coalesce(has_more, false), add, remove, repair
-		  FROM tide.pull_cursor($1, $2, $3, $4)`, s.user, s.source, cursor, maxBundles)
+		  FROM tide.pull_cursor($1, $2, $3, $4)`, s.User, s.Source, cursor, maxBundles)
 	if err != nil {
 		return page, asRefusal(err)
 	}
@@ -91,11 +90,12 @@ func (s *sqlServer) Pull(ctx context.Context, cursor string, maxBundles int) (pa
 	return page, asRefusal(err)
 }
 
-func (s *sqlServer) Snapshot(ctx context.Context, cursor string, buckets []string) (snapshot cursorclient.Snapshot, err error) {
+// Snapshot implements cursorclient.Server.
+func (s *SQL) Snapshot(ctx context.Context, cursor string, buckets []string) (snapshot cursorclient.Snapshot, err error) {
 	var id string
 	var seal int64
 	var identity string
-	err = sealedAt(ctx, s.db, func(sealing, reading pgx.Tx) error {
+	err = sealedAt(ctx, s.Pool, func(sealing, reading pgx.Tx) error {
 		if err := sealing.QueryRow(ctx, `SELECT bundle_id, seal_id, identity::text FROM tide.head_seal()`).Scan(&snapshot.BundleID, &seal, &identity); err != nil {
 			return err
 		}
@@ -103,21 +103,21 @@ func (s *sqlServer) Snapshot(ctx context.Context, cursor string, buckets []strin
 		if err := sealing.Commit(ctx); err != nil {
 			return err
 		}
-		if s.chunk > 0 {
+		if s.ChunkRows > 0 {
 			return reading.QueryRow(ctx, `SELECT snapshot_id::text, next_cursor, wanted FROM tide.create_buckets_session($1, $2, $3, $4, $5, $6, $7)`,
-				s.user, s.source, cursor, buckets, snapshot.BundleID, seal, identity).Scan(&id, &snapshot.Cursor, &snapshot.Buckets)
+				s.User, s.Source, cursor, buckets, snapshot.BundleID, seal, identity).Scan(&id, &snapshot.Cursor, &snapshot.Buckets)
 		}
 		if err := reading.QueryRow(ctx, `SELECT next_cursor, wanted FROM tide.open_buckets_snapshot($1, $2, $3, $4, $5, $6, $7)`,
-			s.user, s.source, cursor, buckets, snapshot.BundleID, seal, identity).Scan(&snapshot.Cursor, &snapshot.Buckets); err != nil {
+			s.User, s.Source, cursor, buckets, snapshot.BundleID, seal, identity).Scan(&snapshot.Cursor, &snapshot.Buckets); err != nil {
 			return err
 		}
 		rows, err := reading.Query(ctx, `FETCH ALL FROM tide_snapshot`)
 		return snapshotRows(&snapshot, rows, err)
 	})
-	for n := -1; err == nil && s.chunk > 0 && n < len(snapshot.Rows); {
+	for n := -1; err == nil && s.ChunkRows > 0 && n < len(snapshot.Rows); {
 		n = len(snapshot.Rows)
 		var rows pgx.Rows
-		rows, err = s.db.Query(ctx, `SELECT table_schema, table_name, key, payload, buckets FROM tide.snapshot_rows($1, $2, $3, $4)`, s.user, id, n, s.chunk)
+		rows, err = s.Pool.Query(ctx, `SELECT table_schema, table_name, key, payload, buckets FROM tide.snapshot_rows($1, $2, $3, $4)`, s.User, id, n, s.ChunkRows)
 		err = snapshotRows(&snapshot, rows, err)
 	}
 	return snapshot, asRefusal(err)
@@ -139,7 +139,7 @@ func snapshotRows(snapshot *cursorclient.Snapshot, rows pgx.Rows, err error) err
 }
 
 // sealedAt seals on the snapshot of another transaction, before which the lock of sealing was taken.
-func sealedAt(ctx context.Context, db *pgtest.DB, use func(sealing, reading pgx.Tx) error) error {
+func sealedAt(ctx context.Context, db *pgxpool.Pool, use func(sealing, reading pgx.Tx) error) error {
 	sealing, err := db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
 	if err != nil {
 		return err
