@@ -234,7 +234,7 @@ func (rs ruleSet) drawChange(t *rapid.T) change {
 	names, row := []string{keys, "v", "owner", "team"}, []string{key, "'new'", person, fmt.Sprint(b % 4)}
 	for j, p := range r.parents {
 		names = append(names, strings.Join(rs.fk(p), ", "))
-		if (a+j)%5 == 0 {
+		if (b+j)%7 == 6 {
 			row = append(row, strings.Repeat("NULL, ", len(rs[p].key)-1)+"NULL")
 		} else {
 			row = append(row, values(rs[p].key, b+j))

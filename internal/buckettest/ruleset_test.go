@@ -43,7 +43,7 @@ func TestRandomRules(t *testing.T) {
 	moved := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		rules := drawRules(rt)
-		changes := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(rules.drawChange), 1, 12), 6, 12).Draw(rt, "changes")
+		changes := rapid.SliceOfN(rapid.SliceOfN(rapid.Custom(rules.drawChange), 4, 16), 6, 10).Draw(rt, "changes")
 		db, drop, err := pgtest.Create(rt.Context(), server, template)
 		if err != nil {
 			rt.Fatal(err)
@@ -73,7 +73,8 @@ type ruleHistory struct {
 }
 
 func (h *ruleHistory) run(ctx context.Context, changes [][]change) error {
-	for _, statement := range h.rules.schema() {
+	// The log has every row from the beginning on.
+	for _, statement := range append(h.rules.schema(), "SELECT tide.seal()") {
 		h.done = append(h.done, statement)
 		if _, err := h.db.Exec(ctx, statement); err != nil {
 			return err
@@ -122,7 +123,8 @@ func (h *ruleHistory) apply(ctx context.Context, c change) error {
 		h.open = nil
 		return err
 	}
-	if !c.Held {
+	// A TRUNCATE that is held open would let nobody read, and so nobody compare.
+	if !c.Held || strings.HasPrefix(c.Statement, "TRUNCATE") {
 		h.done = append(h.done, "1: "+c.Statement)
 		_, err := h.db.Exec(ctx, `SET lock_timeout = '20ms'; `+c.Statement)
 		return refusedByRows(err)

@@ -22,13 +22,11 @@ import (
 // that stay open while others go on; devices that sync, or are away, or lose an answer; and seals, at
 // each of which every device that is there holds what the query of its user says.
 func TestDevicesHoldWhatTheirUserSees(t *testing.T) {
-	base := prepared(t)
-	server, template := pgtest.WithDatabase(base.URL, "postgres"), base.Config().ConnConfig.Database
-	base.Close()
+	makeTemplate(t)
 	var tried int
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.SliceOfN(oneStep, 5, 30), 10, 16).Draw(rt, "steps")
-		w, err := newWorld(rt.Context(), server, template)
+		w, err := newWorld(rt.Context())
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -55,7 +53,9 @@ type step struct{ Verb, Session, A, B, C int }
 
 var oneStep = rapid.Custom(func(t *rapid.T) step {
 	small := rapid.IntRange(0, 23)
-	return step{rapid.IntRange(0, len(statements)+len(acts)-1).Draw(t, "verb"), rapid.IntRange(0, 3).Draw(t, "session"),
+	// What rapid prefers, small numbers, are verbs of all kinds.
+	all := len(statements) + len(acts)
+	return step{rapid.IntRange(0, all-1).Draw(t, "verb") * 23 % all, rapid.IntRange(0, 3).Draw(t, "session"),
 		small.Draw(t, "a"), small.Draw(t, "b"), small.Draw(t, "c")}
 })
 
@@ -74,8 +74,8 @@ type world struct {
 	moved    int // rows, because of other tables
 }
 
-func newWorld(ctx context.Context, server, template string) (*world, error) {
-	db, drop, err := pgtest.Create(ctx, server, template)
+func newWorld(ctx context.Context) (*world, error) {
+	db, drop, err := pgtest.Create(ctx, template.server, template.name)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,9 @@ func (w *world) finishSession(ctx context.Context, i int, how string) error {
 
 // execute runs a statement on its own (session 0), or in the transaction of a session.
 func (w *world) execute(ctx context.Context, i int, statement string) error {
+	if strings.HasPrefix(statement, "TRUNCATE") {
+		i = 0 // held open, it would let nobody read, and so nobody compare
+	}
 	w.done = append(w.done, fmt.Sprintf("%d: %s", i, statement))
 	if i == 0 {
 		_, err := w.sessions[0].Exec(ctx, statement)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -26,24 +27,64 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if template.drop != nil {
+		_ = template.drop(context.Background()) // it goes with the server at the latest
+	}
+	os.Exit(code)
 }
 
 // The people of the seed, and whether they are in an organisation is a matter of the history.
 var people = []string{"ada", "ben", "cleo", "dov", "eve"}
 
-// prepared is a workspace with its rows, sealed; the policies hold on every table of it.
+// template is a workspace with its rows, sealed; the policies hold on every table of it. It is made once,
+// by whichever test comes first, and copied.
+var template struct {
+	sync.Once
+	server, name string
+	drop         func(context.Context) error
+}
+
+func makeTemplate(t testing.TB) {
+	t.Helper()
+	template.Do(func() {
+		ctx := context.Background()
+		empty := pgtest.New(t)
+		empty.Close()
+		template.server = pgtest.WithDatabase(empty.URL, "postgres")
+		db, drop, err := pgtest.Create(ctx, template.server, empty.Config().ConnConfig.Database)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template.drop = drop
+		for _, statements := range []string{workspace.Schema, workspace.Seed, workspace.Register, `
+			SELECT tide.enable_rls(s.relation, write => 'none') FROM tide.synced_table AS s WHERE s.rls_write IS NULL ORDER BY s.table_id;
+			GRANT USAGE ON SCHEMA workspace TO tide_client;
+			GRANT SELECT ON ALL TABLES IN SCHEMA workspace TO tide_client;
+			REVOKE SELECT ON workspace.project_role FROM tide_client`, `SELECT tide.seal()`} {
+			exec(t, db, statements)
+		}
+		// A database that is copied has no connections.
+		db.Close()
+		template.name = db.Config().ConnConfig.Database
+	})
+	if template.name == "" {
+		t.Fatal("the workspace could not be made")
+	}
+}
+
 func prepared(t testing.TB) *pgtest.DB {
 	t.Helper()
-	db := pgtest.New(t)
-	// Pools have no search_path.
-	for _, statements := range []string{workspace.Schema, workspace.Seed, workspace.Register, `
-		SELECT tide.enable_rls(s.relation, write => 'none') FROM tide.synced_table AS s WHERE s.rls_write IS NULL ORDER BY s.table_id;
-		GRANT USAGE ON SCHEMA workspace TO tide_client;
-		GRANT SELECT ON ALL TABLES IN SCHEMA workspace TO tide_client;
-		REVOKE SELECT ON workspace.project_role FROM tide_client`, `SELECT tide.seal()`} {
-		exec(t, db, statements)
+	makeTemplate(t)
+	db, drop, err := pgtest.Create(context.Background(), template.server, template.name)
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := drop(context.Background()); err != nil {
+			t.Log(err)
+		}
+	})
 	return db
 }
 

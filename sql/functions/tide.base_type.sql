@@ -1,13 +1,18 @@
+-- Asked for every column of every table, over and over: in LANGUAGE sql it would be planned at every call.
 CREATE OR REPLACE FUNCTION tide.base_type(type_id oid)
     RETURNS regtype
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH RECURSIVE chain (oid, base) AS (
-        SELECT t.oid, t.typbasetype FROM pg_type AS t WHERE t.oid = type_id
-        UNION ALL
-        SELECT t.oid, t.typbasetype FROM chain AS c JOIN pg_type AS t ON t.oid = c.base
-    )
-    SELECT c.oid::regtype FROM chain AS c WHERE c.base = 0;
+DECLARE
+    v_base oid;
+BEGIN
+    LOOP
+        SELECT t.typbasetype INTO v_base FROM pg_type AS t WHERE t.oid = type_id;
+        EXIT WHEN v_base = 0 OR v_base IS NULL;
+        type_id := v_base;
+    END LOOP;
+    RETURN CASE WHEN v_base = 0 THEN type_id::regtype END;
+END;
 $$;
 COMMENT ON FUNCTION tide.base_type(oid) IS 'The type below a domain, through any number of domains. Internal.';

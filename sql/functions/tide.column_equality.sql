@@ -1,8 +1,10 @@
 CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name name, OUT type text, OUT equality text)
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     SELECT format_type(a.atttypid, a.atttypmod), format('%I.%s', n.nspname, o.oprname)
+      INTO type, equality
       FROM pg_attribute AS a
       LEFT JOIN pg_opclass AS oc
         ON oc.opcintype = (SELECT CASE WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN 'anyarray'::regtype
@@ -14,5 +16,6 @@ AS $$
       LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
       LEFT JOIN pg_namespace AS n ON n.oid = o.oprnamespace
      WHERE a.attrelid = relation AND a.attname = column_name AND NOT a.attisdropped;
+END;
 $$;
 COMMENT ON FUNCTION tide.column_equality(regclass, name) IS 'Type of a column, and the equality that an ordinary index on it serves; NULL when there is none. Internal.';

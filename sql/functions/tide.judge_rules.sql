@@ -63,7 +63,7 @@ BEGIN
                     SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
                       FROM (%4$s, (row_number() OVER () - 1) / 10000 AS batch
                               FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
-                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_keys)
+                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_keys)
                     USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
                 LOOP
                     RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;

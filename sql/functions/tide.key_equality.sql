@@ -1,9 +1,12 @@
 CREATE OR REPLACE FUNCTION tide.key_equality(table_id integer, OUT column_name name, OUT equality text)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
     -- The equality of the unique index itself: that of another search_path might not use the index.
+    RETURN QUERY
     SELECT c.current_name, format('%I.%s', n.nspname, op.oprname)
       FROM tide.synced_table AS s
       JOIN pg_index AS i
@@ -17,5 +20,6 @@ AS $$
       JOIN pg_operator AS op ON op.oid = am.amopopr
       JOIN pg_namespace AS n ON n.oid = op.oprnamespace
      WHERE s.table_id = key_equality.table_id;
+END;
 $$;
 COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';

@@ -2,9 +2,11 @@
 -- have the same one.
 CREATE OR REPLACE FUNCTION tide.key_index(relation regclass, columns name[])
     RETURNS oid
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT i.indexrelid
       FROM pg_index AS i
       JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -18,6 +20,7 @@ AS $$
            = (SELECT array_agg(n ORDER BY n) FROM unnest(columns) AS n)
        AND i.indnkeyatts = cardinality(columns)
      ORDER BY i.indisprimary DESC, i.indexrelid
-     LIMIT 1;
+     LIMIT 1);
+END;
 $$;
 COMMENT ON FUNCTION tide.key_index(regclass, name[]) IS 'The unique index that makes these columns a key of the table, NULL when there is none. Internal.';

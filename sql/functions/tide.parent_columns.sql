@@ -4,9 +4,12 @@ CREATE OR REPLACE FUNCTION tide.parent_columns(
     OUT key_column name, OUT key_name text, OUT key_type text, OUT key_equality text
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT p.table_id, p.relation, r.ordinal, f.ordinal, c.current_name, ct.type, ct.equality, k.current_name, k.column_name, kt.type, e.equality
       FROM tide.synced_table AS s
      CROSS JOIN LATERAL unnest(s.parents, s.parent_fks) WITH ORDINALITY AS r (relation, fk, ordinal)
@@ -19,5 +22,6 @@ AS $$
       JOIN tide.key_equality(p.table_id) AS e ON e.column_name = k.current_name
      WHERE s.table_id = parent_columns.table_id
      ORDER BY r.ordinal, f.ordinal;
+END;
 $$;
 COMMENT ON FUNCTION tide.parent_columns(integer) IS 'Columns by which a table refers to its parents, each with the key column it refers to. Internal.';
