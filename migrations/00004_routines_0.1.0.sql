@@ -13,17 +13,22 @@ COMMENT ON FUNCTION tide.version() IS 'Version of pgtide whose routines are inst
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Asked for every column of every table, over and over: in LANGUAGE sql it would be planned at every call.
 CREATE OR REPLACE FUNCTION tide.base_type(type_id oid)
     RETURNS regtype
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH RECURSIVE chain (oid, base) AS (
-        SELECT t.oid, t.typbasetype FROM pg_type AS t WHERE t.oid = type_id
-        UNION ALL
-        SELECT t.oid, t.typbasetype FROM chain AS c JOIN pg_type AS t ON t.oid = c.base
-    )
-    SELECT c.oid::regtype FROM chain AS c WHERE c.base = 0;
+DECLARE
+    v_base oid;
+BEGIN
+    LOOP
+        SELECT t.typbasetype INTO v_base FROM pg_type AS t WHERE t.oid = type_id;
+        EXIT WHEN v_base = 0 OR v_base IS NULL;
+        type_id := v_base;
+    END LOOP;
+    RETURN CASE WHEN v_base = 0 THEN type_id::regtype END;
+END;
 $$;
 COMMENT ON FUNCTION tide.base_type(oid) IS 'The type below a domain, through any number of domains. Internal.';
 -- +goose StatementEnd
@@ -153,9 +158,11 @@ COMMENT ON FUNCTION tide.bucket_patterns(tide.synced_table) IS 'Buckets that row
 -- have the same one.
 CREATE OR REPLACE FUNCTION tide.key_index(relation regclass, columns name[])
     RETURNS oid
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT i.indexrelid
       FROM pg_index AS i
       JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -169,7 +176,8 @@ AS $$
            = (SELECT array_agg(n ORDER BY n) FROM unnest(columns) AS n)
        AND i.indnkeyatts = cardinality(columns)
      ORDER BY i.indisprimary DESC, i.indexrelid
-     LIMIT 1;
+     LIMIT 1);
+END;
 $$;
 COMMENT ON FUNCTION tide.key_index(regclass, name[]) IS 'The unique index that makes these columns a key of the table, NULL when there is none. Internal.';
 -- +goose StatementEnd
@@ -177,10 +185,13 @@ COMMENT ON FUNCTION tide.key_index(regclass, name[]) IS 'The unique index that m
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.key_equality(table_id integer, OUT column_name name, OUT equality text)
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
     -- The equality of the unique index itself: that of another search_path might not use the index.
+    RETURN QUERY
     SELECT c.current_name, format('%I.%s', n.nspname, op.oprname)
       FROM tide.synced_table AS s
       JOIN pg_index AS i
@@ -194,16 +205,19 @@ AS $$
       JOIN pg_operator AS op ON op.oid = am.amopopr
       JOIN pg_namespace AS n ON n.oid = op.oprnamespace
      WHERE s.table_id = key_equality.table_id;
+END;
 $$;
 COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name name, OUT type text, OUT equality text)
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     SELECT format_type(a.atttypid, a.atttypmod), format('%I.%s', n.nspname, o.oprname)
+      INTO type, equality
       FROM pg_attribute AS a
       LEFT JOIN pg_opclass AS oc
         ON oc.opcintype = (SELECT CASE WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN 'anyarray'::regtype
@@ -215,6 +229,7 @@ AS $$
       LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
       LEFT JOIN pg_namespace AS n ON n.oid = o.oprnamespace
      WHERE a.attrelid = relation AND a.attname = column_name AND NOT a.attisdropped;
+END;
 $$;
 COMMENT ON FUNCTION tide.column_equality(regclass, name) IS 'Type of a column, and the equality that an ordinary index on it serves; NULL when there is none. Internal.';
 -- +goose StatementEnd
@@ -225,9 +240,12 @@ CREATE OR REPLACE FUNCTION tide.key_columns(
     OUT ordinal bigint, OUT column_name text, OUT current_name name, OUT type text, OUT equality text, OUT value text
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT k.ordinal, k.name, c.current_name, t.type, e.equality,
            format(CASE WHEN c.base_type = 'bytea'::regtype AND NOT c.is_array THEN 'decode(%s::json ->> %L, ''base64'')::%s' ELSE '(%s::json ->> %L)::%s' END, row_key, k.name, t.type)
       FROM tide.synced_table AS s
@@ -237,6 +255,7 @@ AS $$
       JOIN tide.key_equality(s.table_id) AS e ON e.column_name = c.current_name
      WHERE s.table_id = key_columns.table_id
      ORDER BY k.ordinal;
+END;
 $$;
 COMMENT ON FUNCTION tide.key_columns(integer, text) IS 'Key columns of a table in the order of its registration, with the expression that reads each from a row_key. Internal.';
 -- +goose StatementEnd
@@ -248,9 +267,12 @@ CREATE OR REPLACE FUNCTION tide.parent_columns(
     OUT key_column name, OUT key_name text, OUT key_type text, OUT key_equality text
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT p.table_id, p.relation, r.ordinal, f.ordinal, c.current_name, ct.type, ct.equality, k.current_name, k.column_name, kt.type, e.equality
       FROM tide.synced_table AS s
      CROSS JOIN LATERAL unnest(s.parents, s.parent_fks) WITH ORDINALITY AS r (relation, fk, ordinal)
@@ -263,6 +285,7 @@ AS $$
       JOIN tide.key_equality(p.table_id) AS e ON e.column_name = k.current_name
      WHERE s.table_id = parent_columns.table_id
      ORDER BY r.ordinal, f.ordinal;
+END;
 $$;
 COMMENT ON FUNCTION tide.parent_columns(integer) IS 'Columns by which a table refers to its parents, each with the key column it refers to. Internal.';
 -- +goose StatementEnd
@@ -483,7 +506,7 @@ COMMENT ON FUNCTION tide.buckets_beside_tree(integer, text, integer) IS 'SQL exp
 -- Written once here, used by capture, adoption and every other reader of images, so that all of them
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
-    table_id integer, row_alias text,
+    table_id integer, row_alias text, with_rules boolean DEFAULT true,
     OUT row_key text, OUT payload text, OUT buckets text, OUT captured_buckets text, OUT deps text,
     OUT image text, OUT key_image text
 )
@@ -563,8 +586,11 @@ BEGIN
          WHERE c.in_payload;
     END IF;
 
-    -- Rules that look at other tables are judged at sealing: capture notes what they hang on.
-    buckets := tide.bucket_expression(v_table.table_id, row_alias);
+    -- Rules that look at other tables are judged at sealing: capture notes what they hang on, and need
+    -- not wait for their long expressions to be written.
+    IF with_rules OR NOT v_table.derived THEN
+        buckets := tide.bucket_expression(v_table.table_id, row_alias);
+    END IF;
     captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
     SELECT 'json_build_object(' || string_agg(format('%L, %s.%I::text', c.column_name, row_alias, c.current_name), ', ') || ')'
       INTO deps
@@ -582,7 +608,7 @@ BEGIN
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text, boolean) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -739,8 +765,8 @@ DECLARE
     v_join     text;
     v_touched  text;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
     SELECT string_agg(format('%%1$s.%I AS tide_k%s', k.column_name, k.ordinal), ', '),
            string_agg(format('tide_n.%I OPERATOR(%s) t.tide_k%s', k.column_name, k.equality, k.ordinal), ' AND ')
       INTO v_keys, v_join
@@ -793,8 +819,8 @@ DECLARE
     v_c_deps   text;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;
@@ -932,7 +958,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tide.assert_readable(relation);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets, old_deps)
@@ -1054,6 +1080,21 @@ COMMENT ON FUNCTION tide.write_capture_functions(integer) IS 'Writes the capture
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.changed_columns(source_id integer, columns text[])
+    RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format('(tide_i.image ->> %L)::%s AS %I', c.column_name, t.type, c.column_name), ', ')
+      FROM tide.synced_columns(source_id) AS c
+      JOIN tide.synced_table AS s ON s.table_id = source_id
+     CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS t
+     WHERE c.column_name = ANY (columns);
+$$;
+COMMENT ON FUNCTION tide.changed_columns(integer, text[]) IS 'Select list that makes columns of what capture noted beside a row (tide_i.image). Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- From each table that the rule looks at, a way down to the rows whose buckets may be others now: by
 -- the foreign keys of children, and by what was declared for a function. given are changes of the
 -- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them.
@@ -1079,9 +1120,7 @@ BEGIN
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
-               (SELECT string_agg(format('(tide_i.image ->> %L)::%s AS %I', c.column_name, t.type, c.column_name), ', ')
-                  FROM tide.synced_columns(d.source_id) AS c JOIN tide.synced_table AS s ON s.table_id = d.source_id CROSS JOIN LATERAL tide.column_equality(s.relation, c.current_name) AS t
-                 WHERE c.column_name = ANY (d.source_columns)) AS changed,
+               tide.changed_columns(d.source_id, d.source_columns) AS changed,
                coalesce(d.affects, (
                    SELECT format('SELECT tide_t.* FROM %s AS tide_t WHERE %s', v_table.relation,
                                  string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND '))
@@ -1242,22 +1281,24 @@ DECLARE
     v_circle text;
 BEGIN
     DELETE FROM tide.bucket_source;
-    INSERT INTO tide.bucket_source (table_id, source_id)
     WITH RECURSIVE link AS (
-        SELECT s.table_id, p.table_id AS source_id FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.parents) AS r JOIN tide.synced_table AS p ON p.relation = r
+        SELECT s.table_id, p.table_id AS parent_id FROM tide.synced_table AS s CROSS JOIN LATERAL unnest(s.parents) AS r JOIN tide.synced_table AS p ON p.relation = r
          WHERE s.unregistered_at IS NULL
-         UNION
-        SELECT d.table_id, d.source_id FROM tide.bucket_dependency AS d
     ), reach AS (
         SELECT s.table_id, s.table_id AS source_id FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL
          UNION
-        SELECT r.table_id, l.source_id FROM reach AS r JOIN link AS l ON l.table_id = r.source_id
+        SELECT r.table_id, l.parent_id FROM reach AS r JOIN link AS l ON l.table_id = r.source_id
+    ), stored AS (
+        INSERT INTO tide.bucket_source (table_id, source_id)
+        SELECT r.table_id, r.source_id FROM reach AS r
+         UNION
+        -- A function looks at rows, not at their buckets: what these hang on is no matter of its own.
+        SELECT r.table_id, d.source_id FROM reach AS r JOIN tide.bucket_dependency AS d ON d.table_id = r.source_id
     )
-    SELECT r.table_id, r.source_id FROM reach AS r;
     SELECT string_agg(DISTINCT s.relation::text, ', ')
       INTO v_circle
-      FROM tide.bucket_source AS a
-      JOIN tide.bucket_source AS b ON b.table_id = a.source_id AND b.source_id = a.table_id
+      FROM reach AS a
+      JOIN reach AS b ON b.table_id = a.source_id AND b.source_id = a.table_id
       JOIN tide.synced_table AS s ON s.table_id = a.table_id
      WHERE a.table_id <> a.source_id;
     IF v_circle IS NOT NULL THEN
@@ -1418,21 +1459,43 @@ COMMENT ON FUNCTION tide.add_bucket_dependency(regclass, regclass, text, text, t
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.add_access_dependency(on_table regclass, user_column text)
+CREATE OR REPLACE FUNCTION tide.add_access_dependency(on_table regclass, columns text, affects text DEFAULT NULL)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_columns text[] := ARRAY(SELECT trim(BOTH FROM c) FROM string_to_table(columns, ',') AS c);
+    v_table   tide.synced_table;
+    v_problem text;
 BEGIN
-    PERFORM tide.watch_columns(on_table, ARRAY[user_column]);
-    INSERT INTO tide.access_dependency (source_id, user_column)
-    SELECT s.table_id, user_column FROM tide.synced_table AS s WHERE s.relation = on_table
-        ON CONFLICT DO NOTHING;
-    PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
+    IF affects IS NULL AND cardinality(v_columns) <> 1 THEN
+        RAISE EXCEPTION 'it is not said whose access a change of % is about', on_table
+            USING ERRCODE = 'TD022',
+                  DETAIL  = format('Columns: %s.', array_to_string(v_columns, ', ')),
+                  HINT    = 'Name the one column that holds the user, or give a query in affects that selects the users: SELECT m.user_id FROM app.team_member AS m WHERE m.team_id = changed.team_id.';
+    END IF;
+    PERFORM tide.watch_columns(on_table, v_columns);
+    SELECT * INTO v_table FROM tide.synced_table AS s WHERE s.relation = on_table;
+    INSERT INTO tide.access_dependency AS a (source_id, source_columns, affects)
+    VALUES (v_table.table_id, v_columns, affects)
+        ON CONFLICT ON CONSTRAINT access_dependency_pkey DO UPDATE SET affects = excluded.affects;
+    PERFORM tide.apply_registration(v_table, false, false);
+    BEGIN
+        EXECUTE format('SELECT tide_q.user_id::text FROM (SELECT NULL::json AS image) AS tide_i CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_q (user_id)',
+            tide.changed_columns(v_table.table_id, v_columns), coalesce(affects, format('SELECT changed.%I', v_columns[1])));
+    EXCEPTION
+        WHEN syntax_error_or_access_rule_violation THEN
+            v_problem := sqlerrm;
+    END;
+    IF v_problem IS NOT NULL THEN
+        RAISE EXCEPTION 'the query in affects cannot be run'
+            USING ERRCODE = 'TD022', DETAIL = v_problem, HINT = format('It selects users, one column, names every table with its schema, and sees these columns of changed: %s.', columns);
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.add_access_dependency(regclass, text) IS
-'Declares that a table decides which buckets users may read: when a row changes there, the devices of the user in user_column, before and after, hear of it in their home bucket. Raises TD001, TD003, TD007, TD008.';
+COMMENT ON FUNCTION tide.add_access_dependency(regclass, text, text) IS
+'Declares that a table decides which buckets users may read: when a row changes there, before and after, the devices of the user in the one column named, or of those that the query in affects selects (the changed row is called changed, the columns named are what it has), hear of it in their home bucket. Raises TD001, TD003, TD007, TD008, TD022.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1541,7 +1604,7 @@ BEGIN
                     SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
                       FROM (%4$s, (row_number() OVER () - 1) / 10000 AS batch
                               FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
-                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_keys)
+                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_keys)
                     USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
                 LOOP
                     RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
@@ -1606,6 +1669,47 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.pending_moves(integer) IS 'Rows of a table with derived rules that changed, or hang on what changed, since the last seal that this snapshot shows, and all of them while capture is paused: buckets as stored and as they are. Raises TD126. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Who must hear that what he may read is another set now. Runs on the snapshot of the seal. A query
+-- that raises keeps nobody from reading what he should: his access is asked at every request anyway.
+CREATE OR REPLACE FUNCTION tide.access_events(changes tide.fresh_change[], OUT xid xid8, OUT user_id text, OUT source_id integer, OUT error text)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
+    SET lock_timeout = '200ms'
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_dependency tide.access_dependency;
+BEGIN
+    FOR v_dependency IN SELECT * FROM tide.access_dependency AS a WHERE a.source_id IN (SELECT f.table_id FROM unnest(changes) AS f) LOOP
+        source_id := v_dependency.source_id;
+        BEGIN
+            RETURN QUERY EXECUTE format($sql$
+                SELECT DISTINCT g.xid, tide_u.user_id, g.table_id, NULL::text
+                  FROM unnest($1) AS g
+                 CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)
+                 CROSS JOIN LATERAL (SELECT %s) AS changed
+                 CROSS JOIN LATERAL (SELECT tide_q.user_id::text FROM (%s) AS tide_q (user_id)) AS tide_u
+                 WHERE g.table_id = %s AND tide_i.image IS NOT NULL AND g.deps::text IS DISTINCT FROM g.old_deps::text AND tide_u.user_id <> ''$sql$,
+                tide.changed_columns(source_id, v_dependency.source_columns),
+                coalesce(v_dependency.affects, format('SELECT changed.%I', v_dependency.source_columns[1])), source_id) USING changes;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF sqlstate ~ '^(40|53|57)' THEN
+                    RAISE;
+                END IF;
+                error := format('whose access changed cannot be told: %s (%s)', sqlerrm, sqlstate);
+                RETURN NEXT;
+                error := NULL;
+        END;
+    END LOOP;
+END;
+$$;
+COMMENT ON FUNCTION tide.access_events(tide.fresh_change[]) IS 'Users whose access may be another one because of changes of a seal, as declared with tide.add_access_dependency. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -1679,6 +1783,8 @@ BEGIN
           LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
           LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
          WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
+    ), access AS MATERIALIZED (
+        SELECT e.* FROM tide.access_events(changes) AS e
     ), told AS (
         SELECT s.xid, b.bucket_id, coalesce(s.effect_id, s.change_id) AS change_id, s.first_id,
                CASE WHEN s.last_op = 'D' THEN 'D' WHEN s.first_op = 'I' THEN 'I' ELSE 'U' END::"char" AS op, s.bytes
@@ -1697,11 +1803,7 @@ BEGIN
          WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
          UNION ALL
         -- His devices ask which buckets they may read when they hear of this.
-        SELECT DISTINCT f.xid, 'user:' || u.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0
-          FROM unnest(changes) AS f
-          JOIN tide.access_dependency AS a ON a.source_id = f.table_id
-         CROSS JOIN LATERAL (VALUES (f.deps ->> a.user_column), (f.old_deps ->> a.user_column)) AS u (user_id)
-         WHERE u.user_id <> '' AND f.deps::text IS DISTINCT FROM f.old_deps::text
+        SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
     SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text FROM told AS t
      UNION ALL
@@ -1710,8 +1812,15 @@ BEGIN
      UNION ALL
     SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error FROM access AS a WHERE a.error IS NOT NULL
+     UNION ALL
     SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL
       FROM unnest(marked) AS m (table_id) WHERE m.table_id NOT IN (SELECT j.table_id FROM judging AS j WHERE j.error IS NOT NULL)
+     UNION ALL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL
+      FROM tide.bucket_failure AS f
+     WHERE f.row_key = '*' AND f.table_id <> ALL (v_derived) AND f.table_id IN (SELECT a.source_id FROM access AS a WHERE a.user_id IS NOT NULL)
+       AND f.table_id NOT IN (SELECT a.source_id FROM access AS a WHERE a.error IS NOT NULL)
      UNION ALL
     -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
     SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL
@@ -2031,7 +2140,7 @@ BEGIN
               INTO v_key
               FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
              WHERE s.table_id = push_source.table_id AND c.in_key;
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k', false);
             RETURN format($body$
 BEGIN
     RETURN QUERY
@@ -2053,7 +2162,7 @@ BEGIN
 END;
 $body$, v_target.dead, v_target.name, v_target.key, v_target.mine, v_target.key_order);
         WHEN 'image' THEN
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t');
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t', false);
             RETURN format($body$
 BEGIN
     RETURN QUERY SELECT tide_r.ordinal, %s, %s FROM unnest($1) AS tide_r JOIN %s AS tide_t ON %s WHERE %s;
@@ -2525,7 +2634,7 @@ BEGIN
         SELECT d.name
           FROM tide.synced_table AS s
          CROSS JOIN LATERAL (SELECT unnest(b.source_columns) FROM tide.bucket_dependency AS b WHERE b.source_id = s.table_id
-                              UNION SELECT a.user_column FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
+                              UNION SELECT unnest(a.source_columns) FROM tide.access_dependency AS a WHERE a.source_id = s.table_id) AS d (name)
          WHERE s.relation = wanted.relation
          ORDER BY 1);
     SELECT array_agg(a.attname ORDER BY a.attnum), array_agg(a.attnum ORDER BY a.attnum)
@@ -2841,11 +2950,11 @@ BEGIN
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
        OR cardinality(tide.current_names(v_table.table_id, v_table.dep_columns)) < cardinality(v_table.dep_columns) THEN
-        PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
+        PERFORM tide.row_expressions(v_table.table_id, 'tide_n', false);
     END IF;
     UPDATE tide.bucket_dependency AS d SET source_columns = tide.current_names(d.source_id, d.source_columns) WHERE d.source_id = v_table.table_id;
     UPDATE tide.bucket_dependency AS d SET table_columns = tide.current_names(d.table_id, d.table_columns) WHERE d.table_id = v_table.table_id AND d.table_columns IS NOT NULL;
-    UPDATE tide.access_dependency AS a SET user_column = (tide.current_names(a.source_id, ARRAY[a.user_column]))[1] WHERE a.source_id = v_table.table_id;
+    UPDATE tide.access_dependency AS a SET source_columns = tide.current_names(a.source_id, a.source_columns) WHERE a.source_id = v_table.table_id;
     RETURN QUERY SELECT tide.apply_registration(v_wanted, missed_changes, false);
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.table_id = v_table.table_id AND c.op IN ('A', '!')) THEN
         PERFORM tide.mark_table(v_table.table_id, 'A', 'refreshed');
@@ -3378,7 +3487,7 @@ BEGIN
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
     ), adoptions AS (
         INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
-        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT e.error FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
+        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT max(e.error) FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
           FROM mark AS m
     )
     INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
@@ -6915,6 +7024,7 @@ DECLARE
     v_client name := (SELECT s.client_role FROM tide.setting AS s);
     v_me     constant text := '(SELECT current_setting(''app.user_id'', true))';
     v_alias  text := (SELECT quote_ident(c.relname) FROM pg_class AS c WHERE c.oid = v_table.relation);
+    v_type   regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = v_table.relation);
     v_owner  text;
     v_read   text;
     v_write  text;
@@ -6926,17 +7036,20 @@ BEGIN
         v_owner := format('%s.%I = (SELECT nullif(current_setting(''app.user_id'', true), ''''))::%s', v_alias, c.current_name, c.type);
     END IF;
     v_read := CASE
-        WHEN v_table.derived THEN format('tide.reads_%s(%s)', table_id, v_alias)
+        WHEN v_table.derived THEN format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
         WHEN v_table.bucket IS NOT NULL THEN format('(SELECT %L = ANY (tide.my_buckets()))', v_table.bucket)
         WHEN v_owner IS NOT NULL AND v_table.null_owner_bucket IS NULL THEN v_owner
         WHEN v_owner IS NOT NULL THEN format('(%s OR %s.%I IS NULL AND (SELECT %L = ANY (tide.my_buckets())))', v_owner, v_alias, c.current_name, v_table.null_owner_bucket)
-        ELSE format('tide.reads_%s(%s)', table_id, v_alias)
+        ELSE format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
     END;
     v_write := CASE write
         WHEN 'none' THEN 'false'
         WHEN 'readers' THEN v_read
         WHEN 'owner' THEN v_owner
-        ELSE format('(%s AND %s(%s, %s))', v_read, write, v_me, v_alias)
+        ELSE format(CASE
+            WHEN to_regprocedure(format('%s(text, %s)', write, v_type)) IS NOT NULL THEN '(%1$s AND %2$s(%3$s, %4$s))'
+            WHEN (SELECT p.proretset FROM pg_proc AS p WHERE p.oid = to_regprocedure(write || '(text)')) THEN '(%1$s AND tide.reads_%5$s(%4$s, (SELECT ARRAY(SELECT tide_b FROM %2$s(%3$s) AS tide_b))))'
+            ELSE '(%1$s AND tide.reads_%5$s(%4$s, (SELECT %2$s(%3$s))))' END, v_read, write, v_me, v_alias, table_id)
     END;
     RETURN QUERY
     SELECT p.name, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s', p.name, v_table.relation, p.kind, p.command, p.role, p.body)
@@ -6976,20 +7089,20 @@ AS $$
 DECLARE
     v_row_type regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = relation);
     v_client   name := (SELECT s.client_role FROM tide.setting AS s);
-    v_function regprocedure := to_regprocedure(CASE WHEN strpos(function_name, '(') > 0 THEN function_name ELSE format('%s(text, %s)', function_name, v_row_type) END);
+    v_function regprocedure := coalesce(to_regprocedure(format('%s(text, %s)', function_name, v_row_type)), to_regprocedure(function_name || '(text)'));
     v_problem  text;
 BEGIN
     SELECT CASE
-               WHEN p.oid IS NULL THEN 'There is no such function.'
-               WHEN p.prorettype <> 'boolean'::regtype OR p.proretset THEN 'It must return boolean.'
-               WHEN p.pronargs <> 2 OR p.proargtypes[0] <> 'text'::regtype OR p.proargtypes[1] <> v_row_type THEN format('Its arguments must be the user and the row: (text, %s).', v_row_type)
+               WHEN p.oid IS NULL THEN format('There is no function of (text, %s), nor of (text).', v_row_type)
+               WHEN p.pronargs = 2 AND (p.prorettype <> 'boolean'::regtype OR p.proretset) THEN 'Of the user and the row it must return boolean.'
+               WHEN p.pronargs = 1 AND p.prorettype <> CASE WHEN p.proretset THEN 'text'::regtype ELSE 'text[]'::regtype END THEN 'Of the user alone it must return the buckets whose rows he may write: SETOF text or text[].'
                WHEN NOT has_function_privilege(v_client, p.oid, 'EXECUTE') THEN format('%I may not execute it.', v_client)
            END
       INTO v_problem
       FROM (SELECT v_function AS oid) AS f LEFT JOIN pg_proc AS p ON p.oid = f.oid;
     IF v_problem IS NOT NULL THEN
         RAISE EXCEPTION 'write cannot be %', quote_literal(function_name)
-            USING ERRCODE = 'TD023', DETAIL = v_problem, HINT = 'Use ''readers'', ''owner'', ''none'', or name such a function with its schema; SECURITY DEFINER, when it looks at tables that devices must not read.';
+            USING ERRCODE = 'TD023', DETAIL = v_problem, HINT = 'Use ''readers'', ''owner'', ''none'', or name, with its schema, a function of (user_id text, r app.task) that returns boolean, or one of (user_id text) that returns buckets; SECURITY DEFINER, when it looks at tables that devices must not read.';
     END IF;
     RETURN (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_function);
 END;
@@ -7008,11 +7121,11 @@ DECLARE
     v_type   regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = v_table.relation);
     v_client name := (SELECT s.client_role FROM tide.setting AS s);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE FUNCTION tide.reads_%s(tide_n %s) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER %s AS %L',
-        table_id, v_type, tide.capture_settings(table_id), format(E'\nBEGIN\n    RETURN (%s) && (SELECT tide.my_buckets());\nEND;\n', tide.bucket_expression(table_id, 'tide_n')));
-    EXECUTE format('ALTER FUNCTION tide.reads_%1$s(%2$s) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.reads_%1$s(%2$s) FROM PUBLIC; GRANT EXECUTE ON FUNCTION tide.reads_%1$s(%2$s) TO %3$I;
-        COMMENT ON FUNCTION tide.reads_%1$s(%2$s) IS %4$L', table_id, v_type, v_client,
-        format('Whether the user of this transaction may read a row of %s.%s, by its bucket rule. Written by pgtide for its policies.', v_table.table_schema, v_table.table_name));
+    EXECUTE format('CREATE OR REPLACE FUNCTION tide.reads_%s(tide_n %s, tide_in text[]) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER %s AS %L',
+        table_id, v_type, tide.capture_settings(table_id), format(E'\nBEGIN\n    RETURN (%s) && tide_in;\nEND;\n', tide.bucket_expression(table_id, 'tide_n')));
+    EXECUTE format('ALTER FUNCTION tide.reads_%1$s(%2$s, text[]) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.reads_%1$s(%2$s, text[]) FROM PUBLIC; GRANT EXECUTE ON FUNCTION tide.reads_%1$s(%2$s, text[]) TO %3$I;
+        COMMENT ON FUNCTION tide.reads_%1$s(%2$s, text[]) IS %4$L', table_id, v_type, v_client,
+        format('Whether a row of %s.%s lies in one of these buckets, by its bucket rule. Written by pgtide for its policies.', v_table.table_schema, v_table.table_name));
     EXECUTE format('GRANT USAGE ON SCHEMA tide TO %I; GRANT EXECUTE ON FUNCTION tide.my_buckets() TO %1$I', v_client);
 END;
 $$;
@@ -7022,7 +7135,7 @@ COMMENT ON FUNCTION tide.write_reads_function(integer) IS 'Writes the function b
 -- +goose StatementBegin
 -- The application must not notice: a policy that lets everybody do everything, which the planner drops,
 -- and RESTRICTIVE ones for the client role alone.
-CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', dry_run boolean DEFAULT false)
+CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', push boolean DEFAULT false, dry_run boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -7067,11 +7180,15 @@ BEGIN
     FOREACH v_sql IN ARRAY v_steps LOOP
         EXECUTE v_sql;
     END LOOP;
-    UPDATE tide.synced_table AS s SET rls_write = v_write WHERE s.table_id = v_table.table_id;
+    UPDATE tide.synced_table AS s SET rls_write = v_write WHERE s.table_id = v_table.table_id RETURNING * INTO v_table;
+    IF push AND v_table.push_policy <> 'rls' THEN
+        v_table.push_policy := 'rls';
+        RETURN QUERY SELECT r FROM tide.apply_registration(v_table, false, false) AS r;
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean) IS
-'Switches row-level security on for a table that has none, so that the client role reads what the bucket rule says and writes as write says: readers (who may read), owner (the user in owner_column), none, or a function of (user_id text, row) that returns boolean. Nobody else notices. An inserted row must name the user as its owner. Says the statements; with dry_run it only says them. Run it again to change them. Raises TD008, TD009, TD023.';
+COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean, boolean) IS
+'Switches row-level security on for a table that has none, so that the client role reads what the bucket rule says and writes as write says: readers (who may read), owner (the user in owner_column), none, a function of (user_id text, row) that returns boolean, or one of (user_id text) that returns the buckets whose rows he may write. With push his devices may push what this lets him write. Nobody else notices. An inserted row must name the user as its owner. Says the statements; with dry_run it only says them. Run it again to change them. Raises TD008, TD009, TD023.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -7094,7 +7211,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = table_name) THEN
         EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', table_name);
     END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s)', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
+    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s, text[])', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
     UPDATE tide.synced_table AS s SET rls_write = NULL WHERE s.table_id = v_table.table_id;
 END;
 $$;
@@ -7315,7 +7432,7 @@ CREATE OR REPLACE FUNCTION tide.rebucket(table_name regclass, filter text DEFAUL
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);
-    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n')).row_key;
+    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n', false)).row_key;
     v_count bigint;
 BEGIN
     IF NOT v_table.derived THEN
@@ -7344,7 +7461,7 @@ DECLARE
     v_count bigint;
 BEGIN
     -- Where not even the rows are known, the whole table is judged.
-    PERFORM tide.mark_table(f.table_id, 'A', 'bucket rules tried again') FROM tide.bucket_failure AS f WHERE f.row_key = '*';
+    PERFORM tide.mark_table(f.table_id, 'A', 'bucket rules tried again') FROM tide.bucket_failure AS f JOIN tide.synced_table AS s ON s.table_id = f.table_id AND s.derived WHERE f.row_key = '*';
     INSERT INTO tide.change_log (table_id, op, row_key, key_hash)
     SELECT f.table_id, 'R', f.row_key, f.key_hash FROM tide.bucket_failure AS f WHERE f.row_key <> '*';
     GET DIAGNOSTICS v_count = ROW_COUNT;
@@ -7626,6 +7743,44 @@ COMMENT ON FUNCTION tide.set_maintenance(text, interval) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Comparing all rows reads the table; some of them tell whether something was not declared.
+CREATE OR REPLACE FUNCTION tide.sample_buckets(table_id integer, max_rows integer DEFAULT 200, OUT looked_at bigint, OUT amiss bigint)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '200ms'
+AS $$
+DECLARE
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = sample_buckets.table_id);
+    -- -1 before the first ANALYZE; partitions have the rows of a partitioned table.
+    v_rows     double precision := (SELECT max(c.reltuples) FROM pg_class AS c JOIN (SELECT v_relation AS oid UNION SELECT p.relid FROM pg_partition_tree(v_relation) AS p) AS t ON t.oid = c.oid);
+    v_keys     tide.rule_change[];
+BEGIN
+    EXECUTE format($sql$
+        SELECT array_agg(ROW(%1$s, NULL, NULL, k.row_key, NULL, NULL)::tide.rule_change)
+          FROM ((SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n %4$s LIMIT $1)
+                 UNION
+                (SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s AND m.key_hash > $2 ORDER BY m.key_hash LIMIT $1)) AS k$sql$,
+        table_id, (tide.row_expressions(table_id, 'tide_n', false)).row_key, v_relation,
+        CASE WHEN v_rows > max_rows THEN format('TABLESAMPLE SYSTEM (%s)', least(100, greatest(300 * max_rows / v_rows, 0.001))) END)
+       INTO v_keys USING max_rows, ((random() - 0.5) * 1.8e19)::bigint;
+    looked_at := coalesce(cardinality(v_keys), 0);
+    SELECT count(*) INTO amiss
+      FROM unnest(tide.judge_rows(table_id, v_keys)) AS j
+     WHERE j.before <> j.after AND j.error IS NULL AND j.row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(table_id) AS p);
+EXCEPTION
+    -- Other findings say what is the matter with the table.
+    WHEN OTHERS THEN
+        IF sqlstate ~ '^(40|53|57)' THEN
+            RAISE;
+        END IF;
+        looked_at := 0;
+        amiss := 0;
+END;
+$$;
+COMMENT ON FUNCTION tide.sample_buckets(integer, integer) IS 'Of some rows of a table with derived rules, how many lie in other buckets than the rule says. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.check()
     RETURNS TABLE (severity text, table_name text, finding text, detail text, remedy text)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -7708,6 +7863,26 @@ AS $$
            'SELECT tide.retry_bucket_failures()'
       FROM alive AS s JOIN tide.bucket_failure AS f ON f.table_id = s.table_id
      GROUP BY s.named
+     UNION ALL
+    SELECT 'error', s.named, 'rows lie in other buckets than the rule says', format('%s of %s rows that were looked at: the rule looks at something that was not declared.', b.amiss, b.looked_at),
+           format('SELECT tide.add_bucket_dependency(%L, ...), or once: SELECT tide.rebucket(%1$L)', s.named)
+      FROM alive AS s CROSS JOIN LATERAL tide.sample_buckets(s.table_id) AS b
+     WHERE s.derived AND b.amiss > 0
+     UNION ALL
+    SELECT 'warning', s.named, format('no index on (%s)', array_to_string(f.columns, ', ')), format('Rows whose buckets hang on %s are found by these columns.', string_agg(DISTINCT f.source, ', ')),
+           format('CREATE INDEX CONCURRENTLY ON %s (%s)', s.named, (SELECT string_agg(quote_ident(n), ', ') FROM unnest(f.columns) AS n))
+      FROM alive AS s
+     CROSS JOIN LATERAL (SELECT r.parent::text AS source, tide.current_names(s.table_id, string_to_array(r.fk, ',')) AS columns FROM unnest(s.parents, s.parent_fks) AS r (parent, fk)
+                          UNION ALL
+                         SELECT o.relation::text, tide.current_names(s.table_id, d.table_columns)
+                           FROM tide.bucket_dependency AS d JOIN tide.synced_table AS o ON o.table_id = d.source_id WHERE d.table_id = s.table_id AND d.affects IS NULL) AS f
+     WHERE cardinality(f.columns) > 0
+       AND NOT EXISTS (
+               SELECT FROM pg_index AS i
+                WHERE i.indrelid = s.existing AND i.indisvalid AND i.indpred IS NULL
+                  AND ARRAY(SELECT a.attname::text FROM unnest((i.indkey::int2[])[0 : cardinality(f.columns) - 1]) AS k (attnum) JOIN pg_attribute AS a ON a.attrelid = s.existing AND a.attnum = k.attnum ORDER BY 1)
+                      = ARRAY(SELECT n::text FROM unnest(f.columns) AS n ORDER BY 1))
+     GROUP BY s.named, f.columns
      UNION ALL
     SELECT 'error', s.named, 'pgtide cannot read the table', p.problem, s.refresh
       FROM alive AS s CROSS JOIN LATERAL (SELECT tide.read_problem(s.relation)) AS p (problem)
