@@ -29,7 +29,8 @@ sim: server ## simulate: fixed histories and fresh ones for FOR=2m; SEED=n or HI
 	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 10 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
 
 .PHONY: soak
-soak: ## simulate fresh histories until stopped, or until one fails
+soak: server ## RULES=1000 random rule sets and histories of the workspace, then fresh histories until stopped, or until one fails
+	@$(GO) run ./internal/pgtest/with $(GO) test ./internal/buckettest ./internal/workspacetest -count=1 -timeout 0 -run 'TestRandomRules|TestDevicesHold' -rapid.seed 0 -rapid.checks $(or $(RULES),1000)
 	@$(MAKE) sim FOR=10000h ARGS="-timeout 0 $(ARGS)"
 
 .PHONY: bench

@@ -46,7 +46,7 @@ func buckets(ctx context.Context, b *Bench) error {
 		return err
 	}
 	comparisons = append(comparisons, r.sealedChildren(), r.movedTree(), r.meanwhile())
-	among, err := r.pullAmong(ctx, b, 100_000)
+	among, err := r.pullAmong(ctx, b, b.Size.Rows)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
 )
 
 // What a device computes from what it was sent is what the server says of each bucket, whatever happened
@@ -21,7 +22,7 @@ func TestChecksumsAreWhatADeviceComputes(t *testing.T) {
 		INSERT INTO app.comment (id, item_id) SELECT g, 1 + g % 50 FROM generate_series(1, 200) AS g;
 		INSERT INTO app.kind VALUES (1, E'é"\\\n', 7, 1e21, 1.10, '2026-01-02 03:04:05.6789+02', '2026-01-02', '\xCAFE', '{ "b" : 1,  "a":"\u00e9" }', '{"b": 1e3, "a": null}', '{1,NULL}'),
 		                            (1, '<&>', 7, 'NaN', 'NaN', 'infinity', '-infinity', NULL, NULL, '"x"', '{}')`)
-	server := overHTTP(front(t, db), "7", "phone", 7, false)
+	server := cursorserver.OverHTTP(front(t, db), "7", "phone", 7, false)
 	d := cursorclient.New(server)
 	equal := func(after string) {
 		t.Helper()
@@ -62,7 +63,7 @@ func TestDifferencesAreFound(t *testing.T) {
 	exec(t, db, `
 		INSERT INTO app.access VALUES ('7', 'a');
 		INSERT INTO app.item (id, buckets) SELECT g, '{a}' FROM generate_series(1, 12000) AS g`)
-	server := overHTTP(front(t, db), "7", "phone", 0, false)
+	server := cursorserver.OverHTTP(front(t, db), "7", "phone", 0, false)
 	d := cursorclient.New(server)
 	synced(t, db, d, "7")
 	if different, requests, err := d.Differences(t.Context(), server); err != nil || len(different) > 0 || requests != 1 {
@@ -104,7 +105,7 @@ func TestOthersBucketsAreNotVerified(t *testing.T) {
 	db := setup(t)
 	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a'); INSERT INTO app.item (id, buckets) VALUES (1, '{a}'), (2, '{secret}'); INSERT INTO app.note VALUES (1, 0, 8)`)
 	web := front(t, db)
-	server := overHTTP(web, "7", "phone", 0, false)
+	server := cursorserver.OverHTTP(web, "7", "phone", 0, false)
 	d := cursorclient.New(server)
 	synced(t, db, d, "7")
 	for _, bucket := range []string{"secret", "nothing", "user:8", "", "global"} {
