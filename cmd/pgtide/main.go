@@ -62,7 +62,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 			Usage:   "connection string of the database, `URL` or key=value",
 			Sources: cli.EnvVars("DATABASE_URL"),
 		}},
-		Commands:       []*cli.Command{migrateCommand(), sqlCommand(), sealCommand(), serveCommand(), devCommand(), tailCommand(), doctorCommand(), versionCommand()},
+		Commands:       []*cli.Command{migrateCommand(), sqlCommand(), sealCommand(), serveCommand(), devCommand(), tailCommand(), clientCommand(), doctorCommand(), versionCommand()},
 		Action:         group,
 		ArgValidator:   refuseArguments,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run decides

@@ -177,7 +177,7 @@ func TestWrongUsage(t *testing.T) {
 func TestHelpNamesEveryCommand(t *testing.T) {
 	t.Parallel()
 	got := pgtide(t, "", "--help")
-	for _, command := range []string{"migrate", "sql", "seal", "serve", "dev", "tail", "doctor", "version", "DATABASE_URL"} {
+	for _, command := range []string{"migrate", "sql", "seal", "serve", "dev", "tail", "client", "doctor", "version", "DATABASE_URL"} {
 		if !strings.Contains(got.out, command) {
 			t.Errorf("help does not name %s:\n%s", command, got.out)
 		}
