@@ -26,12 +26,16 @@ test-race: server bouncer ## the same with the race detector
 
 .PHONY: sim
 sim: server ## simulate: fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
-	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 10 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
+	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 6 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
 
 .PHONY: soak
 soak: server ## RULES=1000 random rule sets and histories of the workspace, then fresh histories until stopped, or until one fails
 	@$(GO) run ./internal/pgtest/with $(GO) test ./internal/buckettest ./internal/workspacetest -count=1 -timeout 0 -run 'TestRandomRules|TestDevicesHold' -rapid.seed 0 -rapid.checks $(or $(RULES),1000)
 	@$(MAKE) sim FOR=10000h ARGS="-timeout 0 $(ARGS)"
+
+.PHONY: sim-mutations
+sim-mutations: server ## break pgtide on purpose, piece by piece, and say which oracle sees it; ONLY=regexp for some
+	@$(GO) run ./internal/pgtest/with $(GO) test -tags mutations ./sim -count=1 -timeout 4h -run TestMutations -only '$(ONLY)' $(ARGS)
 
 .PHONY: bench
 bench: ## measure it: CASE=1,2 for some cases, SIZE=small|default|large, SAVE=1 to make it the baseline

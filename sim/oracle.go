@@ -34,9 +34,6 @@ func (p *phone) hold() error {
 		return err
 	}
 	d := p.device
-	if d.Position() < p.seen.position {
-		return failed("cursors never go back", "%s went from %d to %d", p.name, p.seen.position, d.Position())
-	}
 	versions := map[string]int64{}
 	rows := map[string]string{}
 	for _, table := range p.tables {
@@ -52,6 +49,9 @@ func (p *phone) hold() error {
 			}
 			rows["app."+id] = row
 		}
+	}
+	if d.Position() < p.seen.position {
+		return failed("cursors never go back", "%s went from %d to %d", p.name, p.seen.position, d.Position())
 	}
 	if wrong := whole(rows); wrong != "" {
 		return failed("bundles whole", "%s at %d: %s", p.name, d.Position(), wrong)
@@ -120,12 +120,18 @@ func (w *World) quiet() error {
 	if err := w.rest(); err != nil {
 		return err
 	}
+	// The closer look first: it says more than that devices differ.
+	for _, p := range w.phones {
+		if err := w.accounted(p); err != nil {
+			return at(err, p.past(), "")
+		}
+	}
+	if err := w.logHolds(); err != nil {
+		return err
+	}
 	for _, p := range w.phones {
 		if err := w.equal(p.name, p.user, p.device, p.tables); err != nil {
 			return at(err, p.past(), "")
-		}
-		if err := w.accounted(p); err != nil {
-			return err
 		}
 	}
 	for _, r := range w.readers {
@@ -133,11 +139,8 @@ func (w *World) quiet() error {
 			return err
 		}
 	}
-	if err := w.fresh(users[w.quiets%len(users)]); err != nil {
-		return err
-	}
 	w.quiets++
-	return w.logHolds()
+	return w.fresh(users[w.quiets%len(users)])
 }
 
 // rest ends what is open, seals, and lets all devices exchange until nothing is left to do.

@@ -162,6 +162,9 @@ func (p *phone) settle() error {
 // ended takes in how an exchange ended.
 func (p *phone) ended(r *running) error {
 	p.lastErr = r.err
+	if err := p.world.lookout.leaked; err != nil {
+		return err
+	}
 	var rejected *v1client.RejectedError
 	var refusal *v1client.APIError
 	var broken *v1client.Violation

@@ -87,6 +87,9 @@ func (r *reader) advance(fault Fault) error {
 
 func (r *reader) ended(err error) error {
 	r.process, r.lastErr = nil, err
+	if leaked := r.world.lookout.leaked; leaked != nil {
+		return leaked
+	}
 	if err == nil {
 		return nil
 	}
