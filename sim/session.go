@@ -188,7 +188,8 @@ func (s *session) end(how int) error {
 	case 1, 2:
 		return s.exec("ROLLBACK")
 	case 3:
-		gid := s.world.nextToken("prepared ")
+		// One name in the whole server, where others simulate as well.
+		gid := s.world.database.name + s.world.nextToken(" prepared ")
 		if err := s.exec("PREPARE TRANSACTION " + quote(gid)); err != nil {
 			return failed("writers unharmed", "%s: prepare: %v", s.name, err)
 		}
