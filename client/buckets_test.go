@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -105,4 +106,57 @@ func TestRowsThatNeedEachOther(t *testing.T) {
 	if got := heard.Take(); !slices.Equal(got, []string{"item", "list"}) {
 		t.Fatalf("heard of %q", got)
 	}
+}
+
+// A snapshot that is cut goes on where it was, in another process too, and one that the server forgot
+// begins anew. Until it is whole the tables stay as they were.
+func TestSnapshotThatIsCut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.member VALUES ('7', 'red'); INSERT INTO app.notice SELECT g, '{red}', 'n' FROM generate_series(1, 100) AS g`)
+	s.seal(t)
+	var chunks, left int
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/sync/snapshot-sessions/") {
+				if left--; left < 0 {
+					http.Error(w, "cut", http.StatusBadGateway)
+					return
+				}
+				chunks++
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	config := s.config("7")
+	config.MaxRowsPerChunk = 10
+	path := t.TempDir() + "/device.db"
+	a := s.open(t, path, config)
+	left = 6
+	if err := a.Sync(context.Background()); err == nil {
+		t.Fatal("synced")
+	}
+	is(t, rows(t, a, `SELECT count(*) FROM notice`), "0")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a, left = s.open(t, path, config), 100
+	synced(t, a)
+	is(t, rows(t, a, `SELECT count(*) FROM notice`), "100")
+	if chunks != 10 {
+		t.Fatalf("%d chunks were fetched", chunks)
+	}
+	// A rebuild, whose session is lost half way.
+	if err := a.Rebuild(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if left = 6; a.Sync(context.Background()) == nil {
+		t.Fatal("synced")
+	}
+	s.exec(t, `DELETE FROM tide.snapshot_session`)
+	s.exec(t, `DELETE FROM app.notice WHERE id > 50`)
+	s.seal(t)
+	left = 100
+	synced(t, a)
+	is(t, rows(t, a, `SELECT count(*), (SELECT count(*) FROM _tide_stage), (SELECT count(*) FROM _tide_row) FROM notice`), "50|0|50")
 }

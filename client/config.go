@@ -28,6 +28,8 @@ type Config struct {
 
 	// MaxRowsPerRequest is how many rows a push may have in one request; more go in several. Defaults to 500.
 	MaxRowsPerRequest int
+	// MaxRowsPerChunk of a snapshot are fetched at a time; a cut loses no more. Defaults to 5000.
+	MaxRowsPerChunk int
 	// MaxBundlesPerPage is how many bundles are asked for at a time. Defaults to 1000.
 	MaxBundlesPerPage int
 	// PollInterval is how often Run asks the server although it heard of nothing. Defaults to 30 seconds.
@@ -51,6 +53,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxRowsPerRequest <= 0 {
 		c.MaxRowsPerRequest = 500
+	}
+	if c.MaxRowsPerChunk <= 0 {
+		c.MaxRowsPerChunk = 5000
 	}
 	if c.MaxBundlesPerPage <= 0 {
 		c.MaxBundlesPerPage = 1000

@@ -59,7 +59,7 @@ func (c *Client) Detach(ctx context.Context, discard bool) error {
 					return err
 				}
 			}
-			for _, table := range []string{"bucket", "set", "row", "dirty", "outbox", "inbox", "conflict"} {
+			for _, table := range []string{"bucket", "set", "row", "dirty", "outbox", "snapshot", "stage", "inbox", "conflict"} {
 				if err := w.exec(`DELETE FROM _tide_` + table); err != nil {
 					return err
 				}

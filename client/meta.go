@@ -57,6 +57,20 @@ CREATE TABLE IF NOT EXISTS _tide_outbox (
     base    TEXT,
     row     TEXT NOT NULL -- as it goes to the server
 );
+CREATE TABLE IF NOT EXISTS _tide_snapshot ( -- the one that is being fetched
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    source  TEXT NOT NULL,
+    cursor  TEXT NOT NULL, -- the device stood here when it began
+    session TEXT NOT NULL, -- what the server said of it
+    next    INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS _tide_stage ( -- its rows, so far
+    tab     INTEGER NOT NULL,
+    key     TEXT NOT NULL,
+    buckets TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    PRIMARY KEY (tab, key)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _tide_inbox (
     tab     INTEGER NOT NULL,
     key     TEXT NOT NULL,

@@ -78,8 +78,12 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 				return err
 			}
 		}
+		// What was being fetched is of another cursor.
+		if err := w.dropStage(); err != nil {
+			return err
+		}
 		return w.applying(func() error {
-			if err := w.leave(answer.Buckets.Remove, nil, 0); err != nil {
+			if err := w.leave(answer.Buckets.Remove, 0); err != nil {
 				return err
 			}
 			return w.finish()
@@ -111,9 +115,9 @@ func (c *Client) positions(ctx context.Context) (map[string]position, error) {
 	})
 }
 
-// leave takes rows out of buckets. A row that is in no other one is gone, unless still says that the
-// buckets have it, or it is newer than upTo.
-func (w *writer) leave(buckets []string, still map[keyName]bool, upTo int64) error {
+// leave takes rows out of buckets, those that the snapshot has excepted, or that are newer than upTo. A row
+// that is in no other bucket is gone.
+func (w *writer) leave(buckets []string, upTo int64) error {
 	if len(buckets) == 0 {
 		return nil
 	}
@@ -138,13 +142,13 @@ func (w *writer) leave(buckets []string, still map[keyName]bool, upTo int64) err
 			continue
 		}
 		rows, err := all(w, func(scan func(...any) error) (h held, err error) { return h, scan(&h.tab, &h.key, &h.version) },
-			`SELECT tab, key, version FROM _tide_row WHERE buckets = ?`, set.version)
+			`SELECT tab, key, version FROM _tide_row AS r WHERE buckets = ? AND NOT EXISTS (SELECT 1 FROM _tide_stage AS s WHERE s.tab = r.tab AND s.key = r.key)`, set.version)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
 			t := w.c.tables[row.tab]
-			if t == nil || still[row.keyName] || upTo > 0 && row.version > upTo {
+			if t == nil || upTo > 0 && row.version > upTo {
 				continue
 			}
 			if len(left) > 0 {

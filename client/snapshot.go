@@ -2,55 +2,108 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 )
 
-// fetch brings the buckets that are missing, if there are any.
+// fetch brings the buckets that are missing, if there are any. Each chunk of the snapshot is kept as it
+// comes, so that a cut loses one at most; the tables change in one transaction, once all are there.
 func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
-	var missing []string
-	err := c.transact(ctx, func(w *writer) (err error) {
-		missing, err = all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) }, `SELECT name FROM _tide_bucket WHERE missing = 1 ORDER BY name`)
-		return err
-	})
-	if err != nil || len(missing) == 0 {
+	taken, next, err := c.begin(ctx, s)
+	if err != nil || taken == nil {
 		return false, err
 	}
-	var taken snapshot
-	if err := c.remote.do(ctx, s.source, http.MethodPost, "/sync/snapshot-sessions", map[string]any{"cursor": s.cursor, "buckets": missing}, &taken); err != nil {
-		return true, err
-	}
 	path := "/sync/snapshot-sessions/" + taken.ID
-	var rows []wireRow
-	for more := true; more; {
+	for next < taken.Count {
 		var chunk snapshotChunk
-		if err := c.remote.do(ctx, s.source, http.MethodGet, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=5000", path, len(rows)), nil, &chunk); err != nil {
+		err := c.remote.do(ctx, s.source, http.MethodGet, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, next, c.config.MaxRowsPerChunk), nil, &chunk)
+		var refused *ServerError
+		if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "snapshot_session_") {
+			// It expired while the device was away.
+			return true, c.transact(ctx, (*writer).dropStage)
+		}
+		if err == nil && len(chunk.Rows) == 0 {
+			err = fmt.Errorf("client: a snapshot of %d rows ends after %d", taken.Count, next)
+		}
+		if err == nil {
+			err = c.advance(ctx, s, func(w *writer) error { return w.stage(taken, next, chunk.Rows) })
+		}
+		if err != nil {
 			return true, err
 		}
-		rows, more = append(rows, chunk.Rows...), chunk.HasMore
-		c.config.Progress(Progress{"fetch", int64(len(rows)), taken.Count})
+		next += int64(len(chunk.Rows))
+		c.config.Progress(Progress{"fetch", next, taken.Count})
 	}
-	if int64(len(rows)) != taken.Count || taken.BundleID <= 0 {
-		return true, fmt.Errorf("client: a snapshot of %d rows came with %d", taken.Count, len(rows))
+	err = c.advance(ctx, s, func(w *writer) error { return w.applying(func() error { return w.applySnapshot(*taken) }) })
+	if err != nil {
+		return true, err
 	}
-	err = c.advance(ctx, s, func(w *writer) error { return w.applying(func() error { return w.applySnapshot(taken, rows) }) })
-	var refused *ServerError
-	if e := c.remote.do(ctx, s.source, http.MethodDelete, path, nil, nil); e != nil && !errors.As(e, &refused) {
-		c.config.Logger.DebugContext(ctx, "the snapshot is left to expire", "error", e)
+	if err := c.remote.do(ctx, s.source, http.MethodDelete, path, nil, nil); err != nil {
+		c.config.Logger.DebugContext(ctx, "the snapshot is left to expire", "error", err)
 	}
-	return true, err
+	return true, nil
 }
 
-// applySnapshot makes the buckets be as the snapshot has them.
-func (w *writer) applySnapshot(taken snapshot, rows []wireRow) error {
-	for _, bucket := range taken.Buckets {
-		if err := w.exec(`INSERT INTO _tide_bucket (name, bundle_id, seal, missing) VALUES (?, ?, ?, 0)
-			ON CONFLICT (name) DO UPDATE SET bundle_id = excluded.bundle_id, seal = excluded.seal, missing = 0`, bucket, taken.BundleID, taken.Seal); err != nil {
+// begin finds the snapshot that is under way, or asks for one; nil if no bucket is missing.
+func (c *Client) begin(ctx context.Context, s state) (taken *snapshot, next int64, err error) {
+	var missing []string
+	err = c.transact(ctx, func(w *writer) error {
+		missing, err = all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) }, `SELECT name FROM _tide_bucket WHERE missing = 1 ORDER BY name`)
+		if err != nil || len(missing) == 0 {
 			return err
 		}
+		var text string
+		found, err := w.get(`SELECT session, next FROM _tide_snapshot WHERE source = ? AND cursor = ?`, []any{s.source, s.cursor}, &text, &next)
+		if err != nil || !found {
+			return err
+		}
+		taken = &snapshot{}
+		return json.Unmarshal([]byte(text), taken)
+	})
+	if err != nil || len(missing) == 0 || taken != nil && slices.Equal(slices.Sorted(slices.Values(taken.Buckets)), missing) {
+		return taken, next, err
 	}
-	still := make(map[keyName]bool, len(rows))
+	taken = &snapshot{}
+	if err := c.remote.do(ctx, s.source, http.MethodPost, "/sync/snapshot-sessions", map[string]any{"cursor": s.cursor, "buckets": missing}, taken); err != nil {
+		return nil, 0, err
+	}
+	if taken.BundleID <= 0 {
+		return nil, 0, errors.New("client: the server gives a snapshot without a position")
+	}
+	text, err := json.Marshal(taken)
+	if err != nil {
+		return nil, 0, err
+	}
+	return taken, 0, c.advance(ctx, s, func(w *writer) error {
+		if err := w.dropStage(); err != nil {
+			return err
+		}
+		return w.exec(`INSERT INTO _tide_snapshot (one, source, cursor, session) VALUES (1, ?, ?, ?)`, s.source, s.cursor, string(text))
+	})
+}
+
+func (w *writer) dropStage() error {
+	if err := w.exec(`DELETE FROM _tide_snapshot`); err != nil {
+		return err
+	}
+	return w.exec(`DELETE FROM _tide_stage`)
+}
+
+// stage keeps a chunk.
+func (w *writer) stage(taken *snapshot, from int64, rows []wireRow) error {
+	var session string
+	var next int64
+	found, err := w.get(`SELECT session, next FROM _tide_snapshot`, nil, &session, &next)
+	if err != nil {
+		return err
+	}
+	if !found || next != from || !strings.Contains(session, taken.ID) {
+		return errOvertaken
+	}
 	for _, row := range rows {
 		in, err := w.read(row)
 		if err != nil {
@@ -59,13 +112,58 @@ func (w *writer) applySnapshot(taken snapshot, rows []wireRow) error {
 		if in == nil {
 			continue
 		}
-		in.fetched = true
-		still[keyName{in.table.id, in.key}] = true
-		if err := w.apply(*in); err != nil {
+		buckets, err := json.Marshal(in.buckets)
+		if err != nil {
+			return err
+		}
+		if err := w.exec(`INSERT INTO _tide_stage (tab, key, buckets, payload) VALUES (?, ?, ?, ?)`, in.table.id, in.key, string(buckets), string(in.payload)); err != nil {
 			return err
 		}
 	}
-	if err := w.leave(taken.Buckets, still, taken.BundleID); err != nil {
+	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+int64(len(rows)))
+}
+
+// applySnapshot makes the buckets be as the snapshot has them.
+func (w *writer) applySnapshot(taken snapshot) error {
+	var next int64
+	if found, err := w.get(`SELECT next FROM _tide_snapshot WHERE instr(session, ?)`, []any{taken.ID}, &next); err != nil || !found || next != taken.Count {
+		return errors.Join(err, errOvertaken)
+	}
+	for _, bucket := range taken.Buckets {
+		if err := w.exec(`INSERT INTO _tide_bucket (name, bundle_id, seal, missing) VALUES (?, ?, ?, 0)
+			ON CONFLICT (name) DO UPDATE SET bundle_id = excluded.bundle_id, seal = excluded.seal, missing = 0`, bucket, taken.BundleID, taken.Seal); err != nil {
+			return err
+		}
+	}
+	var tab int64
+	for key, more := "", true; more; {
+		rows, err := all(w, func(scan func(...any) error) (in inbound, err error) {
+			var buckets, payload string
+			if err := scan(&tab, &in.key, &buckets, &payload); err != nil {
+				return in, err
+			}
+			in.table, in.version, in.fetched, in.payload = w.c.tables[tab], taken.BundleID, true, json.RawMessage(payload)
+			if err := json.Unmarshal([]byte(buckets), &in.buckets); err != nil {
+				return in, err
+			}
+			in.server, err = in.table.fromWire(in.payload)
+			return in, err
+		}, `SELECT tab, key, buckets, payload FROM _tide_stage WHERE (tab, key) > (?, ?) ORDER BY tab, key LIMIT 1000`, tab, key)
+		if err != nil {
+			return err
+		}
+		for _, in := range rows {
+			if err := w.apply(in); err != nil {
+				return err
+			}
+			key = in.key
+		}
+		more = len(rows) > 0
+	}
+	if err := w.leave(taken.Buckets, taken.BundleID); err != nil {
+		return err
+	}
+	if err := w.dropStage(); err != nil {
 		return err
 	}
 	if err := w.exec(`UPDATE _tide_state SET cursor = ?`, taken.Cursor); err != nil {
