@@ -398,8 +398,14 @@ func (c *Client) returned(ctx context.Context, p push, refused *ServerError) err
 				}
 			}
 		default:
-			// It cannot be read, or is too large: no row is named, so all of them wait.
+			// It cannot be read, or is too large: no row is named, so all of them wait, or those of tables that
+			// take no pushes, as the server said once.
+			closed := func(c change) bool { t := w.c.tables[c.tab]; return t != nil && t.spec.PushPolicy == "disabled" }
+			some := slices.ContainsFunc(sent, closed)
 			for n := range sent {
+				if some && !closed(sent[n]) {
+					continue
+				}
 				if err := hold(n, Held{Code: refused.Code, Detail: refused.Message}); err != nil {
 					return err
 				}
