@@ -57,7 +57,7 @@ func TestLeases(t *testing.T) {
 	want("the push", push("ann", "b", taken), "")
 	resolution, _ = connect("ann", "a", true)
 	want("and then", resolution, "remote_authoritative")
-	want("with an id of long ago", push("ann", "a", id), "TD101")
+	want("with an id of long ago", push("ann", "a", id), "TD110")
 	want("with the id of the lease", push("ann", "a", taken), "TD110")
 
 	resolution, _ = connect("bob", "a", false)

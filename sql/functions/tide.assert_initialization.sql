@@ -8,12 +8,10 @@ DECLARE
 BEGIN
     CASE tide.scope_state(user_id)
         WHEN 'initialized' THEN
-            IF v_lease.initialization_id = initialization_id THEN
+            -- Also of a lease that others took over since: a device that is not told so would send it for ever.
+            IF initialization_id IS NOT NULL THEN
                 RAISE EXCEPTION 'somebody else has begun this home bucket meanwhile'
                     USING ERRCODE = 'TD110', HINT = 'Connect again.';
-            ELSIF initialization_id IS NOT NULL THEN
-                RAISE EXCEPTION 'this home bucket has begun already'
-                    USING ERRCODE = 'TD101', HINT = 'Push without initialization_id.';
             END IF;
         WHEN 'initializing' THEN
             IF initialization_id IS NULL THEN
