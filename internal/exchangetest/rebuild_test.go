@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pgtide/pgtide/internal/contract"
 	"github.com/pgtide/pgtide/internal/v1client"
 )
 
@@ -163,7 +164,7 @@ type caller struct {
 
 func (c caller) send(t *testing.T, method, path, body string) (int, string) {
 	t.Helper()
-	faults := &v1client.Faults{}
+	faults := &v1client.Faults{Base: contract.Transport(t, nil)}
 	header := http.Header{"Authorization": {"Bearer " + c.token}, "Oversync-Source-Id": {c.source}, "Content-Type": {"application/json"}}
 	answer := faults.Send(t.Context(), v1client.Exchange{Method: method, URL: c.s.http.URL + path, Header: header, Body: []byte(body)})
 	if answer.Err != nil {

@@ -23,7 +23,7 @@ func (d phone) with(t testing.TB, method, path, body string, header ...string) a
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Add(header[i], header[i+1])
 	}
-	response, err := d.f.client.Do(request)
+	response, err := d.f.through(request)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}

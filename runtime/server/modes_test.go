@@ -30,7 +30,7 @@ func TestEveryWayOfSendingStatements(t *testing.T) {
 			defer pool.Close()
 			web := httptest.NewServer(asHeaderSays(New(pool, Config{})))
 			defer web.Close()
-			f := &front{db: f.db, url: web.URL, client: web.Client()}
+			f := &front{t: t, db: f.db, url: web.URL, client: web.Client()}
 			d := f.device(mode.String(), "phone").connect(t)
 			id := int(mode)
 			d.push(t, 1, note("INSERT", id, 0, `"body":"`+mode.String()+`"`))

@@ -307,7 +307,7 @@ func TestPassingTrouble(t *testing.T) {
 	draining.Drain()
 	web := httptest.NewServer(asHeaderSays(draining))
 	defer web.Close()
-	end := &front{db: f.db, url: web.URL, client: web.Client()}
+	end := &front{t: t, db: f.db, url: web.URL, client: web.Client()}
 	end.device("u1", "phone").get(t, "/sync/pull").is(t, 503, "service_unavailable")
 	end.device("", "").get(t, "/syncx/health").is(t, 503, "").golden(t, "health_draining")
 

@@ -16,12 +16,14 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgtide/pgtide/internal/contract"
 	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/auth"
 )
 
 // front is a server on a database of its own.
 type front struct {
+	t      testing.TB
 	db     *pgtest.DB
 	server *Server
 	url    string
@@ -37,7 +39,7 @@ func newFront(t testing.TB, config Config) *front {
 // newFrontOf is the same with a pool of this size.
 func newFrontOf(t testing.TB, config Config, connections int32) *front {
 	t.Helper()
-	f := &front{db: pgtest.New(t)}
+	f := &front{t: t, db: pgtest.New(t)}
 	f.exec(t,
 		`CREATE SCHEMA app`,
 		`CREATE TABLE app.task (id uuid PRIMARY KEY, owner_id text NOT NULL, title text NOT NULL CHECK (title <> 'bad'), rank bigint, done boolean NOT NULL DEFAULT false)`,
@@ -67,6 +69,13 @@ func asHeaderSays(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// through sends a request, and holds the answer against docs/openapi.yaml.
+func (f *front) through(request *http.Request) (*http.Response, error) {
+	client := *f.client
+	client.Transport = contract.Transport(f.t, client.Transport)
+	return client.Do(request)
 }
 
 func (f *front) exec(t testing.TB, statements ...string) {
@@ -109,7 +118,7 @@ func (d phone) send(method, path, body, requestID string) (answer, error) {
 		request.Header.Set("Oversync-Source-ID", d.source)
 	}
 	request.Header.Set("X-Request-Id", requestID)
-	response, err := d.f.client.Do(request)
+	response, err := d.f.through(request)
 	if err != nil {
 		return answer{}, err
 	}

@@ -228,7 +228,7 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	web.Start()
 	defer web.Close()
 	f.device("u1", "phone").connect(t)
-	d := phone{&front{db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
+	d := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
 	lasting := d.watch(t, "")
 	expires = time.Now().Add(3 * time.Second)
 	short := d.watch(t, "")
@@ -273,7 +273,7 @@ func TestEveryServerTells(t *testing.T) {
 	web := httptest.NewServer(asHeaderSays(polling))
 	defer web.Close()
 	d := f.device("u1", "phone").connect(t)
-	here, there := d.watch(t, ""), phone{&front{db: f.db, url: web.URL, client: web.Client()}, "u1", "tablet"}.watch(t, "")
+	here, there := d.watch(t, ""), phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "tablet"}.watch(t, "")
 	for i := range 20 {
 		d.push(t, i+1, note("INSERT", i, 0, ""))
 		here.until(int64(i + 1))
