@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
@@ -45,9 +44,15 @@ var shared = sync.OnceValues(func() (validator.Validator, error) {
 	return checks, errors.Join(errs...)
 })
 
+// Reporter is a test.
+type Reporter interface {
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+}
+
 // Transport carries requests like base, nil for the standard, and reports answers that the contract does
 // not have. An answer is held against it when it was read to its end.
-func Transport(t testing.TB, base http.RoundTripper) http.RoundTripper {
+func Transport(t Reporter, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
@@ -59,7 +64,7 @@ func Transport(t testing.TB, base http.RoundTripper) http.RoundTripper {
 }
 
 type transport struct {
-	t      testing.TB
+	t      Reporter
 	base   http.RoundTripper
 	checks validator.Validator
 }

@@ -100,7 +100,7 @@ func TestWhatIsNotInTheContractIsFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		response, _ := test.answer.RoundTrip(request)
+		response, _ := test.answer.RoundTrip(request) //nolint:bodyclose // It is text.
 		if problem := (transport{t, nil, checks}).problem(request, response); (problem == "") != test.good {
 			t.Errorf("%s %s %+v: %q", test.method, test.path, test.answer, problem)
 		}
