@@ -3,6 +3,7 @@ package exchangetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/v1client"
@@ -19,7 +20,7 @@ var derived = []string{
 }
 
 func withComments(c *v1client.Config) {
-	c.Tables = append(tables[:len(tables):len(tables)], v1client.Table{Name: "comment", Key: []string{"id"}, Columns: []string{"id", "doc_id", "body"}})
+	c.Tables = slices.Concat(tables, []v1client.Table{{Name: "comment", Key: []string{"id"}, Columns: []string{"id", "doc_id", "body"}}})
 }
 
 func comment(id, doc, body string) string {
