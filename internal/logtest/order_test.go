@@ -201,6 +201,10 @@ func writeItems(ctx context.Context, pool *pgxpool.Pool, random *rand.Rand) erro
 		return err
 	}
 	defer func() { _ = tx.Rollback(ctx) }() // committed by then, or to be rolled back
+	// Behind a pooler, those who wait for a prepared transaction may hold every connection that could end it.
+	if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '3s'`); err != nil {
+		return err
+	}
 	for range 1 + random.IntN(5) {
 		if err := writeItem(ctx, tx, random); err != nil {
 			return err
