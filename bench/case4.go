@@ -83,8 +83,7 @@ const preloaded = 5000
 func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per int) (Comparison, error) {
 	var subject, limit []*pusher
 	for range users {
-		p.lastUser++
-		device, err := p.front.Device(ctx, strconv.FormatInt(p.lastUser, 10), "bench")
+		user, err := p.user(ctx, m, per)
 		if err != nil {
 			return Comparison{}, err
 		}
@@ -92,7 +91,7 @@ func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per 
 		if err != nil {
 			return Comparison{}, err
 		}
-		subject = append(subject, &pusher{to: device, mix: m, per: per, lastID: &p.lastID})
+		subject = append(subject, user)
 		limit = append(limit, &pusher{to: &statements{conn: conn.PgConn(), owner: p.lastUser}, mix: m, per: per, lastID: &p.lastID})
 	}
 	for _, u := range append(subject, limit...) {
@@ -109,6 +108,16 @@ func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per 
 		Limit:     p.run(limit, nil),
 		LimitName: "one statement over the same JSON",
 	}, nil
+}
+
+// user who pushes bundles of so many rows.
+func (p *pushes) user(ctx context.Context, m mix, per int) (*pusher, error) {
+	p.lastUser++
+	device, err := p.front.Device(ctx, strconv.FormatInt(p.lastUser, 10), "bench")
+	if err != nil {
+		return nil, err
+	}
+	return &pusher{to: device, mix: m, per: per, lastID: &p.lastID}, nil
 }
 
 // run has all users push one bundle after the other, until the time is up.

@@ -58,7 +58,7 @@ func latencies(ctx context.Context, b *Bench) error {
 		name string
 		load func(ctx context.Context) (stop func() error, err error)
 	}{
-		{"idle", func(context.Context) (func() error, error) { return func() error { return nil }, nil }},
+		{"idle", idle},
 		{"at half of the peak", crowd.halfOfPeak},
 	} {
 		limit := h.run(beside.load, h.update)
@@ -80,6 +80,9 @@ func latencies(ctx context.Context, b *Bench) error {
 	}
 	return b.Compare(ctx, comparisons...)
 }
+
+// idle is no load.
+func idle(context.Context) (stop func() error, err error) { return func() error { return nil }, nil }
 
 // hearing has one device write, and another one of the same user hear of it.
 type hearing struct {
@@ -200,12 +203,11 @@ type crowd struct {
 func (p *pushes) crowd(ctx context.Context) (*crowd, error) {
 	c := &crowd{duration: p.b.Size.Duration}
 	for range 16 {
-		p.lastUser++
-		device, err := p.front.Device(ctx, strconv.FormatInt(p.lastUser, 10), "bench")
+		user, err := p.user(ctx, mix{insert: 1}, 10)
 		if err != nil {
 			return nil, err
 		}
-		c.users = append(c.users, &pusher{to: device, mix: mix{insert: 1}, per: 10, lastID: &p.lastID})
+		c.users = append(c.users, user)
 	}
 	return c, nil
 }

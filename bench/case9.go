@@ -4,257 +4,155 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
-	"sync/atomic"
-	"time"
-
-	"github.com/pgtide/pgtide/internal/cursorclient"
-	"github.com/pgtide/pgtide/internal/cursorserver"
-	"github.com/pgtide/pgtide/runtime/sealer"
 )
 
 func init() {
 	register(Case{
 		Number: 9,
-		Title:  "buckets that hang on other tables: what they cost the writer, the seal, a reader among many, and everybody while much moves",
-		Limit:  "the same with rules of the row, or with few other buckets",
-		Run:    buckets,
+		Title:  "what a device pays for a log that grew, and for users besides its own",
+		Limit:  "the same where the log is smallest, or the users are fewest",
+		Run:    growth,
 	})
 }
 
-func buckets(ctx context.Context, b *Bench) error {
-	d, err := b.Database(ctx)
-	if err != nil {
-		return err
-	}
-	if err := createNotes(ctx, d); err != nil {
-		return err
-	}
-	r := &ruled{Database: d, size: b.Size}
-	var comparisons []Comparison
-	for _, rules := range []int{1, 3} {
-		c, err := r.lookedAt(ctx, rules)
-		if err != nil {
-			return err
-		}
-		comparisons = append(comparisons, c)
-	}
-	if err := r.createTree(ctx); err != nil {
-		return err
-	}
-	if err := d.Settle(ctx); err != nil {
-		return err
-	}
-	comparisons = append(comparisons, r.sealedChildren(), r.movedTree(), r.meanwhile())
-	among, err := r.pullAmong(ctx, b, b.Size.Rows)
-	if err != nil {
-		return err
-	}
-	return b.Compare(ctx, append(comparisons, among)...)
-}
-
-type ruled struct {
-	*Database
-	size   Size
-	nextID atomic.Int64
-	owner  int
-}
-
-// lookedAt compares one-row transactions in a table that rules of others look at with those in one that none does.
-func (r *ruled) lookedAt(ctx context.Context, rules int) (Comparison, error) {
-	table := fmt.Sprintf("bench.seen_by_%d", rules)
-	statements := []string{
-		"CREATE TABLE " + table + " " + noteColumns,
-		"CREATE INDEX ON " + table + " (owner_id)",
-		"SELECT tide.register_table('" + table + "', owner_column => 'owner_id')",
-	}
-	for i := range rules {
-		child := fmt.Sprintf("%s_%d", table, i+1)
-		statements = append(statements,
-			"CREATE TABLE "+child+" (id bigint PRIMARY KEY, note_id bigint)",
-			"CREATE INDEX ON "+child+" (note_id)",
-			"CREATE FUNCTION bench.buckets(c "+child+") RETURNS text[] LANGUAGE sql STABLE AS 'SELECT array_agg(''user:'' || n.owner_id) FROM "+table+" AS n WHERE n.note_id = c.note_id'",
-			"SELECT tide.register_table('"+child+"', bucket_function => 'bench.buckets')",
-			"SELECT tide.add_bucket_dependency('"+child+"', on_table => '"+table+"', columns => 'note_id', table_columns => 'note_id')")
-	}
-	if err := r.execAll(ctx, statements...); err != nil {
-		return Comparison{}, err
-	}
-	writing := func(table string) (Contender, error) {
-		w, err := openWriters(ctx, r.Database, table, 1, "off", &r.nextID, 0)
-		return func(ctx context.Context, t *Trial) error { return w.write(ctx, t, w.insert, 0, r.size.Duration) }, err
-	}
-	subject, err := writing(table)
-	if err != nil {
-		return Comparison{}, err
-	}
-	limit, err := writing(synced)
-	return Comparison{Variant: "one-row inserts where " + plural(rules, "rule") + " of other tables look", Subject: subject, Limit: limit, LimitName: "where none looks",
-		After: func(ctx context.Context) error { _, err := sealer.Seal(ctx, r.Pool); return err }}, err
-}
-
-// createTree makes a project with folders in a folder, a hundred documents in each.
-func (r *ruled) createTree(ctx context.Context) error {
-	return r.execAll(ctx,
-		"CREATE TABLE bench.project (project_id int PRIMARY KEY, owner_id bigint)",
-		"CREATE TABLE bench.folder (folder_id int PRIMARY KEY, parent_id int, project_id int)",
-		"CREATE TABLE bench.document (document_id bigint PRIMARY KEY, folder_id int, title text, body text)",
-		"CREATE TABLE bench.flat (document_id bigint PRIMARY KEY, owner_id bigint, title text, body text)",
-		"CREATE INDEX ON bench.folder (parent_id)", "CREATE INDEX ON bench.folder (project_id)", "CREATE INDEX ON bench.document (folder_id)",
-		"INSERT INTO bench.project VALUES (1, 1), (2, 2)",
-		"INSERT INTO bench.folder VALUES (0, NULL, 1), (-1, NULL, 2)",
-		fmt.Sprintf("INSERT INTO bench.folder SELECT g, 0 FROM generate_series(1, %d) AS g", r.size.Rows/100),
-		fmt.Sprintf("INSERT INTO bench.document SELECT g, 1 + g %% %d, 'title', repeat('x', 100) FROM generate_series(1, %d) AS g", r.size.Rows/100, r.size.Rows),
-		fmt.Sprintf("INSERT INTO bench.flat SELECT g, 1, 'title', repeat('x', 100) FROM generate_series(1, %d) AS g", r.size.Rows),
-		"SELECT tide.register_table('bench.project', owner_column => 'owner_id')",
-		`SELECT tide.register_table('bench.folder', parents => '{"bench.folder": "parent_id", "bench.project": "project_id"}')`,
-		"SELECT tide.register_table('bench.document', parent => 'bench.folder', parent_fk => 'folder_id')",
-		"SELECT tide.register_table('bench.flat', owner_column => 'owner_id')",
-		"SELECT tide.seal()")
-}
-
-// sealedChildren compares sealing rows that lie where their folder lies with sealing rows that say it themselves.
-func (r *ruled) sealedChildren() Comparison {
-	rows := r.size.Rows / 10
-	sealing := func(insert string) Contender {
-		return func(ctx context.Context, t *Trial) error {
-			first := r.nextID.Add(int64(rows)) + 1_000_000_000
-			if err := r.execAll(ctx, fmt.Sprintf(insert, first, first+int64(rows)-1)); err != nil {
-				return err
-			}
-			t.Rows += int64(rows)
-			return t.Measure(ctx, func() error { _, err := sealer.Seal(ctx, r.Pool); return err })
-		}
-	}
-	return Comparison{
-		Variant:   fmt.Sprintf("seal of %d rows that lie where their folder in a folder lies", rows),
-		Subject:   sealing("INSERT INTO bench.document SELECT g, -1, 'title', repeat('x', 100) FROM generate_series(%d::bigint, %d::bigint) AS g"),
-		Limit:     sealing("INSERT INTO bench.flat SELECT g, 1, 'title', repeat('x', 100) FROM generate_series(%d::bigint, %d::bigint) AS g"),
-		LimitName: "rows with an owner column",
-		After: func(ctx context.Context) error {
-			return r.execAll(ctx, "DELETE FROM bench.document WHERE folder_id = -1", "DELETE FROM bench.flat WHERE document_id > 1000000000", "SELECT tide.seal()")
-		},
-	}
-}
-
-// movedTree compares sealing one update that moves a project with sealing one update of as many rows.
-func (r *ruled) movedTree() Comparison {
-	sealing := func(update string) Contender {
-		return func(ctx context.Context, t *Trial) error {
-			r.owner++
-			if err := r.execAll(ctx, fmt.Sprintf(update, r.owner)); err != nil {
-				return err
-			}
-			t.Rows += int64(r.size.Rows)
-			return t.Measure(ctx, func() error { _, err := sealer.Seal(ctx, r.Pool); return err })
-		}
-	}
-	return Comparison{
-		Variant:   fmt.Sprintf("seal of one row that moves %d below it", r.size.Rows),
-		Subject:   sealing("UPDATE bench.project SET owner_id = %d WHERE project_id = 1"),
-		Limit:     sealing("UPDATE bench.flat SET owner_id = %d"),
-		LimitName: "of one statement that gives all of them another owner",
-	}
-}
-
-// meanwhile is what others wait while that is sealed: from the beginning of a one-row transaction until
-// a seal has it, which a seal that moves much holds up, and the transaction itself, which it does not.
-func (r *ruled) meanwhile() Comparison {
-	committing := func(move bool) Contender {
-		return func(ctx context.Context, t *Trial) error {
-			w, err := openWriters(ctx, r.Database, synced, 1, "off", &r.nextID, 0)
+func growth(ctx context.Context, b *Bench) error {
+	for _, dimension := range []struct {
+		behind []behind
+		name   func(behind) string
+	}{
+		{b.Size.logs(), func(size behind) string { return fmt.Sprintf("a log of %d rows", size.rows) }},
+		{b.Size.users(), func(size behind) string { return plural(size.users, "user") }},
+	} {
+		var sites []*grown
+		for _, size := range dimension.behind {
+			b.log("  writing %d rows of %d users", size.rows, size.users)
+			site, err := b.grow(ctx, size)
 			if err != nil {
 				return err
 			}
-			moved := make(chan error, 1)
-			go func() {
-				if !move {
-					moved <- nil
-					return
-				}
-				r.owner++
-				moved <- r.execAll(ctx, fmt.Sprintf("UPDATE bench.project SET owner_id = %d WHERE project_id = 1", r.owner), "SELECT tide.seal()")
-			}()
-			if err := w.write(ctx, t, w.insert, 0, r.size.Duration); err != nil {
-				return err
-			}
-			return <-moved
+			sites = append(sites, site)
 		}
-	}
-	return Comparison{
-		Variant:   fmt.Sprintf("one-row inserts while %d rows are moved", r.size.Rows),
-		Subject:   committing(true),
-		Limit:     committing(false),
-		LimitName: "while nothing is moved",
-		After:     func(ctx context.Context) error { _, err := sealer.Seal(ctx, r.Pool); return err },
-	}
-}
-
-// pullAmong compares what one user pulls, who reads three buckets, among many others and among ten.
-func (r *ruled) pullAmong(ctx context.Context, b *Bench, others int) (Comparison, error) {
-	among := func(others int) (Contender, error) {
-		d, err := b.Database(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := createNotes(ctx, d); err != nil {
-			return nil, err
-		}
-		for _, statement := range []string{
-			"CREATE TABLE bench.comment (comment_id bigint PRIMARY KEY, note_id bigint)",
-			"CREATE INDEX ON bench.comment (note_id)",
-			"SELECT tide.register_table('bench.comment', parent => 'bench.note', parent_fk => 'note_id')",
-			"CREATE FUNCTION bench.reads(user_id text) RETURNS text[] LANGUAGE sql STABLE AS $$ SELECT ARRAY['user:1', 'user:2', 'user:3'] $$",
-			"SELECT tide.set_bucket_access('bench.reads')",
-			insertNotes(synced, 1, int64(max(others, 1000)), others),
-			fmt.Sprintf("INSERT INTO bench.comment SELECT g, g FROM generate_series(1, %d) AS g", max(others, 1000)),
-			"SELECT tide.seal()",
-		} {
-			if _, err := d.Exec(ctx, statement); err != nil {
-				return nil, fmt.Errorf("%.100s: %w", statement, err)
-			}
-		}
-		if err := d.Settle(ctx); err != nil {
-			return nil, err
-		}
-		device := cursorclient.New(&cursorserver.SQL{Pool: d.Pool, User: "me", Source: "bench", ChunkRows: 1000})
-		if err := device.Sync(ctx); err != nil {
-			return nil, err
-		}
-		return func(ctx context.Context, t *Trial) error {
-			for range 20 {
-				for _, statement := range []string{"UPDATE bench.note SET done = NOT done WHERE note_id IN (1, 2)", "SELECT tide.seal()"} {
-					if _, err := d.Exec(ctx, statement); err != nil {
-						return err
-					}
-				}
-				err := t.Measure(ctx, func() error {
-					began := time.Now()
-					_, err := device.Pull(ctx)
-					t.Latencies = append(t.Latencies, time.Since(began))
-					return err
+		var comparisons []Comparison
+		for _, site := range sites[1:] {
+			for i, path := range site.paths {
+				comparisons = append(comparisons, Comparison{
+					Variant:   path.name + ", " + dimension.name(site.behind),
+					Subject:   path.run,
+					Limit:     sites[0].paths[i].run,
+					LimitName: dimension.name(sites[0].behind),
+					Metric:    path.metric,
 				})
-				if err != nil {
-					return err
-				}
-				t.Rows++
 			}
-			return nil
-		}, nil
-	}
-	subject, err := among(others)
-	if err != nil {
-		return Comparison{}, err
-	}
-	limit, err := among(10)
-	return Comparison{Variant: "a pull of three buckets with " + strconv.Itoa(others) + " others alive", Subject: subject, Limit: limit, LimitName: "with 10 others", Metric: Latency}, err
-}
-
-func (r *ruled) execAll(ctx context.Context, statements ...string) error {
-	for _, statement := range statements {
-		if _, err := r.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", strings.SplitN(statement, "\n", 2)[0], err)
+		}
+		if err := b.Compare(ctx, comparisons...); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// behind what a device asks for lie so many rows of so many users.
+type behind struct{ rows, users int }
+
+// logs that grow, of as many users.
+func (s Size) logs() (all []behind) {
+	for _, rows := range s.LogRows {
+		all = append(all, behind{rows, owners})
+	}
+	return all
+}
+
+// users of logs that are as long.
+func (s Size) users() (all []behind) {
+	for _, users := range s.Users {
+		all = append(all, behind{max(s.LogRows[0], s.Users[len(s.Users)-1]), users})
+	}
+	return all
+}
+
+// grown is a log with something behind it, and what is done before that.
+type grown struct {
+	behind
+	paths []path
+}
+
+// path of a device through the front.
+type path struct {
+	name   string
+	metric Metric
+	run    Contender
+}
+
+// The user that pulls and takes snapshots, the one who is told of changes, and those who push.
+const (
+	growthReader  = 1
+	growthHearer  = 2
+	growthPushers = 3
+)
+
+func (b *Bench) grow(ctx context.Context, size behind) (*grown, error) {
+	d, err := b.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := createNotes(ctx, d); err != nil {
+		return nil, err
+	}
+	h := history{Database: d}
+	if h.conn, err = d.Session(ctx, "synchronous_commit = off"); err != nil {
+		return nil, err
+	}
+	const perTransaction = 100_000
+	for left := size.rows; left > 0; left -= perTransaction {
+		n := min(left, perTransaction)
+		owner := fmt.Sprintf("1000 + g %% %d", size.users)
+		statement := fmt.Sprintf("INSERT INTO %s SELECT %s FROM generate_series(%d::bigint, %d::bigint) AS g", synced, fmt.Sprintf(noteRow, "g", owner), h.nextID+1, h.nextID+int64(n))
+		if _, err := h.conn.Exec(ctx, statement); err != nil {
+			return nil, fmt.Errorf("fill: %w", err)
+		}
+		h.nextID += int64(n)
+		if _, err := h.conn.Exec(ctx, "SELECT tide.seal()"); err != nil {
+			return nil, fmt.Errorf("seal: %w", err)
+		}
+	}
+	read := b.Size.Rows / 10
+	if err := h.write(ctx, growthReader, read, 10, 0); err != nil {
+		return nil, err
+	}
+	p := &pushes{b: b, database: d, lastUser: growthPushers}
+	if p.front, err = d.Front(ctx); err != nil {
+		return nil, err
+	}
+	p.lastID.Store(h.nextID)
+	single, err := p.user(ctx, mix{insert: 1}, 1)
+	if err != nil {
+		return nil, err
+	}
+	many, err := p.user(ctx, mix{insert: 1}, 1000)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := p.front.puller(ctx, growthReader)
+	if err != nil {
+		return nil, err
+	}
+	told := &hearing{b: b, front: p.front, conn: h.conn}
+	for _, device := range []**device{&told.writer, &told.reader} {
+		if *device, err = p.front.Device(ctx, strconv.Itoa(growthHearer), fmt.Sprintf("bench %p", device)); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := d.Exec(ctx, "INSERT INTO "+synced+" SELECT "+fmt.Sprintf(noteRow, "1000000000", strconv.Itoa(growthHearer))); err != nil {
+		return nil, fmt.Errorf("fill: %w", err)
+	}
+	if err := d.Settle(ctx); err != nil {
+		return nil, err
+	}
+	return &grown{size, []path{
+		{"push of 1 row", Latency, p.run([]*pusher{single}, p.front)},
+		{"push of 1000 rows", Metric{}, p.run([]*pusher{many}, p.front)},
+		{fmt.Sprintf("pull of %d rows in bundles of 10", read), Metric{}, expecting(read, together(p.front, reader))},
+		{fmt.Sprintf("snapshot of %d rows", read), Metric{}, expecting(read, together(p.front, snapshotStream{reader.device}))},
+		{"psql to event", Latency, told.run(idle, told.psqlToEvent)},
+	}}, nil
 }

@@ -23,7 +23,7 @@ func TestEveryCaseRuns(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Private(t, pgtest.ClusterConfig{}).URL("postgres")
 	ctx := context.Background()
-	size := Size{Name: "tiny", Warmups: 1, Rounds: 1, Duration: 20 * time.Millisecond, Rows: 2000, OtherRows: 400, SnapshotRows: []int{1500}, Watchers: []int{1, 20}}
+	size := Size{Name: "tiny", Warmups: 1, Rounds: 1, Duration: 20 * time.Millisecond, Rows: 2000, OtherRows: 400, SnapshotRows: []int{1500}, Watchers: []int{1, 20}, LogRows: []int{100, 400}, Users: []int{2, 20}}
 	b, err := newBench(ctx, size, server, t.Logf)
 	if err != nil {
 		t.Fatal(err)
