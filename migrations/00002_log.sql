@@ -54,7 +54,7 @@ CREATE TABLE tide.setting (
 COMMENT ON TABLE tide.setting IS 'Settings of this database, one row: UPDATE tide.setting SET ...';
 COMMENT ON COLUMN tide.setting.seal_max_changes IS 'More unsealed changes than this are sealed in several steps of about this size.';
 COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refreshed table with at most this many rows is sent to devices as bundles; a larger one sends them to a snapshot.';
-COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log.';
+COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log and tide.key_log.';
 COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
 COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
@@ -231,7 +231,15 @@ CREATE TYPE tide.fresh_change AS (
 );
 COMMENT ON TYPE tide.fresh_change IS 'A change that a seal takes, of a table that derived rules look at. last_change_id: of its transaction; moved: its row rule gave other buckets before; pushed_by: the user whose push it is.';
 
-CREATE TYPE tide.derived_effect AS (
+CREATE TYPE tide.table_mark AS (
+    table_id integer,
+    op       "char",
+    xid      xid8,
+    note     json
+);
+COMMENT ON TYPE tide.table_mark IS 'A request to read a table again (op A), or changes of it that were missed (op !).';
+
+CREATE TYPE tide.seal_effect AS (
     kind       "char",
     xid        xid8,
     bucket_id  text,
@@ -241,9 +249,10 @@ CREATE TYPE tide.derived_effect AS (
     bytes      bigint,
     table_id   integer,
     judged     tide.judged_row,
-    error      text
+    error      text,
+    note       json
 );
-COMMENT ON TYPE tide.derived_effect IS 'What derived rules make of a seal. Kind t: an entry of the bundle of xid (NULL: the one after all others) in a bucket. j: a judged row, with the change_id of the image that is to be written where it moved. e: a table that could not be judged. w: one that was judged as a whole. r: a change that the next seal judges again.';
+COMMENT ON TYPE tide.seal_effect IS 'What marked tables and derived rules make of a seal. Kind t: an entry of the bundle of xid in a bucket. T: one of the bundle after all others; without a change its devices fetch the bucket anew. b: a bucket that begins with rows from before the log. i: a row image that is to be written. l: a table that was read. g: one that is asked for again. j: a judged row, with the change_id of the image that is to be written where it moved. e: a table that could not be judged. w: one that was judged as a whole. r: a change that the next seal judges again.';
 
 -- CACHE 1 is part of the design: numbers must be drawn in the order of the changes, over all sessions.
 CREATE SEQUENCE tide.change_id AS bigint CACHE 1;
@@ -277,8 +286,16 @@ COMMENT ON COLUMN tide.change_log.deps IS 'Dependency columns of the new image, 
 COMMENT ON COLUMN tide.change_log.old_deps IS 'Dependency columns of the old image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.payload IS 'Row after the change, sent as it is.';
 -- The newest change of a key is what a push is judged by.
-CREATE INDEX change_log_key_hash_change_id_idx ON tide.change_log (key_hash, change_id);
 CREATE INDEX change_log_missed_idx ON tide.change_log (xid) WHERE op = '!';
+
+CREATE TABLE tide.key_log (
+    key_hash  bigint NOT NULL,
+    change_id bigint NOT NULL,
+    xid       xid8   NOT NULL,
+
+    CONSTRAINT key_log_pkey PRIMARY KEY (key_hash, change_id)
+) PARTITION BY RANGE (change_id);
+COMMENT ON TABLE tide.key_log IS 'Sealed changes by the hash of their row''s key: an index of change_log that sealing writes, so that user transactions need not.';
 
 CREATE TABLE tide.seal_log (
     seal_id        bigint      NOT NULL,
@@ -364,10 +381,13 @@ CREATE TABLE tide.seal_lock ();
 COMMENT ON TABLE tide.seal_lock IS 'Its lock admits one seal at a time.';
 
 CREATE TABLE tide.change_log_default PARTITION OF tide.change_log DEFAULT;
+CREATE TABLE tide.key_log_default PARTITION OF tide.key_log DEFAULT;
 CREATE TABLE tide.bundle_log_default PARTITION OF tide.bundle_log DEFAULT;
 CREATE TABLE tide.seal_log_default PARTITION OF tide.seal_log DEFAULT;
 CREATE TABLE tide.change_log_from_0 PARTITION OF tide.change_log FOR VALUES FROM (0) TO (16777216);
 CREATE TABLE tide.change_log_from_16777216 PARTITION OF tide.change_log FOR VALUES FROM (16777216) TO (33554432);
+CREATE TABLE tide.key_log_from_0 PARTITION OF tide.key_log FOR VALUES FROM (0) TO (16777216);
+CREATE TABLE tide.key_log_from_16777216 PARTITION OF tide.key_log FOR VALUES FROM (16777216) TO (33554432);
 CREATE TABLE tide.bundle_log_from_0 PARTITION OF tide.bundle_log FOR VALUES FROM (0) TO (16777216);
 CREATE TABLE tide.bundle_log_from_16777216 PARTITION OF tide.bundle_log FOR VALUES FROM (16777216) TO (33554432);
 CREATE TABLE tide.seal_log_from_0 PARTITION OF tide.seal_log FOR VALUES FROM (0) TO (16777216);

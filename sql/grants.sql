@@ -71,7 +71,7 @@ GRANT EXECUTE ON FUNCTION
     tide.home_version(text, xid8),
     tide.conflict_bodies(text, tide.pushed_row[], json, json[]),
     tide.push_groups(tide.pushed_row[], boolean),
-    tide.client_role(text),
+    tide.client_role(),
     tide.run_push_step(integer, text, text, tide.pushed_row[], text),
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),

@@ -62,7 +62,8 @@
 \ir functions/tide.pending_moves.sql
 \ir functions/tide.access_events.sql
 \ir functions/tide.derive.sql
-\ir functions/tide.store_derived.sql
+\ir functions/tide.seal_effects.sql
+\ir functions/tide.store_effects.sql
 
 -- Pushing: what is written for each table
 \ir functions/tide.push_columns.sql
@@ -98,6 +99,9 @@
 
 -- Sealing
 \ir functions/tide.sealable_ranges.sql
+\ir functions/tide.ranges_to_seal.sql
+\ir functions/tide.unsealed_changes.sql
+\ir functions/tide.came_and_went.sql
 \ir functions/tide.snapshot_listing.sql
 \ir functions/tide.adoption.sql
 \ir functions/tide.seal_step.sql

@@ -23,7 +23,7 @@ BEGIN
             IF rejected IS NULL AND conflicts IS NULL THEN
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
-                    PERFORM tide.write_pushed(tide.revive_rows(rows, v_revived), user_id);
+                    PERFORM tide.write_pushed(CASE WHEN v_revived IS NULL THEN rows ELSE tide.revive_rows(rows, v_revived) END, user_id);
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN

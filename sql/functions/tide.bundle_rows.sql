@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION tide.bundle_rows(
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -24,8 +25,8 @@ BEGIN
     END IF;
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
-     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id <= tide.head();
-    IF v_bundle.bundle_id IS NULL OR seq <= (tide.bucket_position(bucket)).floor_seq THEN
+     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
+    IF v_bundle.bundle_id IS NULL OR EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),

@@ -6,6 +6,8 @@ CREATE OR REPLACE FUNCTION tide.capture_settings(table_id integer)
 AS $$
     SELECT concat_ws(E'\n    ',
                'SET search_path = pg_catalog, pg_temp',
+               -- A plan that a bulk load made would have every later row of the session compiled.
+               'SET jit = off',
                CASE WHEN bool_or(k.kind IN ('zone', 'other')) THEN 'SET TimeZone = ''UTC''' END,
                CASE WHEN bool_or(k.kind IN ('float', 'other')) THEN 'SET extra_float_digits = 1' END,
                CASE WHEN bool_or(k.kind = 'other') THEN concat_ws(E'\n    ',

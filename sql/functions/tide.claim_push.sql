@@ -6,6 +6,9 @@ CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
+DECLARE
+    v_known boolean;
+    v_kind  text;
 BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
@@ -13,19 +16,30 @@ BEGIN
     IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
-    PERFORM tide.assert_open();
-    PERFORM tide.assert_source(user_id, source_id);
-    PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
+    SELECT o.kind, t.maintenance_message IS NULL AND initialization_id IS NULL
+           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id)
+      INTO v_kind, v_known
+      FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
+     WHERE o.user_id = user_id AND o.source_id = source_id;
+    IF v_known IS NOT TRUE THEN
+        PERFORM tide.assert_open();
+        PERFORM tide.assert_source(user_id, source_id);
+        PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
     PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
-    PERFORM tide.meet_source(user_id, source_id);
-    INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+    IF v_known IS NOT TRUE THEN
+        PERFORM tide.meet_source(user_id, source_id);
+        INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+        v_kind := tide.source_kind(user_id, source_id);
+    END IF;
     PERFORM tide.set_origin(source_id, source_bundle_id);
-    PERFORM set_config('tide.push_kind', tide.source_kind(user_id, source_id), true);
+    PERFORM set_config('tide.push_kind', v_kind, true);
     RETURN true;
 END;
 $$;

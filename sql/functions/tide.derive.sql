@@ -6,7 +6,7 @@
 --   stayed   changes of rows, told where these were and stay
 -- By the steps of a long seal nothing is told, by its last step all of it in one bundle after all others.
 CREATE OR REPLACE FUNCTION tide.derive(changes tide.fresh_change[], marked integer[], marks text[], in_steps boolean, since pg_snapshot)
-    RETURNS SETOF tide.derived_effect
+    RETURNS SETOF tide.seal_effect
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
@@ -90,25 +90,25 @@ BEGIN
         -- His devices ask which buckets they may read when they hear of this.
         SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
-    SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text FROM told AS t
+    SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text, NULL::json FROM told AS t
      UNION ALL
-    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL
+    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL, NULL
       FROM judged AS j LEFT JOIN moved AS m ON m.table_id = j.table_id AND m.key_hash = j.key_hash AND m.row_key = j.row_key
      UNION ALL
-    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error, NULL FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
-    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error FROM access AS a WHERE a.error IS NOT NULL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error, NULL FROM access AS a WHERE a.error IS NOT NULL
      UNION ALL
-    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL, NULL
       FROM unnest(marked) AS m (table_id) WHERE m.table_id NOT IN (SELECT j.table_id FROM judging AS j WHERE j.error IS NOT NULL)
      UNION ALL
-    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL, NULL
       FROM tide.bucket_failure AS f
      WHERE f.row_key = '*' AND f.table_id <> ALL (v_derived) AND f.table_id IN (SELECT a.source_id FROM access AS a WHERE a.user_id IS NOT NULL)
        AND f.table_id NOT IN (SELECT a.source_id FROM access AS a WHERE a.error IS NOT NULL)
      UNION ALL
     -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
-    SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL
+    SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL, NULL
       FROM asked AS a
      WHERE EXISTS (SELECT FROM judging AS j WHERE j.error ~ '55P03' AND j.table_id = ANY (marked) IS NOT TRUE);
 END;

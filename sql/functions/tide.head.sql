@@ -2,6 +2,7 @@ CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN (

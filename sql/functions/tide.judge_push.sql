@@ -17,11 +17,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home  text COLLATE "C" := tide.home_bucket(user_id);
-    v_mine  text[] := tide.push_buckets(user_id);
+    v_mine  text[];
     v_many  boolean := tide.is_cursor_push();
-    v_floor bigint;
-    v_head  bigint;
+    v_floor bigint := 0;
+    v_head  bigint := 0;
     v_own   xid8 := pg_current_xact_id();
+    -- Asked for before what is sealed: a seal that comes between takes nothing away.
+    v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
 BEGIN
     IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL)
        OR EXISTS (SELECT FROM tide.change_log AS c
@@ -31,11 +33,26 @@ BEGIN
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     IF v_many THEN
-        v_floor := 0;
         v_head := tide.head();
-    ELSE
+    ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN
         SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
     END IF;
+    -- Most of the time the newest change of each row is in the very bundle that the device names, or there is none.
+    IF cardinality(v_fresh) = 0 AND NOT EXISTS (
+        SELECT FROM unnest(rows) AS r
+          LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
+         CROSS JOIN LATERAL (
+                   SELECT (SELECT k.xid FROM tide.key_log AS k
+                            CROSS JOIN LATERAL (SELECT l.op, l.table_id, l.row_key FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
+                            WHERE k.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C" AND c.op IN ('I', 'U', 'D')
+                            ORDER BY k.change_id DESC LIMIT 1) AS xid) AS c
+         WHERE CASE WHEN r.op = 'I' THEN l.ordinal IS NOT NULL OR r.base <> 0 OR c.xid IS NOT NULL
+                    ELSE v_many OR l.dead IS DISTINCT FROM false OR r.base = 0 OR r.base NOT BETWEEN v_floor AND v_head
+                         OR c.xid IS NOT NULL AND (c.xid <> (SELECT b.xid FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_seq = r.base)) IS NOT FALSE
+               END) THEN
+        RETURN;
+    END IF;
+    v_mine := tide.push_buckets(user_id);
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
@@ -64,19 +81,25 @@ BEGIN
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
           LEFT JOIN base AS b ON b.base = r.base
           LEFT JOIN LATERAL (
-                    SELECT c.xid, c.op
-                      FROM tide.change_log AS c
-                     WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
-                       AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
-                       -- What happened to a row of somebody else is not told.
-                       AND (l.ordinal IS NOT NULL OR v_mine && c.buckets OR v_mine && c.old_buckets)
-                       -- Came and went in one transaction: nobody ever saw it.
-                       AND (l.ordinal IS NOT NULL OR NOT EXISTS (
-                                SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
-                                               FROM tide.change_log AS o
-                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid) AS net
-                                 WHERE net.ops[1] = 'I' AND net.ops[cardinality(net.ops)] = 'D'))
-                     ORDER BY c.change_id DESC
+                    SELECT n.xid, n.op
+                      FROM ((SELECT k.change_id, k.xid, c.op
+                               FROM tide.key_log AS k
+                              CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
+                              WHERE k.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C" AND c.op IN ('I', 'U', 'D')
+                                -- What happened to a row of somebody else is not told, nor what came and went in one transaction: nobody ever saw it.
+                                AND (l.ordinal IS NOT NULL
+                                     OR (v_mine && c.buckets OR v_mine && c.old_buckets)
+                                        AND NOT tide.came_and_went(k.xid, r.key_hash, r.table_id, r.row_key))
+                              ORDER BY k.change_id DESC LIMIT 1)
+                             UNION ALL
+                            (SELECT u.change_id, u.xid, u.op
+                               FROM unnest(v_fresh) AS u
+                              WHERE u.key_hash = r.key_hash AND u.table_id = r.table_id AND u.row_key = r.row_key COLLATE "C"
+                                AND (l.ordinal IS NOT NULL
+                                     OR (v_mine && u.buckets OR v_mine && u.old_buckets)
+                                        AND NOT tide.came_and_went(u.xid, r.key_hash, r.table_id, r.row_key))
+                              ORDER BY u.change_id DESC LIMIT 1)) AS n
+                     ORDER BY n.change_id DESC
                      LIMIT 1) AS c ON true
     )
     SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), CASE WHEN j.read_since IS NOT TRUE THEN j.xid END,

@@ -14,6 +14,7 @@ BEGIN
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
     SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
     RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
     RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
     RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 

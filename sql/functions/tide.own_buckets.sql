@@ -23,9 +23,10 @@ BEGIN
         RETURN format(
             CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
                  THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
-                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
+                 -- A function call for each row would be felt.
+                 ELSE 'CASE WHEN octet_length(%1$s.%2$I::text) <= %5$s THEN ARRAY[%4$L || %1$s.%2$I::text] WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
             row_alias, v_owner.current_name,
-            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
+            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix, 512 - octet_length(v_table.bucket_prefix));
     END IF;
     RETURN NULL;
 END;

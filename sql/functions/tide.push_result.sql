@@ -2,6 +2,7 @@ CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source
     RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -14,10 +15,11 @@ BEGIN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
+    -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
       FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+             WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
         RETURN;

@@ -14,12 +14,15 @@ BEGIN
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' WHEN 'M' THEN 'MOVE' WHEN 'R' THEN 'JUDGE' ELSE 'READ' END,
            c.buckets, c.old_buckets, c.payload,
            CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
-      FROM tide.change_log AS c
+      FROM (SELECT k.xid, k.change_id FROM tide.key_log AS k WHERE k.key_hash = hashtextextended(v_key, v_table_id)
+             UNION
+            SELECT u.xid, u.change_id FROM tide.unsealed_changes(ARRAY[hashtextextended(v_key, v_table_id)]) AS u) AS k
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
       LEFT JOIN LATERAL (
                SELECT l.* FROM tide.bundle_log AS l
                 WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
                 LIMIT 1) AS b ON true
-     WHERE c.key_hash = hashtextextended(v_key, v_table_id) AND c.table_id = v_table_id AND c.row_key = v_key
+     WHERE c.table_id = v_table_id AND c.row_key = v_key
      ORDER BY c.change_id;
 END;
 $$;

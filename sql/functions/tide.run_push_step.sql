@@ -8,9 +8,13 @@ DECLARE
     v_role    text := current_setting('role');
     v_written bigint;
 BEGIN
-    PERFORM set_config('role', tide.client_role(policy), true);
+    IF policy = 'rls' THEN
+        PERFORM set_config('role', tide.client_role(), true);
+    END IF;
     EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, part) INTO v_written USING rows, user_id;
-    PERFORM set_config('role', v_role, true);
+    IF policy = 'rls' THEN
+        PERFORM set_config('role', v_role, true);
+    END IF;
     RETURN v_written;
 END;
 $$;

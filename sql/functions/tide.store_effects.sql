@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], seal_id bigint, last_xid xid8, sealed_at timestamptz)
+CREATE OR REPLACE FUNCTION tide.store_effects(effects tide.seal_effect[], seal_id bigint, sealed_at timestamptz)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -7,8 +7,15 @@ CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], sea
 AS $$
 BEGIN
     INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
-    SELECT e.change_id, coalesce(e.xid, last_xid), e.table_id, 'M', (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
-      FROM unnest(effects) AS e WHERE e.kind = 'j' AND e.change_id IS NOT NULL;
+    SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
+      FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    INSERT INTO tide.key_log (key_hash, change_id, xid)
+    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
+    SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
+    -- With the id of this transaction: fresh to the next seal.
+    INSERT INTO tide.change_log (table_id, op, payload)
+    SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g';
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
@@ -24,12 +31,12 @@ BEGIN
                 OR e.kind = 'w' AND f.row_key = '*');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
-    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
      UNION ALL
-    SELECT e.table_id, 0, '*', e.error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
+    SELECT e.table_id, 0, '*', e.error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
         ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at;
     INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
     SELECT e.table_id, 'R', (e.judged).row_key, hashtextextended((e.judged).row_key, e.table_id), (e.judged).payload, (e.judged).error::json FROM unnest(effects) AS e WHERE e.kind = 'r';
 END;
 $$;
-COMMENT ON FUNCTION tide.store_derived(tide.derived_effect[], bigint, xid8, timestamptz) IS 'Writes what derived rules made of a seal: images of moved rows, stored buckets, failures. last_xid: of the bundle after all others. Internal.';
+COMMENT ON FUNCTION tide.store_effects(tide.seal_effect[], bigint, timestamptz) IS 'Writes what marked tables and derived rules made of a seal: images of rows that were read or moved, stored buckets, tables read, failures. Internal.';
