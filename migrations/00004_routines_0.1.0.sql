@@ -424,9 +424,10 @@ BEGIN
         RETURN format(
             CASE WHEN v_owner.base_type = ANY ('{int2,int4,int8,oid,uuid}'::regtype[])
                  THEN 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE ARRAY[%4$L || %1$s.%2$I::text] END'
-                 ELSE 'CASE WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
+                 -- A function call for each row would be felt.
+                 ELSE 'CASE WHEN octet_length(%1$s.%2$I::text) <= %5$s THEN ARRAY[%4$L || %1$s.%2$I::text] WHEN %1$s.%2$I IS NULL THEN %3$L::text[] ELSE tide.owner_bucket(%4$L, %1$s.%2$I::text) END' END,
             row_alias, v_owner.current_name,
-            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix);
+            array_remove(ARRAY[v_table.null_owner_bucket], NULL), v_table.bucket_prefix, 512 - octet_length(v_table.bucket_prefix));
     END IF;
     RETURN NULL;
 END;
@@ -684,6 +685,8 @@ CREATE OR REPLACE FUNCTION tide.capture_settings(table_id integer)
 AS $$
     SELECT concat_ws(E'\n    ',
                'SET search_path = pg_catalog, pg_temp',
+               -- A plan that a bulk load made would have every later row of the session compiled.
+               'SET jit = off',
                CASE WHEN bool_or(k.kind IN ('zone', 'other')) THEN 'SET TimeZone = ''UTC''' END,
                CASE WHEN bool_or(k.kind IN ('float', 'other')) THEN 'SET extra_float_digits = 1' END,
                CASE WHEN bool_or(k.kind = 'other') THEN concat_ws(E'\n    ',
@@ -1721,7 +1724,7 @@ COMMENT ON FUNCTION tide.access_events(tide.fresh_change[]) IS 'Users whose acce
 --   stayed   changes of rows, told where these were and stay
 -- By the steps of a long seal nothing is told, by its last step all of it in one bundle after all others.
 CREATE OR REPLACE FUNCTION tide.derive(changes tide.fresh_change[], marked integer[], marks text[], in_steps boolean, since pg_snapshot)
-    RETURNS SETOF tide.derived_effect
+    RETURNS SETOF tide.seal_effect
     LANGUAGE plpgsql STABLE ROWS 100
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
@@ -1805,25 +1808,25 @@ BEGIN
         -- His devices ask which buckets they may read when they hear of this.
         SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
-    SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text FROM told AS t
+    SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text, NULL::json FROM told AS t
      UNION ALL
-    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL
+    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL, NULL
       FROM judged AS j LEFT JOIN moved AS m ON m.table_id = j.table_id AND m.key_hash = j.key_hash AND m.row_key = j.row_key
      UNION ALL
-    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error FROM judging AS j WHERE j.error IS NOT NULL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error, NULL FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
-    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error FROM access AS a WHERE a.error IS NOT NULL
+    SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, a.source_id, NULL, a.error, NULL FROM access AS a WHERE a.error IS NOT NULL
      UNION ALL
-    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL, NULL, NULL
       FROM unnest(marked) AS m (table_id) WHERE m.table_id NOT IN (SELECT j.table_id FROM judging AS j WHERE j.error IS NOT NULL)
      UNION ALL
-    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL
+    SELECT 'w', NULL, NULL, NULL, NULL, NULL, NULL, f.table_id, NULL, NULL, NULL
       FROM tide.bucket_failure AS f
      WHERE f.row_key = '*' AND f.table_id <> ALL (v_derived) AND f.table_id IN (SELECT a.source_id FROM access AS a WHERE a.user_id IS NOT NULL)
        AND f.table_id NOT IN (SELECT a.source_id FROM access AS a WHERE a.error IS NOT NULL)
      UNION ALL
     -- Where a table was locked, changes of rows are told where these were; where they are, the next seal says.
-    SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL
+    SELECT 'r', NULL, NULL, NULL, NULL, NULL, NULL, a.table_id, ROW(a.row_key, NULL, NULL, NULL, NULL, NULL, a.deps, a.old_deps::text)::tide.judged_row, NULL, NULL
       FROM asked AS a
      WHERE EXISTS (SELECT FROM judging AS j WHERE j.error ~ '55P03' AND j.table_id = ANY (marked) IS NOT TRUE);
 END;
@@ -1833,7 +1836,102 @@ COMMENT ON FUNCTION tide.derive(tide.fresh_change[], integer[], text[], boolean,
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], seal_id bigint, last_xid xid8, sealed_at timestamptz)
+-- Runs on the snapshot of the seal (that is why it is STABLE), when there is a mark or a derived rule. The stages:
+--   reading   rows of marked tables, as they are
+--   derived   what rules that look at other tables make of the changes
+--   reset     buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost
+--   adopted   buckets that nobody knew: they begin with what is there
+CREATE OR REPLACE FUNCTION tide.seal_effects(marks tide.table_mark[], changes tide.fresh_change[], in_steps boolean, since pg_snapshot, last_xid xid8)
+    RETURNS SETOF tide.seal_effect
+    LANGUAGE plpgsql STABLE ROWS 100
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_nestloop = off
+    SET enable_seqscan = off
+    SET jit = off
+    SET work_mem = '64MB'
+AS $$
+DECLARE
+    v_derived integer[] := ARRAY(SELECT DISTINCT b.table_id FROM tide.bucket_source AS b);
+    v_rules   boolean := EXISTS (SELECT FROM tide.bucket_source UNION ALL SELECT FROM tide.access_dependency);
+BEGIN
+    RETURN QUERY
+    WITH mark AS MATERIALIZED (
+        SELECT m.table_id, CASE WHEN bool_or(m.op = '!') THEN '!' ELSE 'A' END AS op, max(m.xid) AS xid,
+               array_agg(m.note) FILTER (WHERE m.op = '!') AS notes, string_agg(DISTINCT m.note ->> 'reason', ', ') AS reason
+          FROM unnest(marks) AS m GROUP BY m.table_id
+    ), derived AS MATERIALIZED (
+        SELECT e.*
+          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS marked, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m WHERE m.table_id = ANY (v_derived)) AS q
+         CROSS JOIN LATERAL tide.derive(changes, q.marked, q.ops, in_steps, since) AS e
+         WHERE v_rules AND (changes IS NOT NULL OR q.marked IS NOT NULL OR since IS NOT NULL)
+    ), reading AS MATERIALIZED (
+        SELECT a.table_id, a.bucket_id COLLATE "C" AS bucket_id, a.row_key, a.payload, a.error
+          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m WHERE m.table_id <> ALL (v_derived)) AS m
+         CROSS JOIN LATERAL tide.adoption(m.ids, m.ops) AS a
+         WHERE m.ids IS NOT NULL
+    ), image AS MATERIALIZED (
+        SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
+         UNION ALL
+        SELECT j.table_id, b.bucket_id COLLATE "C", NULL::text, NULL::json, NULL::text
+          FROM derived AS j CROSS JOIN LATERAL unnest((j.judged).before || (j.judged).after) AS b (bucket_id) WHERE j.kind = 'j' AND (j.judged).op = '!'
+         GROUP BY j.table_id, b.bucket_id
+    ), locked AS MATERIALIZED (
+        SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
+         UNION
+        SELECT e.table_id FROM derived AS e WHERE e.kind = 'e' AND e.error ~ '55P03'
+    ), reset AS MATERIALIZED (
+        SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
+         UNION
+        SELECT b.bucket_id COLLATE "C"
+          FROM mark AS m
+         CROSS JOIN LATERAL tide.noted_buckets(m.notes) AS b (bucket_id)
+         WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
+    ), adopted AS MATERIALIZED (
+        SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
+    ), image_row AS MATERIALIZED (
+        SELECT i.table_id, i.row_key, (array_agg(i.payload))[1] AS payload, array_agg(i.bucket_id::text) AS buckets, nextval('tide.change_id') AS change_id,
+               CASE WHEN EXISTS (SELECT FROM tide.adoption_log AS l WHERE l.table_id = i.table_id AND l.error IS NULL) THEN 'U' ELSE 'I' END::"char" AS op
+          FROM image AS i
+         WHERE i.row_key IS NOT NULL
+           AND i.bucket_id NOT IN (SELECT a.bucket_id FROM adopted AS a)
+           AND i.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)
+         GROUP BY i.table_id, i.row_key
+         ORDER BY i.table_id, i.row_key
+    ), last AS (
+        SELECT coalesce(max(m.xid), last_xid) AS xid FROM mark AS m
+    )
+    SELECT 'T'::"char", l.xid, b.bucket_id, i.change_id, i.change_id, i.op, octet_length(i.payload::text)::bigint, i.table_id, NULL::tide.judged_row, NULL::text, NULL::json
+      FROM image_row AS i CROSS JOIN LATERAL unnest(i.buckets) AS b (bucket_id) CROSS JOIN last AS l
+     UNION ALL
+    SELECT 'T', l.xid, r.bucket_id, NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL FROM reset AS r CROSS JOIN last AS l
+     UNION ALL
+    SELECT 'T', l.xid, d.bucket_id, d.change_id, d.first_id, d.op, d.bytes, NULL, NULL, NULL, NULL
+      FROM derived AS d CROSS JOIN last AS l
+     WHERE d.kind = 't' AND d.xid IS NULL AND d.bucket_id NOT IN (SELECT n.bucket_id FROM adopted AS n) AND d.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)
+     UNION ALL
+    SELECT d.kind, CASE WHEN d.kind = 'j' THEN coalesce(d.xid, l.xid) ELSE d.xid END, d.bucket_id, d.change_id, d.first_id, d.op, d.bytes, d.table_id, d.judged, d.error, d.note
+      FROM derived AS d CROSS JOIN last AS l WHERE d.kind <> 't' OR d.xid IS NOT NULL
+     UNION ALL
+    SELECT 'b', NULL, a.bucket_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM adopted AS a
+     UNION ALL
+    SELECT 'i', l.xid, NULL, i.change_id, NULL, NULL, NULL, i.table_id, ROW(i.row_key, hashtextextended(i.row_key, i.table_id), NULL, NULL, NULL, i.buckets, i.payload, NULL)::tide.judged_row, NULL, NULL
+      FROM image_row AS i CROSS JOIN last AS l
+     UNION ALL
+    SELECT 'l', NULL, NULL, NULL, NULL, NULL, NULL, m.table_id, NULL,
+           coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT max(e.error) FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)),
+           to_json(m.reason)
+      FROM mark AS m
+     UNION ALL
+    SELECT 'g', NULL, NULL, NULL, NULL, m.op, NULL, m.table_id, NULL, NULL, m.note FROM unnest(marks) AS m WHERE m.table_id IN (SELECT l.table_id FROM locked AS l);
+END;
+$$;
+COMMENT ON FUNCTION tide.seal_effects(tide.table_mark[], tide.fresh_change[], boolean, pg_snapshot, xid8) IS
+'What marked tables and derived rules make of the changes of a seal. in_steps: a step of a long seal; since: its last step, which takes all that changed since that snapshot; last_xid: of the changes. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.store_effects(effects tide.seal_effect[], seal_id bigint, sealed_at timestamptz)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -1842,8 +1940,15 @@ CREATE OR REPLACE FUNCTION tide.store_derived(effects tide.derived_effect[], sea
 AS $$
 BEGIN
     INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
-    SELECT e.change_id, coalesce(e.xid, last_xid), e.table_id, 'M', (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
-      FROM unnest(effects) AS e WHERE e.kind = 'j' AND e.change_id IS NOT NULL;
+    SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
+      FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    INSERT INTO tide.key_log (key_hash, change_id, xid)
+    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
+    SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
+    -- With the id of this transaction: fresh to the next seal.
+    INSERT INTO tide.change_log (table_id, op, payload)
+    SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g';
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
@@ -1859,15 +1964,15 @@ BEGIN
                 OR e.kind = 'w' AND f.row_key = '*');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
-    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
+    SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
      UNION ALL
-    SELECT e.table_id, 0, '*', e.error, store_derived.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
+    SELECT e.table_id, 0, '*', e.error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'e' AND e.error !~ '55P03'
         ON CONFLICT (table_id, key_hash, row_key) DO UPDATE SET error = excluded.error, seal_id = excluded.seal_id, failed_at = excluded.failed_at;
     INSERT INTO tide.change_log (table_id, op, row_key, key_hash, deps, old_deps)
     SELECT e.table_id, 'R', (e.judged).row_key, hashtextextended((e.judged).row_key, e.table_id), (e.judged).payload, (e.judged).error::json FROM unnest(effects) AS e WHERE e.kind = 'r';
 END;
 $$;
-COMMENT ON FUNCTION tide.store_derived(tide.derived_effect[], bigint, xid8, timestamptz) IS 'Writes what derived rules made of a seal: images of moved rows, stored buckets, failures. last_xid: of the bundle after all others. Internal.';
+COMMENT ON FUNCTION tide.store_effects(tide.seal_effect[], bigint, timestamptz) IS 'Writes what marked tables and derived rules made of a seal: images of rows that were read or moved, stored buckets, tables read, failures. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3119,16 +3224,92 @@ COMMENT ON FUNCTION tide.sealable_ranges(pg_snapshot) IS 'Open ranges of transac
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.snapshot_listing(snap pg_snapshot, xid xid8)
-    RETURNS pg_snapshot
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION tide.ranges_to_seal(complete pg_snapshot, previous tide.seal_log, step xid8[], OUT above xid8, OUT below xid8)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE ROWS 10
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE
-               WHEN xid >= pg_snapshot_xmax(snap) OR NOT pg_visible_in_snapshot(xid, snap) THEN snap
-               ELSE (SELECT format('%s:%s:%s', least(snapshot_listing.xid, pg_snapshot_xmin(snap)), pg_snapshot_xmax(snap), string_agg(x.xid::text, ',' ORDER BY x.xid))::pg_snapshot
-                       FROM (SELECT pg_snapshot_xip(snap) UNION SELECT snapshot_listing.xid) AS x (xid))
-           END;
+#variable_conflict use_column
+BEGIN
+    IF previous.cut_change_id IS NULL AND step IS NULL THEN
+        RETURN QUERY SELECT r.above, r.below FROM tide.sealable_ranges(complete) AS r;
+        RETURN;
+    END IF;
+    -- The last step takes what ends beyond the last cut, and what the first step did not see yet.
+    RETURN QUERY
+    SELECT (x.xid::text::bigint - 1)::text::xid8, (x.xid::text::bigint + 1)::text::xid8
+      FROM (SELECT unnest(step) AS xid
+             UNION
+            SELECT k.xid FROM tide.sealable_ranges(complete) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
+             -- Not what an earlier step wrote about transactions that it sealed: images of rows.
+             WHERE step IS NULL AND k.change_id > previous.cut_change_id AND (k.key_hash IS NULL OR k.op NOT IN ('A', 'M'))
+             UNION
+            SELECT k.xid FROM tide.sealable_ranges(previous.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
+             WHERE step IS NULL) AS x;
+END;
+$$;
+COMMENT ON FUNCTION tide.ranges_to_seal(pg_snapshot, tide.seal_log, xid8[]) IS
+'Open ranges of transaction ids that a seal takes: all that ended since the last complete one, or a step of a long seal, or (step NULL) its last step. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Few, as a rule. What a seal takes meanwhile is in tide.key_log for whoever asks there afterwards.
+CREATE OR REPLACE FUNCTION tide.unsealed_changes(key_hashes bigint[])
+    RETURNS SETOF tide.change_log
+    LANGUAGE plpgsql STABLE ROWS 10
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY
+    SELECT c.*
+      FROM (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1) AS s
+     CROSS JOIN LATERAL tide.sealable_ranges(s.snap) AS r
+      JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
+     WHERE c.key_hash = ANY (key_hashes);
+END;
+$$;
+COMMENT ON FUNCTION tide.unsealed_changes(bigint[]) IS 'Committed changes of some keys that no complete seal has taken. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.came_and_went(xid xid8, key_hash bigint, table_id integer, row_key text)
+    RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_ops "char"[] := (
+        SELECT array_agg(c.op ORDER BY coalesce(c.order_id, c.change_id), c.change_id)
+          FROM (SELECT k.change_id FROM tide.key_log AS k WHERE k.key_hash = key_hash AND k.xid = xid
+                 UNION
+                SELECT u.change_id FROM tide.unsealed_changes(ARRAY[key_hash]) AS u WHERE u.xid = xid) AS k
+         CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = xid AND l.change_id = k.change_id OFFSET 0) AS c
+         WHERE c.table_id = table_id AND c.row_key = row_key COLLATE "C" AND c.op IN ('I', 'U', 'D'));
+BEGIN
+    RETURN v_ops[1] = 'I' AND v_ops[cardinality(v_ops)] = 'D';
+END;
+$$;
+COMMENT ON FUNCTION tide.came_and_went(xid8, bigint, integer, text) IS 'Whether a transaction inserted and deleted a row that was not there before. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_listing(snap pg_snapshot, xid xid8)
+    RETURNS pg_snapshot
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF xid >= pg_snapshot_xmax(snap) OR NOT pg_visible_in_snapshot(xid, snap) THEN
+        RETURN snap;
+    END IF;
+    RETURN (SELECT format('%s:%s:%s', least(snapshot_listing.xid, pg_snapshot_xmin(snap)), pg_snapshot_xmax(snap), string_agg(x.xid::text, ',' ORDER BY x.xid))::pg_snapshot
+              FROM (SELECT pg_snapshot_xip(snap) UNION SELECT snapshot_listing.xid) AS x (xid));
+END;
 $$;
 COMMENT ON FUNCTION tide.snapshot_listing(pg_snapshot, xid8) IS 'The snapshot with one more transaction listed as in progress: a snapshot never lists its own. Internal.';
 -- +goose StatementEnd
@@ -3221,7 +3402,8 @@ BEGIN
               FROM (SELECT DISTINCT c.xid
                       FROM tide.sealable_ranges(complete.snap) AS r
                       JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
-                     WHERE c.change_id > coalesce(v_from, 0) AND c.change_id <= cut) AS x
+                     -- Not what an earlier step wrote about transactions that it sealed: images of rows.
+                     WHERE c.change_id > coalesce(v_from, 0) AND c.change_id <= cut AND (c.key_hash IS NULL OR c.op NOT IN ('A', 'M'))) AS x
              WHERE (v_from IS NULL OR pg_visible_in_snapshot(x.xid, previous.snap))
                AND (SELECT max(l.change_id) FROM tide.change_log AS l WHERE l.xid = x.xid) <= cut;
         END IF;
@@ -3253,12 +3435,12 @@ COMMENT ON FUNCTION tide.noted_buckets(json[]) IS 'Known buckets that the patter
 -- under READ COMMITTED. The stages of it, in order:
 --   fresh      changes whose transaction the previous seal did not see, and this statement does
 --   net        per transaction and key: where the row was before, where it is after, the last image
---   derived    what becomes of rows whose buckets hang on other tables
+--   effect     what marked tables and derived rules make of it; nothing, most of the time
 --   entry      per bucket: what that is for the bucket (came, stayed, left)
 --   part       per transaction and bucket, the list of changes
 --   numbered   bundle_id by the transaction's largest change_id (causal), bundle_seq on the bucket's head
--- Tables to be read (adoption, missed changes) come last, in one bundle after all others. One that is
--- locked is asked for again: rows written here with this transaction's id are fresh to the next seal.
+-- What is of no transaction comes last, in one bundle after all others. A plan is begun anew by every
+-- seal, whatever of it runs: what is rare is in tide.seal_effects.
 CREATE OR REPLACE FUNCTION tide.seal()
     RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -3280,10 +3462,9 @@ DECLARE
     v_snap     pg_snapshot;
     v_now      timestamptz;
     v_last     bigint;
-    v_derived  integer[];
     v_sources  integer[];
     v_late     boolean;
-    v_effects  tide.derived_effect[];
+    v_effects  tide.seal_effect[];
 BEGIN
     -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
     LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
@@ -3314,8 +3495,7 @@ BEGIN
         SELECT t.step, t.cut, t.snap INTO v_step, v_cut, v_snap FROM tide.seal_step(v_complete, v_previous, v_drawn) AS t;
     END IF;
 
-    SELECT array_agg(DISTINCT b.table_id), array_agg(DISTINCT b.source_id) INTO v_derived, v_sources FROM tide.bucket_source AS b;
-    v_sources := v_sources || ARRAY(SELECT DISTINCT a.source_id FROM tide.access_dependency AS a);
+    v_sources := (SELECT array_agg(o.source_id) FROM (SELECT b.source_id FROM tide.bucket_source AS b UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
 
@@ -3323,22 +3503,7 @@ BEGIN
         SELECT c.xid, c.change_id, c.order_id, c.table_id, c.op, c.key_hash, c.row_key, c.buckets, c.old_buckets,
                coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note,
                CASE WHEN c.table_id = ANY (v_sources) THEN c.deps END AS deps, CASE WHEN c.table_id = ANY (v_sources) THEN c.old_deps END AS old_deps
-          FROM (SELECT l.* FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS l ON l.xid > r.above AND l.xid < r.below
-                 WHERE v_step IS NULL AND v_previous.cut_change_id IS NULL
-                 UNION ALL
-                -- A step of a long seal.
-                SELECT l.* FROM tide.change_log AS l WHERE l.xid = ANY (v_step)
-                 UNION ALL
-                -- Its last step: what ends beyond the last cut, and what the first step did not see yet.
-                SELECT l.*
-                  FROM tide.change_log AS l
-                 WHERE v_step IS NULL AND v_previous.cut_change_id IS NOT NULL
-                   AND l.xid = ANY (ARRAY(
-                           SELECT k.xid FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
-                            WHERE k.change_id > v_previous.cut_change_id
-                            UNION
-                           SELECT k.xid FROM tide.sealable_ranges(v_previous.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below))
-               ) AS c
+          FROM tide.ranges_to_seal(v_complete.snap, v_previous, v_step) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
     ), repeated AS MATERIALIZED (
         -- By hash first: a key that changed twice in one transaction is rare.
         SELECT f.xid, f.key_hash FROM fresh AS f WHERE f.key_hash IS NOT NULL AND f.op <> 'R' GROUP BY f.xid, f.key_hash HAVING count(*) > 1
@@ -3368,109 +3533,53 @@ BEGIN
           FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
                        (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
                   FROM fresh AS f GROUP BY f.xid) AS t
-    ), mark AS MATERIALIZED (
-        SELECT f.table_id, CASE WHEN bool_or(f.op = '!') THEN '!' ELSE 'A' END AS op, max(f.xid) AS xid,
-               array_agg(f.note) FILTER (WHERE f.op = '!') AS notes, string_agg(DISTINCT f.note ->> 'reason', ', ') AS reason
-          FROM fresh AS f WHERE f.op IN ('A', '!') GROUP BY f.table_id
-    ), derived AS MATERIALIZED (
+    ), effect AS MATERIALIZED (
         SELECT e.*
-          FROM (SELECT (SELECT array_agg(ROW(f.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, f.change_id, f.order_id, f.table_id, f.op, f.key_hash, f.row_key,
-                                             f.buckets IS DISTINCT FROM f.old_buckets, f.bytes, f.deps, f.old_deps)::tide.fresh_change)
-                          FROM fresh AS f JOIN tx AS t ON t.xid = f.xid WHERE f.table_id = ANY (v_sources) AND f.key_hash IS NOT NULL) AS changes,
-                       array_agg(m.table_id ORDER BY m.table_id) AS marked, array_agg(m.op ORDER BY m.table_id) AS marks
-                  FROM mark AS m WHERE m.table_id = ANY (v_derived)) AS q
-         CROSS JOIN LATERAL tide.derive(q.changes, q.marked, q.marks, v_cut IS NOT NULL, CASE WHEN v_late THEN v_complete.snap END) AS e
-         WHERE v_sources IS NOT NULL AND (q.changes IS NOT NULL OR q.marked IS NOT NULL OR v_late)
+          FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks, max(f.xid) AS last_xid,
+                       (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
+                                             g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
+                          FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
+                  FROM fresh AS f) AS q
+         CROSS JOIN LATERAL tide.seal_effects(q.marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late THEN v_complete.snap END, q.last_xid) AS e
+         WHERE q.marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
     ), entry AS (
-        SELECT a.xid, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
+        SELECT a.xid, false AS of_none, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
           FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
          UNION ALL
-        SELECT b.xid, b.bucket_id, b.change_id, b.first_id, 'D'::"char", 0
+        SELECT b.xid, false, b.bucket_id, b.change_id, b.first_id, 'D'::"char", 0
           FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) COLLATE "C" AS bucket_id FROM net AS n) AS b
          WHERE b.bucket_id = ANY (b.after) IS NOT TRUE
          UNION ALL
-        SELECT t.xid, t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM derived AS t WHERE t.kind = 't' AND t.xid IS NOT NULL
+        SELECT t.xid, t.kind = 'T', t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM effect AS t WHERE t.kind IN ('t', 'T')
     ), part AS MATERIALIZED (
-        SELECT e.xid, e.bucket_id, coalesce(array_agg(e.change_id) FILTER (WHERE e.op IS NOT NULL), '{}') AS changes,
+        SELECT e.xid, e.of_none, e.bucket_id, coalesce(array_agg(e.change_id) FILTER (WHERE e.op IS NOT NULL), '{}') AS changes,
                coalesce(array_agg(e.op) FILTER (WHERE e.op IS NOT NULL), '{}') AS ops, sum(e.bytes)::bigint AS bytes,
                min(e.change_id) AS min_change_id, max(e.change_id) AS max_change_id
-          FROM (SELECT * FROM entry ORDER BY xid, bucket_id, first_id) AS e
-         GROUP BY e.xid, e.bucket_id
+          FROM (SELECT * FROM entry ORDER BY xid, of_none, bucket_id, first_id) AS e
+         GROUP BY e.xid, e.of_none, e.bucket_id
     ), bundle AS MATERIALIZED (
         SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
                t.source_id, t.source_bundle_id, t.user_id, t.label, t.traceparent
           FROM tx AS t
-         WHERE t.xid IN (SELECT p.xid FROM part AS p)
-    ), reading AS MATERIALIZED (
-        SELECT a.table_id, a.bucket_id COLLATE "C" AS bucket_id, a.row_key, a.payload, a.error
-          FROM (SELECT array_agg(m.table_id ORDER BY m.table_id) AS ids, array_agg(m.op ORDER BY m.table_id) AS ops FROM mark AS m WHERE m.table_id = ANY (v_derived) IS NOT TRUE) AS m
-         CROSS JOIN LATERAL tide.adoption(m.ids, m.ops) AS a
-         WHERE m.ids IS NOT NULL
-    ), image AS MATERIALIZED (
-        SELECT r.* FROM reading AS r WHERE r.table_id NOT IN (SELECT f.table_id FROM reading AS f WHERE f.error IS NOT NULL)
-         UNION ALL
-        SELECT j.table_id, b.bucket_id COLLATE "C", NULL::text, NULL::json, NULL::text
-          FROM derived AS j CROSS JOIN LATERAL unnest((j.judged).before || (j.judged).after) AS b (bucket_id) WHERE j.kind = 'j' AND (j.judged).op = '!'
-         GROUP BY j.table_id, b.bucket_id
-    ), locked AS MATERIALIZED (
-        SELECT r.table_id FROM reading AS r WHERE r.error ~ '55P03'
-         UNION
-        SELECT e.table_id FROM derived AS e WHERE e.kind = 'e' AND e.error ~ '55P03'
-    ), again AS (
-        INSERT INTO tide.change_log (table_id, op, payload)
-        SELECT f.table_id, f.op, f.note FROM fresh AS f WHERE f.op IN ('A', '!') AND f.table_id IN (SELECT l.table_id FROM locked AS l)
-    ), reset AS MATERIALIZED (
-        -- Buckets whose devices must fetch a snapshot: a known one that holds rows nobody lists, or may have held rows that were lost.
-        SELECT i.bucket_id FROM image AS i WHERE i.row_key IS NULL AND EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
-         UNION
-        SELECT b.bucket_id COLLATE "C"
-          FROM mark AS m
-         CROSS JOIN LATERAL tide.noted_buckets(m.notes) AS b (bucket_id)
-         WHERE m.table_id NOT IN (SELECT l.table_id FROM locked AS l)
-    ), adopted AS MATERIALIZED (
-        SELECT DISTINCT i.bucket_id FROM image AS i WHERE NOT EXISTS (SELECT FROM tide.bucket_floor AS b WHERE b.bucket_id = i.bucket_id)
-    ), image_row AS MATERIALIZED (
-        SELECT i.table_id, i.row_key, (array_agg(i.payload))[1] AS payload, array_agg(i.bucket_id) AS buckets, nextval('tide.change_id') AS change_id,
-               CASE WHEN EXISTS (SELECT FROM tide.adoption_log AS l WHERE l.table_id = i.table_id AND l.error IS NULL) THEN 'U' ELSE 'I' END::"char" AS op
-          FROM image AS i
-         WHERE i.row_key IS NOT NULL
-           AND i.bucket_id NOT IN (SELECT a.bucket_id FROM adopted AS a)
-           AND i.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)
-         GROUP BY i.table_id, i.row_key
-         ORDER BY i.table_id, i.row_key
-    ), adopting AS MATERIALIZED (
-        SELECT v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1 AS bundle_id,
-               coalesce(max(m.xid), (SELECT max(f.xid) FROM fresh AS f WHERE v_late AND EXISTS (SELECT FROM derived AS e WHERE e.kind = 't'))) AS xid
-          FROM mark AS m
-    ), written AS (
-        INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, payload)
-        SELECT i.change_id, a.xid, i.table_id, 'A', i.row_key, hashtextextended(i.row_key, i.table_id), i.buckets, i.payload
-          FROM image_row AS i CROSS JOIN adopting AS a
-    ), everything AS MATERIALIZED (
-        SELECT p.xid, b.bundle_id, p.bucket_id, p.changes, p.ops, p.bytes, p.min_change_id, p.max_change_id,
-               b.source_id, b.source_bundle_id, b.user_id, b.label, b.traceparent
-          FROM part AS p JOIN bundle AS b ON b.xid = p.xid
-         UNION ALL
-        SELECT a.xid, a.bundle_id, i.bucket_id, array_agg(i.change_id ORDER BY i.change_id), array_agg(i.op ORDER BY i.change_id), sum(i.bytes),
-               min(i.change_id), max(i.change_id), NULL, NULL, NULL, 'adoption', NULL
-          FROM (SELECT r.change_id, r.op, octet_length(r.payload::text) AS bytes, unnest(r.buckets) COLLATE "C" AS bucket_id FROM image_row AS r
-                 UNION ALL
-                SELECT t.change_id, t.op, t.bytes, t.bucket_id COLLATE "C" FROM derived AS t WHERE t.kind = 't' AND t.xid IS NULL
-                   AND t.bucket_id NOT IN (SELECT n.bucket_id FROM adopted AS n) AND t.bucket_id NOT IN (SELECT r.bucket_id FROM reset AS r)) AS i CROSS JOIN adopting AS a
-         GROUP BY a.xid, a.bundle_id, i.bucket_id
-         UNION ALL
-        SELECT a.xid, a.bundle_id, r.bucket_id, '{}', '{}', 0, NULL, NULL, NULL, NULL, NULL, 'reset', NULL
-          FROM reset AS r CROSS JOIN adopting AS a
+         WHERE t.xid IN (SELECT p.xid FROM part AS p WHERE NOT p.of_none)
     ), head AS MATERIALIZED (
-        SELECT d.bucket_id, l.bundle_seq, f.floor_seq, a.bucket_id IS NOT NULL AS adopted,
-               coalesce(l.bundle_seq, f.floor_seq, CASE WHEN a.bucket_id IS NOT NULL THEN 1 ELSE 0 END) AS head_seq
-          FROM (SELECT e.bucket_id FROM everything AS e UNION SELECT a.bucket_id FROM adopted AS a) AS d
-          LEFT JOIN adopted AS a ON a.bucket_id = d.bucket_id
+        SELECT d.bucket_id, d.adopted, f.floor_seq, coalesce(l.bundle_seq, f.floor_seq, d.adopted::integer) AS head_seq
+          FROM (SELECT k.bucket_id, bool_or(k.adopted) AS adopted
+                  FROM (SELECT p.bucket_id, false AS adopted FROM part AS p UNION ALL SELECT e.bucket_id COLLATE "C", true FROM effect AS e WHERE e.kind = 'b') AS k
+                 GROUP BY k.bucket_id) AS d
           LEFT JOIN LATERAL (SELECT b.bundle_seq FROM tide.bundle_log AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
           LEFT JOIN LATERAL (SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true
     ), numbered AS MATERIALIZED (
-        SELECT e.*, h.head_seq + row_number() OVER (PARTITION BY e.bucket_id ORDER BY e.bundle_id) AS bundle_seq
-          FROM everything AS e JOIN head AS h ON h.bucket_id = e.bucket_id
+        SELECT p.*, n.bundle_id, b.source_id, b.source_bundle_id, b.user_id, b.traceparent,
+               CASE WHEN NOT p.of_none THEN b.label WHEN p.changes = '{}' THEN 'reset' ELSE 'adoption' END AS label,
+               h.head_seq + row_number() OVER (PARTITION BY p.bucket_id ORDER BY n.bundle_id) AS bundle_seq
+          FROM part AS p
+          LEFT JOIN bundle AS b ON b.xid = p.xid AND NOT p.of_none
+         CROSS JOIN LATERAL (SELECT coalesce(b.bundle_id, v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1) AS bundle_id) AS n
+          JOIN head AS h ON h.bucket_id = p.bucket_id
+    ), keyed AS (
+        INSERT INTO tide.key_log (key_hash, change_id, xid)
+        SELECT f.key_hash, f.change_id, f.xid FROM fresh AS f WHERE f.key_hash IS NOT NULL ORDER BY f.key_hash
     ), logged AS (
         INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
                                      bucket_id, changes, ops, source_id, user_id, label, traceparent)
@@ -3480,29 +3589,25 @@ BEGIN
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
         INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason)
-        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN a.bundle_id ELSE v_previous.last_bundle_id END,
+        SELECT h.bucket_id, h.head_seq, v_previous.last_bundle_id + CASE WHEN h.adopted THEN (SELECT count(*) FROM bundle) + 1 ELSE 0 END,
                v_previous.seal_id + 1, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
-          FROM head AS h CROSS JOIN adopting AS a WHERE h.floor_seq IS NULL
+          FROM head AS h WHERE h.floor_seq IS NULL
          UNION ALL
-        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.label = 'reset' AND n.changes = '{}'
-    ), adoptions AS (
-        INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
-        SELECT m.table_id, v_previous.seal_id + 1, m.reason, coalesce((SELECT r.error FROM reading AS r WHERE r.table_id = m.table_id AND r.error IS NOT NULL), (SELECT max(e.error) FROM derived AS e WHERE e.kind = 'e' AND e.table_id = m.table_id)), v_now
-          FROM mark AS m
+        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.of_none AND n.changes = '{}'
     )
     INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
     SELECT v_previous.seal_id + 1,
            -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
-           v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + (SELECT count(*) FROM adopting AS a WHERE a.xid IS NOT NULL),
+           v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
            coalesce(v_cut, v_drawn),
            CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
-           v_cut, EXISTS (SELECT FROM derived AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
+           v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
         -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
         ON CONFLICT DO NOTHING
-    RETURNING last_bundle_id, (SELECT a.xid FROM adopting AS a), (SELECT array_agg(e::tide.derived_effect) FROM derived AS e WHERE e.kind <> 't')
-      INTO v_last, v_own, v_effects;
+    RETURNING last_bundle_id, (SELECT array_agg(e::tide.seal_effect) FROM effect AS e WHERE e.kind NOT IN ('t', 'T', 'b'))
+      INTO v_last, v_effects;
     IF v_effects IS NOT NULL THEN
-        PERFORM tide.store_derived(v_effects, v_previous.seal_id + 1, v_own, v_now);
+        PERFORM tide.store_effects(v_effects, v_previous.seal_id + 1, v_now);
     END IF;
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
@@ -3557,6 +3662,7 @@ CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
     RETURN (
@@ -3626,20 +3732,16 @@ CREATE OR REPLACE FUNCTION tide.bucket_position(bucket_id text, OUT floor_seq bi
     RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_bucket text COLLATE "C" := bucket_id;
+    v_head bigint := tide.head();
 BEGIN
-    SELECT coalesce(f.floor_seq, 0), greatest(coalesce(l.bundle_seq, 0), coalesce(f.floor_seq, 0))
-      INTO floor_seq, head_seq
-      FROM (SELECT) AS one
-      LEFT JOIN LATERAL (
-               SELECT b.bundle_seq
-                 FROM tide.bundle_log AS b
-                WHERE b.bucket_id = bucket_position.bucket_id AND b.bundle_id <= (SELECT tide.head())
-                ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
-      LEFT JOIN LATERAL (
-               SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = bucket_position.bucket_id
-                ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true;
+    floor_seq := coalesce((SELECT f.floor_seq FROM tide.bucket_floor AS f WHERE f.bucket_id = v_bucket ORDER BY f.floor_seq DESC LIMIT 1), 0);
+    -- + 0: the index of the bucket is the one that is meant.
+    head_seq := greatest((SELECT b.bundle_seq FROM tide.bundle_log AS b WHERE b.bucket_id = v_bucket AND b.bundle_id + 0 <= v_head ORDER BY b.bundle_seq DESC LIMIT 1), floor_seq);
 END;
 $$;
 COMMENT ON FUNCTION tide.bucket_position(text) IS 'Floor and head of a bucket: a reader at any position between them misses nothing by reading on.';
@@ -3850,6 +3952,7 @@ CREATE OR REPLACE FUNCTION tide.bundle_rows(
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -3864,8 +3967,8 @@ BEGIN
     END IF;
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
-     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id <= tide.head();
-    IF v_bundle.bundle_id IS NULL OR seq <= (tide.bucket_position(bucket)).floor_seq THEN
+     WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
+    IF v_bundle.bundle_id IS NULL OR EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
@@ -3975,12 +4078,15 @@ BEGIN
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' WHEN 'M' THEN 'MOVE' WHEN 'R' THEN 'JUDGE' ELSE 'READ' END,
            c.buckets, c.old_buckets, c.payload,
            CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
-      FROM tide.change_log AS c
+      FROM (SELECT k.xid, k.change_id FROM tide.key_log AS k WHERE k.key_hash = hashtextextended(v_key, v_table_id)
+             UNION
+            SELECT u.xid, u.change_id FROM tide.unsealed_changes(ARRAY[hashtextextended(v_key, v_table_id)]) AS u) AS k
+     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
       LEFT JOIN LATERAL (
                SELECT l.* FROM tide.bundle_log AS l
                 WHERE l.bundle_id = (SELECT tide.position_of(c.xid)) AND l.xid = c.xid
                 LIMIT 1) AS b ON true
-     WHERE c.key_hash = hashtextextended(v_key, v_table_id) AND c.table_id = v_table_id AND c.row_key = v_key
+     WHERE c.table_id = v_table_id AND c.row_key = v_key
      ORDER BY c.change_id;
 END;
 $$;
@@ -5240,17 +5346,16 @@ COMMENT ON FUNCTION tide.push_groups(tide.pushed_row[], boolean) IS 'Pushed rows
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.client_role(policy text)
+CREATE OR REPLACE FUNCTION tide.client_role()
     RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN (
-        SELECT CASE WHEN policy = 'rls' THEN s.client_role::text ELSE current_setting('role') END FROM tide.setting AS s);
+    RETURN (SELECT s.client_role FROM tide.setting AS s);
 END;
 $$;
-COMMENT ON FUNCTION tide.client_role(text) IS 'Role as which the steps of a push are run for a table of this push policy. Internal.';
+COMMENT ON FUNCTION tide.client_role() IS 'Role as which the steps of a push are run for tables whose policies decide. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5264,9 +5369,13 @@ DECLARE
     v_role    text := current_setting('role');
     v_written bigint;
 BEGIN
-    PERFORM set_config('role', tide.client_role(policy), true);
+    IF policy = 'rls' THEN
+        PERFORM set_config('role', tide.client_role(), true);
+    END IF;
     EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, part) INTO v_written USING rows, user_id;
-    PERFORM set_config('role', v_role, true);
+    IF policy = 'rls' THEN
+        PERFORM set_config('role', v_role, true);
+    END IF;
     RETURN v_written;
 END;
 $$;
@@ -5321,6 +5430,9 @@ CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_variable
+DECLARE
+    v_known boolean;
+    v_kind  text;
 BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
@@ -5328,19 +5440,30 @@ BEGIN
     IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
         RETURN false;
     END IF;
-    PERFORM tide.assert_open();
-    PERFORM tide.assert_source(user_id, source_id);
-    PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
+    SELECT o.kind, t.maintenance_message IS NULL AND initialization_id IS NULL
+           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id)
+      INTO v_kind, v_known
+      FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
+     WHERE o.user_id = user_id AND o.source_id = source_id;
+    IF v_known IS NOT TRUE THEN
+        PERFORM tide.assert_open();
+        PERFORM tide.assert_source(user_id, source_id);
+        PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
+    END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
     PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
-    PERFORM tide.meet_source(user_id, source_id);
-    INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+    IF v_known IS NOT TRUE THEN
+        PERFORM tide.meet_source(user_id, source_id);
+        INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
+        v_kind := tide.source_kind(user_id, source_id);
+    END IF;
     PERFORM tide.set_origin(source_id, source_bundle_id);
-    PERFORM set_config('tide.push_kind', tide.source_kind(user_id, source_id), true);
+    PERFORM set_config('tide.push_kind', v_kind, true);
     RETURN true;
 END;
 $$;
@@ -5359,10 +5482,14 @@ DECLARE
 BEGIN
     -- All pushes lock in the same order: by table, then by key.
     FOR v_group IN SELECT * FROM tide.push_groups(rows, false) AS g ORDER BY g.table_id LOOP
-        PERFORM set_config('role', tide.client_role(v_group.policy), true);
+        IF v_group.policy = 'rls' THEN
+            PERFORM set_config('role', tide.client_role(), true);
+        END IF;
         RETURN QUERY EXECUTE format('SELECT * FROM tide.push_%s_lock($1, $2, $3)', v_group.table_id)
             USING v_group.rows, user_id, EXISTS (SELECT FROM unnest(v_group.rows) AS r WHERE r.op = 'D');
-        PERFORM set_config('role', v_role, true);
+        IF v_group.policy = 'rls' THEN
+            PERFORM set_config('role', v_role, true);
+        END IF;
     END LOOP;
 END;
 $$;
@@ -5410,11 +5537,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home  text COLLATE "C" := tide.home_bucket(user_id);
-    v_mine  text[] := tide.push_buckets(user_id);
+    v_mine  text[];
     v_many  boolean := tide.is_cursor_push();
-    v_floor bigint;
-    v_head  bigint;
+    v_floor bigint := 0;
+    v_head  bigint := 0;
     v_own   xid8 := pg_current_xact_id();
+    -- Asked for before what is sealed: a seal that comes between takes nothing away.
+    v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
 BEGIN
     IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL)
        OR EXISTS (SELECT FROM tide.change_log AS c
@@ -5424,11 +5553,26 @@ BEGIN
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     IF v_many THEN
-        v_floor := 0;
         v_head := tide.head();
-    ELSE
+    ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN
         SELECT p.floor_seq, p.head_seq INTO v_floor, v_head FROM tide.bucket_position(v_home) AS p;
     END IF;
+    -- Most of the time the newest change of each row is in the very bundle that the device names, or there is none.
+    IF cardinality(v_fresh) = 0 AND NOT EXISTS (
+        SELECT FROM unnest(rows) AS r
+          LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
+         CROSS JOIN LATERAL (
+                   SELECT (SELECT k.xid FROM tide.key_log AS k
+                            CROSS JOIN LATERAL (SELECT l.op, l.table_id, l.row_key FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
+                            WHERE k.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C" AND c.op IN ('I', 'U', 'D')
+                            ORDER BY k.change_id DESC LIMIT 1) AS xid) AS c
+         WHERE CASE WHEN r.op = 'I' THEN l.ordinal IS NOT NULL OR r.base <> 0 OR c.xid IS NOT NULL
+                    ELSE v_many OR l.dead IS DISTINCT FROM false OR r.base = 0 OR r.base NOT BETWEEN v_floor AND v_head
+                         OR c.xid IS NOT NULL AND (c.xid <> (SELECT b.xid FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_seq = r.base)) IS NOT FALSE
+               END) THEN
+        RETURN;
+    END IF;
+    v_mine := tide.push_buckets(user_id);
     RETURN QUERY
     WITH base AS MATERIALIZED (
         SELECT d.base, s.snap, before.snap AS snap_before, b.bundle_id IS NULL OR b.bundle_id = s.last_bundle_id AS is_last,
@@ -5457,19 +5601,25 @@ BEGIN
           LEFT JOIN unnest(live, dead) AS l (ordinal, dead) ON l.ordinal = r.ordinal
           LEFT JOIN base AS b ON b.base = r.base
           LEFT JOIN LATERAL (
-                    SELECT c.xid, c.op
-                      FROM tide.change_log AS c
-                     WHERE c.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C"
-                       AND c.op IN ('I', 'U', 'D') AND c.xid <> v_own
-                       -- What happened to a row of somebody else is not told.
-                       AND (l.ordinal IS NOT NULL OR v_mine && c.buckets OR v_mine && c.old_buckets)
-                       -- Came and went in one transaction: nobody ever saw it.
-                       AND (l.ordinal IS NOT NULL OR NOT EXISTS (
-                                SELECT FROM (SELECT array_agg(o.op ORDER BY coalesce(o.order_id, o.change_id), o.change_id) AS ops
-                                               FROM tide.change_log AS o
-                                              WHERE o.key_hash = r.key_hash AND o.table_id = r.table_id AND o.row_key = r.row_key COLLATE "C" AND o.xid = c.xid) AS net
-                                 WHERE net.ops[1] = 'I' AND net.ops[cardinality(net.ops)] = 'D'))
-                     ORDER BY c.change_id DESC
+                    SELECT n.xid, n.op
+                      FROM ((SELECT k.change_id, k.xid, c.op
+                               FROM tide.key_log AS k
+                              CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
+                              WHERE k.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C" AND c.op IN ('I', 'U', 'D')
+                                -- What happened to a row of somebody else is not told, nor what came and went in one transaction: nobody ever saw it.
+                                AND (l.ordinal IS NOT NULL
+                                     OR (v_mine && c.buckets OR v_mine && c.old_buckets)
+                                        AND NOT tide.came_and_went(k.xid, r.key_hash, r.table_id, r.row_key))
+                              ORDER BY k.change_id DESC LIMIT 1)
+                             UNION ALL
+                            (SELECT u.change_id, u.xid, u.op
+                               FROM unnest(v_fresh) AS u
+                              WHERE u.key_hash = r.key_hash AND u.table_id = r.table_id AND u.row_key = r.row_key COLLATE "C"
+                                AND (l.ordinal IS NOT NULL
+                                     OR (v_mine && u.buckets OR v_mine && u.old_buckets)
+                                        AND NOT tide.came_and_went(u.xid, r.key_hash, r.table_id, r.row_key))
+                              ORDER BY u.change_id DESC LIMIT 1)) AS n
+                     ORDER BY n.change_id DESC
                      LIMIT 1) AS c ON true
     )
     SELECT j.ordinal, j.live, NOT j.live AND (j.last_op IS NOT NULL OR j.dead IS TRUE), CASE WHEN j.read_since IS NOT TRUE THEN j.xid END,
@@ -5569,9 +5719,13 @@ BEGIN
     END IF;
     SELECT array_agg(r) INTO v_found FROM unnest(rows) AS r WHERE r.ordinal IN (SELECT j.ordinal FROM json_to_recordset(v_judged) AS j (ordinal bigint));
     FOR v_group IN SELECT * FROM tide.push_groups(v_found, false) LOOP
-        PERFORM set_config('role', tide.client_role(v_group.policy), true);
+        IF v_group.policy = 'rls' THEN
+            PERFORM set_config('role', tide.client_role(), true);
+        END IF;
         EXECUTE format('SELECT json_agg(i) FROM tide.push_%s_image($1, $2) AS i WHERE NOT i.dead', v_group.table_id) INTO v_more USING v_group.rows, user_id;
-        PERFORM set_config('role', v_role, true);
+        IF v_group.policy = 'rls' THEN
+            PERFORM set_config('role', v_role, true);
+        END IF;
         v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);
     END LOOP;
     -- Seen, but not locked: the policies let it be read, not written.
@@ -5630,6 +5784,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     RETURNS json
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
@@ -5639,7 +5794,10 @@ BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
         RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
     END IF;
-    -- Rows of their owner are in his bucket by their rule.
+    IF NOT EXISTS (SELECT FROM unnest(rows) AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id WHERE s.push_policy = 'rls') THEN
+        -- Rows of their owner are in his bucket by their rule.
+        RETURN NULL;
+    END IF;
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
@@ -5813,7 +5971,7 @@ BEGIN
             IF rejected IS NULL AND conflicts IS NULL THEN
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
-                    PERFORM tide.write_pushed(tide.revive_rows(rows, v_revived), user_id);
+                    PERFORM tide.write_pushed(CASE WHEN v_revived IS NULL THEN rows ELSE tide.revive_rows(rows, v_revived) END, user_id);
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN
@@ -5915,6 +6073,7 @@ CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source
     RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
@@ -5927,10 +6086,11 @@ BEGIN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
+    -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
       FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+             WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
         RETURN;
@@ -7696,6 +7856,7 @@ BEGIN
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
     SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
     RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
     RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
     RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 
@@ -8005,7 +8166,7 @@ GRANT EXECUTE ON FUNCTION
     tide.home_version(text, xid8),
     tide.conflict_bodies(text, tide.pushed_row[], json, json[]),
     tide.push_groups(tide.pushed_row[], boolean),
-    tide.client_role(text),
+    tide.client_role(),
     tide.run_push_step(integer, text, text, tide.pushed_row[], text),
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),

@@ -15,7 +15,8 @@ BEGIN
       FROM (SELECT unnest(step) AS xid
              UNION
             SELECT k.xid FROM tide.sealable_ranges(complete) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
-             WHERE step IS NULL AND k.change_id > previous.cut_change_id
+             -- Not what an earlier step wrote about transactions that it sealed: images of rows.
+             WHERE step IS NULL AND k.change_id > previous.cut_change_id AND (k.key_hash IS NULL OR k.op NOT IN ('A', 'M'))
              UNION
             SELECT k.xid FROM tide.sealable_ranges(previous.snap) AS r JOIN tide.change_log AS k ON k.xid > r.above AND k.xid < r.below
              WHERE step IS NULL) AS x;

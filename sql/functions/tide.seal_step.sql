@@ -23,7 +23,8 @@ BEGIN
               FROM (SELECT DISTINCT c.xid
                       FROM tide.sealable_ranges(complete.snap) AS r
                       JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
-                     WHERE c.change_id > coalesce(v_from, 0) AND c.change_id <= cut) AS x
+                     -- Not what an earlier step wrote about transactions that it sealed: images of rows.
+                     WHERE c.change_id > coalesce(v_from, 0) AND c.change_id <= cut AND (c.key_hash IS NULL OR c.op NOT IN ('A', 'M'))) AS x
              WHERE (v_from IS NULL OR pg_visible_in_snapshot(x.xid, previous.snap))
                AND (SELECT max(l.change_id) FROM tide.change_log AS l WHERE l.xid = x.xid) <= cut;
         END IF;
