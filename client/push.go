@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -201,6 +203,14 @@ func (c *Client) send(ctx context.Context) ([]serverConflict, error) {
 		return nil, err
 	}
 	answer, err := c.post(ctx, p)
+	for try := 0; try < 10 && overtaken(err); try++ {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(rand.N(100 * time.Millisecond)):
+		}
+		answer, err = c.post(ctx, p)
+	}
 	var refused *ServerError
 	switch {
 	case err == nil:
@@ -219,6 +229,13 @@ func (c *Client) send(ctx context.Context) ([]serverConflict, error) {
 		})
 	}
 	return nil, err
+}
+
+// overtaken says whether another process that has the file open began to send the same push, which ends the
+// session of this one.
+func overtaken(err error) bool {
+	var refused *ServerError
+	return errors.As(err, &refused) && (refused.Code == "push_session_not_found" || refused.Code == "push_session_expired")
 }
 
 // post sends a push, in one request or in several.
