@@ -70,7 +70,7 @@ func serveFront(ctx context.Context, url string, orders io.Reader, answers io.Wr
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	defer bare.Close()
+	defer func() { _ = bare.Close() }() // the process ends
 	handler := server.New(pool, server.Config{MaxWatchesPerUser: 100_000, Logger: slog.New(slog.NewJSONHandler(null, nil))})
 	web := &http.Server{Handler: auth.Bearer([]byte(os.Getenv(frontSecret)))(handler)}
 	ctx, stop := context.WithCancel(ctx)

@@ -7828,6 +7828,9 @@ BEGIN
             WHEN lock_not_available THEN
                 RETURN NEXT format('could not add %s now: a reader holds the log; try again', v_new);
                 EXIT;
+            WHEN duplicate_table OR duplicate_object OR unique_violation THEN
+                RETURN NEXT format('somebody else added %s at the same time', v_new);
+                EXIT;
             WHEN check_violation THEN
                 RETURN NEXT format('could not add %s now: writers have reached it already; try again', v_new);
                 EXIT;
