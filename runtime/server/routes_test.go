@@ -144,7 +144,7 @@ func TestErrors(t *testing.T) {
 		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":2}`, 400, "push_session_invalid"},
 		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":9,"planned_row_count":1}`, 409, "source_sequence_out_of_order"},
 		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":2,"planned_row_count":1,"initialization_id":"` + nowhere + `"}`, 409, "initialization_stale"},
-		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":2,"planned_row_count":1,"initialization_id":"nonsense"}`, 400, "push_session_invalid"},
+		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":2,"planned_row_count":1,"initialization_id":"nonsense"}`, 409, "initialization_stale"},
 		{d, "POST", "/sync/push-sessions", `{"source_bundle_id":2,"planned_row_count":9000000000}`, 413, "bundle_limit_exceeded"},
 		{fresh, "POST", "/sync/push-sessions", `{"source_bundle_id":1,"planned_row_count":1}`, 409, "scope_uninitialized"},
 		{fresh, "POST", "/sync/push-sessions", `{"source_bundle_id":1,"planned_row_count":1,"initialization_id":"` + nowhere + `"}`, 410, "initialization_expired"},
