@@ -287,7 +287,8 @@ func TestRestoredHistory(t *testing.T) {
 	s.Close()
 	s = h.Subscribe("user:ann")
 	defer s.Close()
-	s.until(t, "user:ann", 2)
+	write(t, db.Pool, "ann")
+	s.until(t, "user:ann", 3)
 }
 
 // A hub leaves no goroutine behind, and holds its tongue when it does not run.
