@@ -5541,7 +5541,6 @@ DECLARE
     v_many  boolean := tide.is_cursor_push();
     v_floor bigint := 0;
     v_head  bigint := 0;
-    v_own   xid8 := pg_current_xact_id();
     -- Asked for before what is sealed: a seal that comes between takes nothing away.
     v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
 BEGIN
@@ -5788,7 +5787,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_mine     text[] := tide.push_buckets(user_id);
+    v_mine     text[];
     v_rejected json;
 BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
@@ -5798,6 +5797,7 @@ BEGIN
         -- Rows of their owner are in his bucket by their rule.
         RETURN NULL;
     END IF;
+    v_mine := tide.push_buckets(user_id);
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p

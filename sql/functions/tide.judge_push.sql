@@ -21,7 +21,6 @@ DECLARE
     v_many  boolean := tide.is_cursor_push();
     v_floor bigint := 0;
     v_head  bigint := 0;
-    v_own   xid8 := pg_current_xact_id();
     -- Asked for before what is sealed: a seal that comes between takes nothing away.
     v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
 BEGIN

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
-    v_mine     text[] := tide.push_buckets(user_id);
+    v_mine     text[];
     v_rejected json;
 BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
@@ -16,6 +16,7 @@ BEGIN
         -- Rows of their owner are in his bucket by their rule.
         RETURN NULL;
     END IF;
+    v_mine := tide.push_buckets(user_id);
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
