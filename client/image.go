@@ -68,15 +68,20 @@ func (t *table) parseImage(text *string) (image, error) {
 	if err := json.Unmarshal([]byte(*text), &literals); err != nil {
 		return nil, fmt.Errorf("image of a row of %s: %w", t.local, err)
 	}
+	return imageOf(t, literals, func(_ Column, literal string) (any, error) { return parseLiteral(literal) })
+}
+
+// imageOf has the values of all columns, read from what stands under their names.
+func imageOf[T any](t *table, fields map[string]T, read func(Column, T) (any, error)) (image, error) {
 	i := make(image, len(t.spec.Columns))
 	for n, column := range t.spec.Columns {
-		literal, ok := literals[column.Name]
+		field, ok := fields[column.Name]
 		if !ok {
 			i[n] = absent{}
 			continue
 		}
 		var err error
-		if i[n], err = parseLiteral(literal); err != nil {
+		if i[n], err = read(column, field); err != nil {
 			return nil, fmt.Errorf("column %s of %s: %w", column.Name, t.local, err)
 		}
 	}
@@ -155,19 +160,7 @@ func (t *table) fromWire(payload json.RawMessage) (image, error) {
 	if err := json.Unmarshal(payload, &fields); err != nil {
 		return nil, fmt.Errorf("payload of a row of %s: %w", t.local, err)
 	}
-	i := make(image, len(t.spec.Columns))
-	for n, column := range t.spec.Columns {
-		raw, ok := fields[column.Name]
-		if !ok {
-			i[n] = absent{}
-			continue
-		}
-		var err error
-		if i[n], err = column.fromWire(raw); err != nil {
-			return nil, fmt.Errorf("column %s of %s: %w", column.Name, t.local, err)
-		}
-	}
-	return i, nil
+	return imageOf(t, fields, Column.fromWire)
 }
 
 func (c Column) fromWire(raw json.RawMessage) (any, error) {
