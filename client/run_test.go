@@ -85,7 +85,7 @@ func TestRunGoesOnAndEnds(t *testing.T) {
 			t.Errorf("the server hears of version %q", got)
 		}
 		w.WriteHeader(http.StatusUpgradeRequired)
-		_, _ = w.Write([]byte(`{"error":"client_too_old","message":"too old","min_app_version":"2.0.0"}`))
+		_, _ = w.Write([]byte(`{"error":"client_too_old","message":"too old","min_app_version":"2.0.0"}`)) // the device is there
 	}))
 	t.Cleanup(web.Close)
 	c, err := Open(context.Background(), t.TempDir()+"/device.db", Config{URL: web.URL, User: "7", MaxBackoff: time.Millisecond, AppVersion: "1.2.3",

@@ -172,14 +172,7 @@ func newMutant(t *testing.T, m mutation) *Databases {
 			t.Fatalf("%s: %v", e.function, err)
 		}
 	}
-	name := base.Config().ConnConfig.Database
-	base.Close()
-	databases, err := NewDatabases(t.Context(), pgtest.WithDatabase(base.URL, "postgres"), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(databases.Close)
-	return databases
+	return databasesLike(t, base)
 }
 
 func mutated(t *testing.T, conn *pgx.Conn, e edit) string {

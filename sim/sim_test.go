@@ -26,7 +26,12 @@ var (
 // newDatabases needs the test only to find the server and to install pgtide on it.
 func newDatabases(t *testing.T) *Databases {
 	t.Helper()
-	base := pgtest.New(t)
+	return databasesLike(t, pgtest.New(t))
+}
+
+// databasesLike are copies of this one, which nobody may use from now on.
+func databasesLike(t *testing.T, base *pgtest.DB) *Databases {
+	t.Helper()
 	name := base.Config().ConnConfig.Database
 	base.Close()
 	databases, err := NewDatabases(t.Context(), pgtest.WithDatabase(base.URL, "postgres"), name)

@@ -192,13 +192,13 @@ func (w *World) close() {
 		w.pool.Close()
 	}
 	if w.lookout != nil && w.lookout.conn != nil {
-		_ = w.lookout.conn.Close(context.Background())
+		_ = w.lookout.conn.Close(context.Background()) // it only looked
 	}
 	if w.admin != nil {
 		for _, gid := range w.prepared {
 			_, _ = w.admin.Exec(context.Background(), "ROLLBACK PREPARED "+quote(gid)) // it may be done with
 		}
-		_ = w.admin.Close(context.Background())
+		_ = w.admin.Close(context.Background()) // its database is dropped
 	}
 }
 

@@ -39,7 +39,7 @@ func earlier(t *testing.T, db *pgtest.DB) *pgtest.DB {
 		config.Database = "postgres"
 		if conn, err := pgx.ConnectConfig(context.Background(), config); err == nil {
 			_, _ = conn.Exec(context.Background(), fmt.Sprintf(`DROP DATABASE %s_earlier`, name)) // the cluster is thrown away
-			_ = conn.Close(context.Background())
+			_ = conn.Close(context.Background())                                                  // so is this
 		}
 	})
 	return &pgtest.DB{Pool: pool}

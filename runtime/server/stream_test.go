@@ -54,20 +54,27 @@ func TestTooManyStreams(t *testing.T) {
 	}
 }
 
-// A stream that was cut has no last line, and nothing stays open in the database.
-func TestCutStream(t *testing.T) {
-	t.Parallel()
-	f, d := large(t, Config{BufferBytes: 10_000}, 20_000)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/sync/snapshot", nil)
+// open begins to read the streamed form of a snapshot.
+func (d phone) open(t *testing.T) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.f.url+"/sync/snapshot", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	request.Header.Set("X-User", d.user)
 	request.Header.Set("Oversync-Source-ID", d.source)
-	response, err := f.client.Do(request)
+	response, err := d.f.client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return response
+}
+
+// A stream that was cut has no last line, and nothing stays open in the database.
+func TestCutStream(t *testing.T) {
+	t.Parallel()
+	f, d := large(t, Config{BufferBytes: 10_000}, 20_000)
+	response := d.open(t)
 	defer func() { _ = response.Body.Close() }() // it was read
 	lines := bufio.NewReader(response.Body)
 	if first, err := lines.ReadString('\n'); err != nil || !strings.Contains(first, `"snapshot_bundle_seq":1`) {
@@ -94,16 +101,7 @@ func TestCutStream(t *testing.T) {
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
 	f, d := large(t, Config{BufferBytes: 10_000, WriteTimeout: 200 * time.Millisecond}, 40_000)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.url+"/sync/snapshot", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("X-User", d.user)
-	request.Header.Set("Oversync-Source-ID", d.source)
-	response, err := f.client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	response := d.open(t)
 	defer func() { _ = response.Body.Close() }() // it was read
 	nothingOpen(t, f)
 	for deadline := time.Now().Add(time.Minute); len(f.server.streams) != 0; time.Sleep(10 * time.Millisecond) {

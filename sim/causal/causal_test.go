@@ -135,8 +135,8 @@ func (b *bench) start() {
 }
 
 func (b *bench) kill() {
-	_ = b.runtime.Process.Kill()
-	_ = b.runtime.Wait() // it was killed
+	_ = b.runtime.Process.Kill() // it may have ended
+	_ = b.runtime.Wait()         // it was killed
 }
 
 // network is the way of one client to the server.

@@ -104,7 +104,7 @@ func (b *bench) copy() (string, error) {
 			return
 		}
 		_, _ = admin.Exec(context.Background(), `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`) // the server is thrown away
-		_ = admin.Close(context.Background())
+		_ = admin.Close(context.Background())                                                    // so is this
 	})
 	return name, b.open()
 }
