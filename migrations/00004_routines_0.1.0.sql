@@ -586,6 +586,16 @@ BEGIN
           FROM tide.synced_columns(v_table.table_id) AS c
          WHERE c.in_payload;
     END IF;
+    -- A value of type json keeps the line feeds of its text, and so may a type with a cast to json of its
+    -- own; but a row is one line. Outside of strings they are white space, and within them never.
+    IF v_table.synced AND EXISTS (
+           SELECT FROM tide.synced_columns(v_table.table_id) AS c
+             JOIN pg_type AS t ON t.oid = c.base_type
+            WHERE c.in_payload
+              AND (c.base_type = 'json'::regtype OR t.typtype = 'c' OR t.typtype <> 'e' AND t.typnamespace <> 'pg_catalog'::regnamespace))
+    THEN
+        payload := format('translate(%s::text, chr(10) || chr(13), ''  '')::json', payload);
+    END IF;
 
     -- Rules that look at other tables are judged at sealing: capture notes what they hang on, and need
     -- not wait for their long expressions to be written.
