@@ -14,8 +14,11 @@ type Device interface {
 	Sync(ctx context.Context) error
 	// Replace begins anew from a snapshot, as another source.
 	Replace(ctx context.Context) error
-	// Clone is the state of the device now, as a device of its own.
-	Clone() Device
+	// Clone is what lies on the device's disk now, as a device of its own.
+	Clone() (Device, error)
+	// Twin is a second process of the device. The one that is through is the one that lives.
+	Twin() (Device, error)
+	Close() error
 
 	Insert(table, payload string) error
 	Update(table, payload string) error
@@ -29,12 +32,22 @@ type Device interface {
 	Version(table, key string) int64
 	Position() int64
 	Conflicts() []v1client.Conflict
+	// Refused are the edits that wait on the device because the server refused them.
+	Refused() ([]v1client.Rejected, error)
 }
 
 // v1Device is a device of protocol v1: its home bucket, over HTTP.
 type v1Device struct{ *v1client.Device }
 
-func (d v1Device) Clone() Device { return v1Device{d.Device.Clone()} }
+func (d v1Device) Clone() (Device, error) { return v1Device{d.Device.Clone()}, nil }
+
+func (d v1Device) Twin() (Device, error) { return d.Clone() }
+
+// Close has nothing to do: it is all in memory.
+func (d v1Device) Close() error { return nil }
+
+// Refused is none: its exchange ends with them.
+func (d v1Device) Refused() ([]v1client.Rejected, error) { return nil, nil }
 
 func (d v1Device) Position() int64 { return d.LastSeq() }
 

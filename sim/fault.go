@@ -40,6 +40,9 @@ type Hazard struct {
 var Hazards = []Hazard{
 	{"several exchanges at once", "twin", "two processes of one device, with one state", "applied once; outboxes drain"},
 	{"a herd", "herd", "all devices exchange in the same moment", "applied once; outboxes drain; refusals"},
+	{"two processes on one file", "twin", "two connections of client/, which write it in turns", "applied once; devices equal the query"},
+	{"a device killed", "kill", "between any two requests; it goes on from the files as they lie there, database and journal", "applied once; nothing acknowledged is missing"},
+	{"a full disk", "full", "no connection of the device gets another page, in any statement", "bundles whole; devices equal the query; outboxes drain"},
 	{"a process that ends", "sync", "between any two requests; the device goes on from its state", "applied once; devices equal the query"},
 	{"a device installed again", "reinstall", "another source; what it had not pushed is lost with it", "applied once; outboxes drain"},
 	{"a device restored", "restore", "it knows less than the server knows of it", "applied once; no update is lost; outboxes drain"},

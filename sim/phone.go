@@ -7,16 +7,20 @@ import (
 	"fmt"
 	"slices"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/pgtide/pgtide/internal/v1client"
 )
 
 // phone is one installation of the app: a device, the processes that exchange for it, and what its
 // user did on it.
 type phone struct {
-	world  *World
-	name   string
-	user   string
-	shape  shape
+	world *World
+	name  string
+	user  string
+	shape shape
+	// number is set for devices of client/, from 1 on.
+	number int
 	tables []v1client.Table
 	device Device
 	// processes are those under way, each with the state it works on; as a rule there is one.
@@ -26,6 +30,8 @@ type phone struct {
 	installs int
 	backup   Device
 	backupAt int
+	// full says that its disk is; resting that whoever uses it clears away what was refused.
+	full, resting bool
 	// restored says that the server knows more of this device than the device does.
 	restored bool
 	edits    []*localEdit
@@ -59,48 +65,99 @@ type localEdit struct {
 
 type refusedRow struct{ table, key string }
 
-func (w *World) newPhone(user string, n int) (*phone, error) {
-	p := &phone{world: w, user: user, name: fmt.Sprintf("%s/%d", user, n), shape: shapes[len(w.phones)%len(shapes)]}
+func (w *World) newPhone(user string, n, number int) (*phone, error) {
+	p := &phone{world: w, user: user, name: fmt.Sprintf("%s/%d", user, n), shape: shapes[len(w.phones)%len(shapes)], number: number}
 	return p, p.install()
 }
 
 // install puts a new device in place of the one there was.
 func (p *phone) install() error {
-	p.killAll()
+	if err := p.killAll(); err != nil {
+		return err
+	}
 	p.installs++
 	p.tables = slices.Clone(p.world.tables)
-	device, err := newV1Device(p.world.url, p.world.tokenOf(p.user), fmt.Sprintf("%s/%d", p.name, p.installs), p.tables, p.shape)
+	device, err := p.fresh()
 	if err != nil {
+		return err
+	}
+	if err := p.close(); err != nil {
 		return err
 	}
 	for _, e := range p.edits {
 		e.lost = e.lost || !e.acknowledged
 	}
-	p.device, p.backup, p.restored, p.seen = device, nil, false, seen{}
+	p.device, p.backup, p.restored, p.seen, p.full = device, nil, false, seen{}, false
 	return nil
 }
 
-func (p *phone) killAll() {
-	for _, r := range p.processes {
-		r.kill()
+func (p *phone) fresh() (Device, error) {
+	if p.number > 0 {
+		return p.world.newClientDevice(p.user, p.number)
 	}
-	p.processes = nil
+	return newV1Device(p.world.url, p.world.tokenOf(p.user), fmt.Sprintf("%s/%d", p.name, p.installs), p.tables, p.shape)
 }
 
-func (p *phone) begin(exchange func(context.Context, Device) error) *running {
-	r := &running{device: p.device, upTo: len(p.edits)}
+func (p *phone) close() error {
+	var errs []error
+	for _, d := range []Device{p.device, p.backup} {
+		if d != nil {
+			errs = append(errs, d.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// crash ends the device's processes as kill -9 does: what is on its disk is what there is from now on.
+func (p *phone) crash() error {
+	if len(p.processes) == 0 {
+		return nil
+	}
+	left, err := p.device.Clone()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.killAll(), p.device.Close()); err != nil {
+		return err
+	}
+	p.device, p.full = left, false
+	return nil
+}
+
+func (p *phone) killAll() error { return p.killOthers(nil) }
+
+// killOthers leaves one process.
+func (p *phone) killOthers(but *running) error {
+	var errs []error
+	for _, r := range p.processes {
+		if r == but {
+			continue
+		}
+		r.kill()
+		if r.device != p.device && (but == nil || r.device != but.device) {
+			errs = append(errs, r.device.Close())
+		}
+	}
+	p.processes = nil
+	return errors.Join(errs...)
+}
+
+func (p *phone) begin(exchange func(context.Context, Device) error) (r *running, err error) {
+	r = &running{device: p.device, upTo: len(p.edits)}
 	if len(p.processes) > 0 {
-		r.device = p.device.Clone()
+		if r.device, err = p.device.Twin(); err != nil {
+			return nil, err
+		}
 	}
 	r.process = start(p.world.ctx, p.world.base, func(ctx context.Context, w *wire) error {
 		return exchange(context.WithValue(ctx, wireKey{}, w), r.device)
 	})
 	p.wires = append(p.wires, r.wire)
 	p.processes = append(p.processes, r)
-	return r
+	return r, nil
 }
 
-func (p *phone) sync() *running {
+func (p *phone) sync() (*running, error) {
 	return p.begin(p.exchange())
 }
 
@@ -134,10 +191,20 @@ func syncOrReplace(ctx context.Context, d Device, rules ...string) error {
 	return err
 }
 
+// twin begins a second exchange beside the one under way.
+func (p *phone) twin() error {
+	if _, err := p.sync(); err != nil {
+		return err
+	}
+	return p.settle()
+}
+
 // advance lets one request of a process go, with a fault.
 func (p *phone) advance(which int, fault Fault) error {
 	if len(p.processes) == 0 {
-		p.sync()
+		if _, err := p.sync(); err != nil {
+			return err
+		}
 	} else {
 		p.processes[which%len(p.processes)].advance(fault)
 	}
@@ -151,8 +218,14 @@ func (p *phone) settle() error {
 			continue
 		}
 		// The others were this device's as well: the one that is through is the one that lives.
-		p.processes = slices.DeleteFunc(p.processes, func(o *running) bool { return o == r })
-		p.killAll()
+		if err := p.killOthers(r); err != nil {
+			return err
+		}
+		if p.device != r.device {
+			if err := p.device.Close(); err != nil {
+				return err
+			}
+		}
 		p.device = r.device
 		return p.ended(r)
 	}
@@ -186,6 +259,7 @@ func (p *phone) ended(r *running) error {
 		}
 	case errors.As(r.err, &broken):
 		return failed("protocol", "%s: %v", p.name, broken)
+	case p.number > 0 && expectedClientError(r.err, p.full):
 	case errors.As(r.err, &lost), errors.Is(r.err, v1client.ErrPending), errors.Is(r.err, context.Canceled), errors.Is(r.err, errGone):
 	case errors.As(r.err, &refusal):
 		if !refusal.Retryable && !slices.Contains(passing, refusal.Code) {
@@ -197,7 +271,36 @@ func (p *phone) ended(r *running) error {
 			return failed("refusals", "%s: %v", p.name, r.err)
 		}
 	}
+	if err := p.clearRefused(); err != nil {
+		return err
+	}
 	return p.hold()
+}
+
+// clearRefused is what a user does about edits that wait because they were refused: he sees them, and
+// gives every other one up, in the end all.
+func (p *phone) clearRefused() error {
+	waiting, err := p.device.Refused()
+	if err != nil {
+		return err
+	}
+	for _, row := range waiting {
+		// push_conflict: somebody else has a row of this key.
+		if !expectedRefusal(row) && row.SQLState != "push_conflict" {
+			return failed("refusals", "%s: row %q of %s was refused: %+v", p.name, row.Key, row.Table, row)
+		}
+		if p.refused = append(p.refused, refusedRow{row.Table, row.Key}); len(p.refused)%2 == 0 && !p.resting {
+			continue
+		}
+		err := p.device.Discard(row.Table, row.Key)
+		if p.full && sqliteCode(err) == sqlite3.SQLITE_FULL {
+			continue // it waits
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // passing are refusals that come of requests that were late, or came twice or after days: the next exchange
@@ -213,6 +316,9 @@ func expectedRefusal(row v1client.Rejected) bool {
 // mayEdit: a user edits at any time, but not while rows of the server are being applied; a device does
 // both in transactions of its own store.
 func (p *phone) mayEdit() bool {
+	if p.number > 0 {
+		return true // its database is one for all
+	}
 	for _, r := range p.processes {
 		switch r.at {
 		case v1client.StepPushCreate, v1client.StepPushChunk, v1client.StepPushCommit:
@@ -256,6 +362,7 @@ func (p *phone) edit(what, which int) error {
 			"amount": json.RawMessage(amounts[which%len(amounts)]), "big": json.RawMessage(bigs[which%len(bigs)]), "image": nullable("yv66vg==", which%3 == 0), "extra": json.RawMessage(extras[which%len(extras)]), "token": token})
 	}
 	e := &localEdit{table: table, key: key, token: token, op: op, saw: field(shown, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}
+	taken := p.takenAlong(table, op, key)
 	var err error
 	switch op {
 	case v1client.Insert:
@@ -265,32 +372,74 @@ func (p *phone) edit(what, which int) error {
 	default:
 		err = p.device.Delete(table, key)
 	}
+	if errors.Is(err, errLocally) {
+		return nil // the user was told
+	}
 	if err != nil {
 		return fmt.Errorf("%s: edit: %w", p.name, err)
 	}
-	p.edits = append(p.edits, e)
+	p.edits = append(append(p.edits, e), taken...)
 	p.world.pushes[p.user+" "+token] = true
 	return nil
 }
 
-// saveBackup copies the device's state, as a backup of the phone does.
-func (p *phone) saveBackup() {
-	if len(p.processes) == 0 {
-		p.backup, p.backupAt = p.device.Clone(), len(p.edits)
+// takenAlong are the edits that a delete is besides: on devices with foreign keys it takes the notes along.
+func (p *phone) takenAlong(table, op, key string) (taken []*localEdit) {
+	if p.number == 0 || table != "doc" || op != v1client.Delete {
+		return nil
 	}
+	for note, row := range p.device.Rows("note") {
+		if field(row, "doc_id") == key {
+			taken = append(taken, &localEdit{table: "note", key: note, token: p.world.nextToken("e"), op: op, saw: field(row, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)})
+		}
+	}
+	return taken
+}
+
+// saveBackup copies the device's state, as a backup of the phone does.
+func (p *phone) saveBackup() error {
+	if len(p.processes) > 0 {
+		return nil
+	}
+	backup, err := p.device.Clone()
+	if err != nil {
+		return err
+	}
+	if p.backup != nil {
+		err = p.backup.Close()
+	}
+	p.backup, p.backupAt = backup, len(p.edits)
+	return err
+}
+
+// fill makes the disk full, or not any more.
+func (p *phone) fill(full bool) error {
+	d, onDisk := p.device.(*clientDevice)
+	if !onDisk || p.full == full {
+		return nil
+	}
+	p.full = full
+	return d.setFull(full)
 }
 
 // restore puts the state of the backup back.
-func (p *phone) restore() {
+func (p *phone) restore() error {
 	if p.backup == nil {
-		return
+		return nil
 	}
-	p.killAll()
+	restored, err := p.backup.Clone()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.killAll(), p.device.Close()); err != nil {
+		return err
+	}
 	for i, e := range p.edits {
 		e.again = e.again || i < p.backupAt
 		e.lost = e.lost || !e.acknowledged && i >= p.backupAt
 	}
-	p.device, p.restored, p.seen = p.backup.Clone(), true, seen{}
+	p.device, p.restored, p.seen, p.full = restored, true, seen{}, false
+	return nil
 }
 
 // release delivers what was late.

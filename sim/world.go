@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -43,6 +44,7 @@ type World struct {
 	pushes     map[string]bool // "user token" of the edits of devices
 	sessions   []*session
 	prepared   []string
+	dir        string // of the devices' files
 	tables     []v1client.Table
 	columns    int
 	maintained bool
@@ -117,6 +119,12 @@ func at(err error, when, log string) error {
 
 func (w *World) open() error {
 	var err error
+	// Histories end with their process: in memory, where there is such a place.
+	if w.dir, err = os.MkdirTemp("/dev/shm", "pgtide-sim"); err != nil {
+		if w.dir, err = os.MkdirTemp("", "pgtide-sim"); err != nil {
+			return err
+		}
+	}
 	if w.admin, err = w.connect(w.ctx, ""); err != nil {
 		return err
 	}
@@ -133,7 +141,14 @@ func (w *World) open() error {
 		user string
 		n    int
 	}{{users[0], 0}, {users[0], 1}, {users[1], 0}, {users[1], 1}, {users[2], 0}} {
-		p, err := w.newPhone(installation.user, installation.n)
+		p, err := w.newPhone(installation.user, installation.n, 0)
+		if err != nil {
+			return err
+		}
+		w.phones = append(w.phones, p)
+	}
+	for i, user := range users {
+		p, err := w.newPhone(user, 2, i+1)
 		if err != nil {
 			return err
 		}
@@ -178,7 +193,10 @@ func (w *World) restart() error {
 
 func (w *World) close() {
 	for _, p := range w.phones {
-		p.killAll()
+		_, _ = p.killAll(), p.close() // its files go
+	}
+	if w.dir != "" {
+		_ = os.RemoveAll(w.dir) // a directory for what is temporary
 	}
 	for _, r := range w.readers {
 		r.kill()
@@ -236,10 +254,12 @@ func init() {
 		"go":        {30, func(w *World, s Step) error { return w.goOn(s) }},
 		"sync":      {8, func(w *World, s Step) error { return w.phone(s.A).syncNow() }},
 		"release":   {2, func(w *World, s Step) error { w.phone(s.A).release(); return nil }},
-		"twin":      {1, func(w *World, s Step) error { w.phone(s.A).sync(); return w.phone(s.A).settle() }},
+		"twin":      {1, func(w *World, s Step) error { return w.phone(s.A).twin() }},
+		"kill":      {2, func(w *World, s Step) error { return w.phone(s.A).crash() }},
+		"full":      {1, func(w *World, s Step) error { return w.phone(s.A).fill(s.B%3 > 0) }},
 		"reinstall": {1, func(w *World, s Step) error { return w.phone(s.A).install() }},
-		"backup":    {1, func(w *World, s Step) error { w.phone(s.A).saveBackup(); return nil }},
-		"restore":   {1, func(w *World, s Step) error { w.phone(s.A).restore(); return nil }},
+		"backup":    {1, func(w *World, s Step) error { return w.phone(s.A).saveBackup() }},
+		"restore":   {1, func(w *World, s Step) error { return w.phone(s.A).restore() }},
 		"herd":      {1, func(w *World, s Step) error { return w.herd() }},
 		"write":     {26, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].write(s.B, s.C) }},
 		"share":     {16, func(w *World, s Step) error { return w.sessions[s.A%len(w.sessions)].run(sharing, s.B, s.C) }},
@@ -288,7 +308,9 @@ func (w *World) goOn(s Step) error {
 // herd lets all devices exchange at the same moment.
 func (w *World) herd() error {
 	for _, p := range w.phones {
-		p.killAll()
+		if err := p.killAll(); err != nil {
+			return err
+		}
 	}
 	results := make([]*running, len(w.phones))
 	var group sync.WaitGroup
