@@ -278,7 +278,13 @@ func TestRestoredHistory(t *testing.T) {
 		write(t, db.Pool, "ann")
 		s.until(t, "user:ann", int64(i+1))
 	}
-	exec(t, db.Pool, `BEGIN; DELETE FROM tide.bundle_log WHERE bundle_id = tide.head(); DELETE FROM tide.seal_log WHERE last_bundle_id = tide.head(); NOTIFY tide_sealed; COMMIT`)
+	// The last write was never made.
+	exec(t, db.Pool, `BEGIN;
+		DELETE FROM tide.change_log WHERE xid = (SELECT xid FROM tide.bundle_log WHERE bundle_id = tide.head());
+		DELETE FROM tide.key_log WHERE xid = (SELECT xid FROM tide.bundle_log WHERE bundle_id = tide.head());
+		DELETE FROM tide.bundle_log WHERE bundle_id = tide.head();
+		DELETE FROM tide.seal_log WHERE last_bundle_id = tide.head();
+		NOTIFY tide_sealed; COMMIT`)
 	select {
 	case <-s.Ended():
 	case <-time.After(patience):
