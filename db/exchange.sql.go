@@ -1117,3 +1117,33 @@ func (q *Queries) Version(ctx context.Context) (string, error) {
 	err := row.Scan(&version)
 	return version, err
 }
+
+const WatchCursor = `-- name: WatchCursor :one
+SELECT w.bundle_id::bigint AS bundle_id, w.buckets::text[] AS buckets, w.newest_bundle_id::bigint AS newest_bundle_id, w.changed::boolean AS changed
+  FROM tide.watch_cursor($1::text, $2::text, $3::text) AS w
+`
+
+type WatchCursorParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+}
+
+type WatchCursorRow struct {
+	BundleID       int64
+	Buckets        []string
+	NewestBundleID int64
+	Changed        bool
+}
+
+func (q *Queries) WatchCursor(ctx context.Context, arg WatchCursorParams) (WatchCursorRow, error) {
+	row := q.db.QueryRow(ctx, WatchCursor, arg.UserID, arg.SourceID, arg.ReadCursor)
+	var i WatchCursorRow
+	err := row.Scan(
+		&i.BundleID,
+		&i.Buckets,
+		&i.NewestBundleID,
+		&i.Changed,
+	)
+	return i, err
+}

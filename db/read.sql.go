@@ -12,14 +12,14 @@ import (
 )
 
 const BucketHeads = `-- name: BucketHeads :many
-SELECT b.bucket_id::text AS bucket_id, p.head_seq::bigint AS head_seq
-  FROM unnest($1::text[]) AS b (bucket_id)
- CROSS JOIN LATERAL tide.bucket_position(b.bucket_id) AS p
+SELECT h.bucket_id::text AS bucket_id, h.head_seq::bigint AS head_seq, h.bundle_id::bigint AS bundle_id
+  FROM tide.bucket_heads($1::text[]) AS h
 `
 
 type BucketHeadsRow struct {
 	BucketID string
 	HeadSeq  int64
+	BundleID int64
 }
 
 func (q *Queries) BucketHeads(ctx context.Context, buckets []string) ([]BucketHeadsRow, error) {
@@ -31,7 +31,7 @@ func (q *Queries) BucketHeads(ctx context.Context, buckets []string) ([]BucketHe
 	var items []BucketHeadsRow
 	for rows.Next() {
 		var i BucketHeadsRow
-		if err := rows.Scan(&i.BucketID, &i.HeadSeq); err != nil {
+		if err := rows.Scan(&i.BucketID, &i.HeadSeq, &i.BundleID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

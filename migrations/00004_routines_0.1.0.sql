@@ -3758,6 +3758,36 @@ COMMENT ON FUNCTION tide.bucket_position(text) IS 'Floor and head of a bucket: a
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Where many buckets stand, in the order of the log too. Adoption gives a bucket a position without a bundle.
+CREATE OR REPLACE FUNCTION tide.bucket_heads(buckets text[])
+    RETURNS TABLE (bucket_id text, head_seq bigint, bundle_id bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_head bigint := tide.head();
+BEGIN
+    RETURN QUERY
+    SELECT u.bucket_id, greatest(b.bundle_seq, f.floor_seq, 0), greatest(b.bundle_id, f.floor_bundle_id, 0)
+      FROM unnest(buckets) AS u (bucket_id)
+      -- + 0: the index of the bucket is the one that is meant.
+      LEFT JOIN LATERAL (
+               SELECT l.bundle_seq, l.bundle_id FROM tide.bundle_log AS l
+                WHERE l.bucket_id = u.bucket_id COLLATE "C" AND l.bundle_id + 0 <= v_head
+                ORDER BY l.bundle_seq DESC LIMIT 1) AS b ON true
+      LEFT JOIN LATERAL (
+               SELECT o.floor_seq, o.floor_bundle_id FROM tide.bucket_floor AS o
+                WHERE o.bucket_id = u.bucket_id COLLATE "C"
+                ORDER BY o.floor_seq DESC LIMIT 1) AS f ON true;
+END;
+$$;
+COMMENT ON FUNCTION tide.bucket_heads(text[]) IS 'The newest bundle of each of these buckets: its number there, and its place in the log; 0 for none.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.check_page(max_bundles integer, max_bytes bigint)
     RETURNS void
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
@@ -5206,6 +5236,39 @@ END;
 $$;
 COMMENT ON FUNCTION tide.pull_cursor(text, text, text, integer, bigint) IS
 'Whole bundles over all buckets that a device holds, after its cursor, in causal order. The first row has the next cursor, whether there is more, and what to fetch or drop (then connect; with something to drop or repair no bundle is sent before that). Each bundle is a row without row_ordinal, followed by its rows. Never writes. Raises TD014, TD018, TD032, TD126, TD131 to TD133.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Asked twice by who watches: which buckets to listen to, and, once he does, whether there was something
+-- before that.
+CREATE OR REPLACE FUNCTION tide.watch_cursor(
+    user_id text, source_id text, read_cursor text,
+    OUT bundle_id bigint, OUT buckets text[], OUT newest_bundle_id bigint, OUT changed boolean
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_open record;
+BEGIN
+    SELECT * INTO v_open FROM tide.open_cursor(watch_cursor.user_id, watch_cursor.source_id, read_cursor);
+    IF v_open.bundle_id IS NULL THEN
+        RAISE EXCEPTION 'a watch of many buckets needs a cursor' USING ERRCODE = 'TD133', HINT = 'Connect, and send the cursor of the answer.';
+    END IF;
+    bundle_id := v_open.bundle_id;
+    changed := v_open.add <> '{}' OR v_open.remove <> '{}' OR v_open.repair <> '{}';
+    buckets := ARRAY(SELECT k FROM jsonb_object_keys(v_open.held) AS k
+                     EXCEPT SELECT r FROM unnest(v_open.remove) AS r
+                     UNION SELECT tide.home_bucket(watch_cursor.user_id));
+    -- What a bucket brought with it when it was fetched is no news.
+    SELECT coalesce(max(h.bundle_id), 0) INTO newest_bundle_id
+      FROM tide.bucket_heads(buckets) AS h
+     WHERE h.bundle_id > coalesce((v_open.held ->> h.bucket_id)::bigint, 0);
+END;
+$$;
+COMMENT ON FUNCTION tide.watch_cursor(text, text, text) IS
+'For a device that holds many buckets and waits for news of them: its position, the buckets that concern it, their newest bundle, and whether they are others than it holds (then connect). Raises TD032, TD126, TD131 to TD133.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -8122,6 +8185,7 @@ GRANT EXECUTE ON FUNCTION
     tide.position_of(xid8),
     tide.set_origin(text, bigint, text),
     tide.bucket_position(text),
+    tide.bucket_heads(text[]),
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
     tide.bundle_rows(text, bigint, bigint, integer),
@@ -8153,6 +8217,7 @@ GRANT EXECUTE ON FUNCTION
     tide.delete_snapshot_session(text, uuid),
     tide.connect_buckets(text, text, text, json),
     tide.pull_cursor(text, text, text, integer, bigint),
+    tide.watch_cursor(text, text, text),
     tide.head_seal(),
     tide.assert_buckets(text, text[]),
     tide.create_buckets_session(text, text, text, text[], bigint, bigint, uuid),

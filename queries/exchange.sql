@@ -15,6 +15,10 @@ SELECT p.bundle_id::text AS bundle_id, p.row_ordinal::text AS row_ordinal, to_js
        to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
   FROM tide.pull_cursor(@user_id::text, @source_id::text, @read_cursor::text, @max_bundles::integer, @max_bytes::bigint) AS p;
 
+-- name: WatchCursor :one
+SELECT w.bundle_id::bigint AS bundle_id, w.buckets::text[] AS buckets, w.newest_bundle_id::bigint AS newest_bundle_id, w.changed::boolean AS changed
+  FROM tide.watch_cursor(@user_id::text, @source_id::text, @read_cursor::text) AS w;
+
 -- name: HeadSeal :one
 SELECT h.bundle_id::bigint AS bundle_id, h.seal_id::bigint AS seal_id, h.identity::uuid AS identity
   FROM tide.head_seal() AS h;

@@ -8,9 +8,8 @@ SELECT s.bundle_id::bigint AS bundle_id, s.bucket_id::text AS bucket_id, s.bundl
   FROM tide.sealed_after(@after_bundle_id::bigint, @max_rows::integer) AS s;
 
 -- name: BucketHeads :many
-SELECT b.bucket_id::text AS bucket_id, p.head_seq::bigint AS head_seq
-  FROM unnest(@buckets::text[]) AS b (bucket_id)
- CROSS JOIN LATERAL tide.bucket_position(b.bucket_id) AS p;
+SELECT h.bucket_id::text AS bucket_id, h.head_seq::bigint AS head_seq, h.bundle_id::bigint AS bundle_id
+  FROM tide.bucket_heads(@buckets::text[]) AS h;
 
 -- One row for each bucket of a bundle, in the order of the log.
 -- name: BundlesAfter :many

@@ -114,6 +114,7 @@
 
 -- Reading the log
 \ir functions/tide.bucket_position.sql
+\ir functions/tide.bucket_heads.sql
 \ir functions/tide.check_page.sql
 \ir functions/tide.pull.sql
 \ir functions/tide.pull_buckets.sql
@@ -165,6 +166,7 @@
 \ir functions/tide.pull_page.sql
 \ir functions/tide.bundles_for.sql
 \ir functions/tide.pull_cursor.sql
+\ir functions/tide.watch_cursor.sql
 
 -- Pushing
 \ir functions/tide.is_retryable.sql

@@ -149,7 +149,7 @@ func (h *Hub) page(ctx context.Context) (events map[string]*Event, last int64, n
 	}
 	events = make(map[string]*Event, len(newest))
 	for bucket, r := range newest {
-		events[bucket] = NewEvent(bucket, r.BundleSeq, r.SourceID, r.SourceBundleID)
+		events[bucket] = Event{Bucket: bucket, BundleSeq: r.BundleSeq, BundleID: r.BundleID, SourceID: r.SourceID, SourceBundleID: r.SourceBundleID}.written()
 	}
 	return events, last, n, rows.Err()
 }
@@ -173,7 +173,7 @@ func (h *Hub) begin(ctx context.Context) error {
 			return fmt.Errorf("read the heads of buckets: %w", err)
 		}
 		for _, b := range heads {
-			events[b.BucketID] = NewEvent(b.BucketID, b.HeadSeq, "", 0)
+			events[b.BucketID] = Event{Bucket: b.BucketID, BundleSeq: b.HeadSeq, BundleID: b.BundleID}.written()
 		}
 	}
 	if h.toldMore(events) {

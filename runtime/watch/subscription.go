@@ -11,6 +11,7 @@ import (
 type Event struct {
 	Bucket    string
 	BundleSeq int64
+	BundleID  int64 // in the whole log
 	// SourceID and SourceBundleID are of that bundle; empty where the position alone was looked up.
 	SourceID       string
 	SourceBundleID int64
@@ -20,16 +21,29 @@ type Event struct {
 	Frame []byte
 }
 
-// NewEvent writes the frame too.
-func NewEvent(bucket string, seq int64, sourceID string, sourceBundleID int64) *Event {
-	b := strconv.AppendInt([]byte("event: bundle\nid: "), seq, 10)
-	b = strconv.AppendInt(append(b, "\ndata: {\"bundle_seq\":"...), seq, 10)
-	if sourceID != "" {
-		b = wire.AppendString(append(b, `,"source_id":`...), sourceID)
-		b = strconv.AppendInt(append(b, `,"source_bundle_id":`...), sourceBundleID, 10)
+// written has its frame.
+func (e Event) written() *Event {
+	b := beginFrame("bundle_seq", e.BundleSeq)
+	if e.SourceID != "" {
+		b = wire.AppendString(append(b, `,"source_id":`...), e.SourceID)
+		b = strconv.AppendInt(append(b, `,"source_bundle_id":`...), e.SourceBundleID, 10)
 	}
-	b = append(b, "}\n\n"...)
-	return &Event{Bucket: bucket, BundleSeq: seq, SourceID: sourceID, SourceBundleID: sourceBundleID, Frame: b}
+	b = append(b, endFrame...)
+	e.Frame = b
+	return &e
+}
+
+const endFrame = "}\n\n"
+
+func beginFrame(name string, position int64) []byte {
+	b := strconv.AppendInt([]byte("event: bundle\nid: "), position, 10)
+	b = append(append(append(b, "\ndata: {\""...), name...), `":`...)
+	return strconv.AppendInt(b, position, 10)
+}
+
+// Frame is an event that has a position alone, under this name.
+func Frame(name string, position int64) []byte {
+	return append(beginFrame(name, position), endFrame...)
 }
 
 // Subscription is one who watches buckets. It keeps the newest event of each, however slowly it is read.

@@ -25,6 +25,7 @@ const (
 	BundleNotFound         Code = "committed_bundle_not_found"
 	ConnectInvalid         Code = "connect_invalid"
 	BucketListNeeded       Code = "bucket_list_needed"
+	BucketForbidden        Code = "bucket_forbidden"
 	HistoryChanged         Code = "history_changed"
 	HistoryPruned          Code = "history_pruned"
 	PushChunkInvalid       Code = "push_chunk_invalid"
@@ -117,7 +118,7 @@ var raised = map[string]struct {
 	"TD131": {HistoryChanged, http.StatusConflict},
 	"TD132": {BucketListNeeded, http.StatusConflict},
 	"TD133": {"cursor_invalid", http.StatusBadRequest},
-	"TD134": {"bucket_forbidden", http.StatusForbidden},
+	"TD134": {BucketForbidden, http.StatusForbidden},
 	"TD135": {VerifyInvalid, http.StatusBadRequest},
 	"TD136": {"push_refused", http.StatusUnprocessableEntity},
 }
