@@ -345,7 +345,10 @@ func (w *writer) orphans(in inbound, c child) ([]inbound, error) {
 func (t *table) payload(i image) json.RawMessage {
 	b := []byte{'{'}
 	for n, c := range t.spec.Columns {
-		if n > 0 {
+		if _, lacks := i[n].(absent); lacks {
+			continue
+		}
+		if len(b) > 1 {
 			b = append(b, ',')
 		}
 		b = c.appendWire(append(appendString(b, c.Name), ':'), i[n])

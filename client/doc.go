@@ -9,7 +9,7 @@
 //	_tide_row       each row the server gave: its version and its buckets
 //	_tide_dirty     keys the application wrote since, each with the row as it was before
 //	_tide_outbox    the push that is under way; it never changes
-//	_tide_stage     the snapshot that is being fetched
+//	_tide_stage_n   the snapshot that is being fetched, a table for each
 //	_tide_inbox     rows of the server that do not fit into this database
 //	_tide_conflict  rows that both sides changed, and what came of each
 //

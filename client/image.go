@@ -7,8 +7,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // An image is a row: one value of SQLite for each synced column, in their order; nil if there is no row.
@@ -26,6 +29,16 @@ func same(a, b any) bool {
 		return blob && too && bytes.Equal(x, y)
 	}
 	return a == b
+}
+
+// scanned is the image as SQLite had it: an empty blob is no NULL, which the driver makes of it both ways.
+func (i image) scanned() image {
+	for n, v := range i {
+		if blob, ok := v.([]byte); ok && blob == nil {
+			i[n] = []byte{}
+		}
+	}
+	return i
 }
 
 func (i image) equal(other image) bool {
@@ -156,43 +169,54 @@ func (t *table) fromWire(payload json.RawMessage) (image, error) {
 	if len(payload) == 0 || string(payload) == "null" {
 		return nil, nil
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(payload, &fields); err != nil {
-		return nil, fmt.Errorf("payload of a row of %s: %w", t.local, err)
+	if !gjson.ValidBytes(payload) {
+		return nil, fmt.Errorf("payload of a row of %s is no JSON: %.200s", t.local, payload)
 	}
-	return imageOf(t, fields, Column.fromWire)
+	return t.fromValid(gjson.ParseBytes(payload))
 }
 
-func (c Column) fromWire(raw json.RawMessage) (any, error) {
-	text := string(raw)
-	if text == "null" {
+// fromValid reads a payload in one pass.
+func (t *table) fromValid(payload gjson.Result) (i image, err error) {
+	i = slices.Repeat(image{absent{}}, len(t.spec.Columns))
+	payload.ForEach(func(name, value gjson.Result) bool {
+		n, known := t.at[name.Str]
+		if !known {
+			return true
+		}
+		if i[n], err = t.spec.Columns[n].fromWire(value); err != nil {
+			err = fmt.Errorf("column %s of %s: %w", name.Str, t.local, err)
+		}
+		return err == nil
+	})
+	return i, err
+}
+
+func (c Column) fromWire(value gjson.Result) (any, error) {
+	if value.Type == gjson.Null {
 		return nil, nil
 	}
 	switch c.Kind {
 	case "json", "array", "object":
-		return text, nil
+		return value.Raw, nil
 	}
-	if raw[0] == '"' {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return nil, err
-		}
+	if value.Type == gjson.String {
 		if c.Kind == "bytes" {
-			return base64.StdEncoding.DecodeString(text)
+			return base64.StdEncoding.DecodeString(value.Str)
 		}
-		return text, nil
+		return value.Str, nil
 	}
 	switch c.Kind {
 	case "boolean":
-		if text == "true" {
+		if value.Type == gjson.True {
 			return int64(1), nil
 		}
 		return int64(0), nil
 	case "integer":
-		return strconv.ParseInt(text, 10, 64)
+		return strconv.ParseInt(value.Raw, 10, 64)
 	case "float":
-		return strconv.ParseFloat(text, 64)
+		return strconv.ParseFloat(value.Raw, 64)
 	}
-	return text, nil // a decimal keeps its digits
+	return value.Raw, nil // a decimal keeps its digits
 }
 
 // appendWire writes a value as the server wants it. What does not fit its column is sent as it is: the

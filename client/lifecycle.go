@@ -59,10 +59,13 @@ func (c *Client) Detach(ctx context.Context, discard bool) error {
 					return err
 				}
 			}
-			for _, table := range []string{"bucket", "set", "row", "dirty", "outbox", "snapshot", "stage", "inbox", "conflict"} {
+			for _, table := range []string{"bucket", "set", "row", "dirty", "outbox", "inbox", "conflict"} {
 				if err := w.exec(`DELETE FROM _tide_` + table); err != nil {
 					return err
 				}
+			}
+			if err := w.dropStage(); err != nil {
+				return err
 			}
 			return w.exec(`UPDATE _tide_state SET user_id = '', source_id = ?, next_bundle = 1, cursor = '', connected = 0, initialization_id = '', attempted = 0`, rand.Text())
 		})

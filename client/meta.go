@@ -64,13 +64,6 @@ CREATE TABLE IF NOT EXISTS _tide_snapshot ( -- the one that is being fetched
     session TEXT NOT NULL, -- what the server said of it
     next    INTEGER NOT NULL DEFAULT 0
 );
-CREATE TABLE IF NOT EXISTS _tide_stage ( -- its rows, so far
-    tab     INTEGER NOT NULL,
-    key     TEXT NOT NULL,
-    buckets TEXT NOT NULL,
-    payload TEXT NOT NULL,
-    PRIMARY KEY (tab, key)
-) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _tide_inbox (
     tab     INTEGER NOT NULL,
     key     TEXT NOT NULL,

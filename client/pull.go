@@ -121,17 +121,16 @@ func (w *writer) leave(buckets []string, upTo int64) error {
 	if len(buckets) == 0 {
 		return nil
 	}
-	type held struct {
-		keyName
-		version int64
-		names   []string
+	type set struct {
+		id    int64
+		names []string
 	}
-	sets, err := all(w, func(scan func(...any) error) (h held, err error) {
+	sets, err := all(w, func(scan func(...any) error) (s set, err error) {
 		var names string
-		if err := scan(&h.version, &names); err != nil {
-			return h, err
+		if err := scan(&s.id, &names); err != nil {
+			return s, err
 		}
-		return h, json.Unmarshal([]byte(names), &h.names)
+		return s, json.Unmarshal([]byte(names), &s.names)
 	}, `SELECT buckets, names FROM _tide_set`)
 	if err != nil {
 		return err
@@ -141,29 +140,45 @@ func (w *writer) leave(buckets []string, upTo int64) error {
 		if len(left) == len(set.names) {
 			continue
 		}
-		rows, err := all(w, func(scan func(...any) error) (h held, err error) { return h, scan(&h.tab, &h.key, &h.version) },
-			`SELECT tab, key, version FROM _tide_row AS r WHERE buckets = ? AND NOT EXISTS (SELECT 1 FROM _tide_stage AS s WHERE s.tab = r.tab AND s.key = r.key)`, set.version)
+		for _, t := range w.c.tables {
+			staged, err := w.stagedKeys(t)
+			if err != nil {
+				return err
+			}
+			rows, err := all(w, func(scan func(...any) error) (in inbound, err error) {
+				in.table, in.fetched = t, true
+				return in, scan(&in.key, &in.version)
+			}, `SELECT key, version FROM _tide_row AS r WHERE tab = ? AND buckets = ?`+staged, t.id, set.id)
+			if err != nil {
+				return err
+			}
+			if err := w.leaveRows(rows, left, upTo); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// leaveRows leaves rows in these buckets alone.
+func (w *writer) leaveRows(rows []inbound, left []string, upTo int64) error {
+	for _, in := range rows {
+		if upTo > 0 && in.version > upTo {
+			continue
+		}
+		if len(left) == 0 {
+			in.version = max(in.version, upTo)
+			if err := w.apply(in); err != nil {
+				return err
+			}
+			continue
+		}
+		id, err := w.setOf(left)
 		if err != nil {
 			return err
 		}
-		for _, row := range rows {
-			t := w.c.tables[row.tab]
-			if t == nil || upTo > 0 && row.version > upTo {
-				continue
-			}
-			if len(left) > 0 {
-				id, err := w.setOf(left)
-				if err != nil {
-					return err
-				}
-				if err := w.exec(`UPDATE _tide_row SET buckets = ? WHERE tab = ? AND key = ?`, id, row.tab, row.key); err != nil {
-					return err
-				}
-				continue
-			}
-			if err := w.apply(inbound{table: t, key: row.key, version: max(row.version, upTo), fetched: true}); err != nil {
-				return err
-			}
+		if err := w.exec(`UPDATE _tide_row SET buckets = ? WHERE tab = ? AND key = ?`, id, in.table.id, in.key); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -113,13 +113,6 @@ type snapshot struct {
 	Cursor   string   `json:"cursor"`
 }
 
-type snapshotChunk struct {
-	BundleID int64     `json:"snapshot_bundle_id"`
-	Rows     []wireRow `json:"rows"`
-	Next     int64     `json:"next_row_ordinal"`
-	HasMore  bool      `json:"has_more"`
-}
-
 func (r *remote) request(ctx context.Context, source, method, path string, body any) (*http.Response, error) {
 	var sent io.Reader = http.NoBody
 	if body != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,24 +19,24 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 		return false, err
 	}
 	path := "/sync/snapshot-sessions/" + taken.ID
+	chunks := c.chunks(ctx, s.source, path, next, taken.Count)
 	for next < taken.Count {
-		var chunk snapshotChunk
-		err := c.remote.do(ctx, s.source, http.MethodGet, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, next, c.config.MaxRowsPerChunk), nil, &chunk)
+		chunk, err := chunks.next()
 		var refused *ServerError
 		if errors.As(err, &refused) && strings.HasPrefix(refused.Code, "snapshot_session_") {
 			// It expired while the device was away.
 			return true, c.transact(ctx, (*writer).dropStage)
 		}
-		if err == nil && len(chunk.Rows) == 0 {
+		if err == nil && len(chunk) == 0 {
 			err = fmt.Errorf("client: a snapshot of %d rows ends after %d", taken.Count, next)
 		}
 		if err == nil {
-			err = c.advance(ctx, s, func(w *writer) error { return w.stage(taken, next, chunk.Rows) })
+			err = c.advance(ctx, s, func(w *writer) error { return w.stage(taken, next, chunk) })
 		}
 		if err != nil {
 			return true, err
 		}
-		next += int64(len(chunk.Rows))
+		next += int64(len(chunk))
 		c.config.Progress(Progress{"fetch", next, taken.Count})
 	}
 	err = c.advance(ctx, s, func(w *writer) error { return w.applying(func() error { return w.applySnapshot(*taken) }) })
@@ -86,43 +87,6 @@ func (c *Client) begin(ctx context.Context, s state) (taken *snapshot, next int6
 	})
 }
 
-func (w *writer) dropStage() error {
-	if err := w.exec(`DELETE FROM _tide_snapshot`); err != nil {
-		return err
-	}
-	return w.exec(`DELETE FROM _tide_stage`)
-}
-
-// stage keeps a chunk.
-func (w *writer) stage(taken *snapshot, from int64, rows []wireRow) error {
-	var session string
-	var next int64
-	found, err := w.get(`SELECT session, next FROM _tide_snapshot`, nil, &session, &next)
-	if err != nil {
-		return err
-	}
-	if !found || next != from || !strings.Contains(session, taken.ID) {
-		return errOvertaken
-	}
-	for _, row := range rows {
-		in, err := w.read(row)
-		if err != nil {
-			return err
-		}
-		if in == nil {
-			continue
-		}
-		buckets, err := json.Marshal(in.buckets)
-		if err != nil {
-			return err
-		}
-		if err := w.exec(`INSERT INTO _tide_stage (tab, key, buckets, payload) VALUES (?, ?, ?, ?)`, in.table.id, in.key, string(buckets), string(in.payload)); err != nil {
-			return err
-		}
-	}
-	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+int64(len(rows)))
-}
-
 // applySnapshot makes the buckets be as the snapshot has them.
 func (w *writer) applySnapshot(taken snapshot) error {
 	var next int64
@@ -135,33 +99,13 @@ func (w *writer) applySnapshot(taken snapshot) error {
 			return err
 		}
 	}
-	var tab int64
-	for key, more := "", true; more; {
-		rows, err := all(w, func(scan func(...any) error) (in inbound, err error) {
-			var buckets, payload string
-			if err := scan(&tab, &in.key, &buckets, &payload); err != nil {
-				return in, err
-			}
-			in.table, in.version, in.fetched, in.payload = w.c.tables[tab], taken.BundleID, true, json.RawMessage(payload)
-			if err := json.Unmarshal([]byte(buckets), &in.buckets); err != nil {
-				return in, err
-			}
-			in.server, err = in.table.fromWire(in.payload)
-			return in, err
-		}, `SELECT tab, key, buckets, payload FROM _tide_stage WHERE (tab, key) > (?, ?) ORDER BY tab, key LIMIT 1000`, tab, key)
-		if err != nil {
-			return err
-		}
-		for _, in := range rows {
-			if err := w.apply(in); err != nil {
-				return err
-			}
-			key = in.key
-		}
-		more = len(rows) > 0
-	}
 	if err := w.leave(taken.Buckets, taken.BundleID); err != nil {
 		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.c.tables)) {
+		if err := w.applyStage(w.c.tables[id], taken.BundleID); err != nil {
+			return err
+		}
 	}
 	if err := w.dropStage(); err != nil {
 		return err

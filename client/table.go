@@ -1,12 +1,15 @@
 package client
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tidwall/gjson"
 )
 
 // table is a synced table, with the SQL that is written for it.
@@ -14,7 +17,8 @@ type table struct {
 	id      int64
 	local   string // its name in this database
 	spec    Table
-	key     []int // which columns are the key
+	key     []int          // which columns are the key
+	at      map[string]int // where each column is
 	uniques [][]string
 	parents []parent
 	// children are the foreign keys that lead here.
@@ -27,6 +31,7 @@ type parent struct {
 	table   *table
 	columns []int // here
 	exists  string
+	orphans string // keys of rows whose parent is not there
 }
 
 type child struct {
@@ -65,7 +70,10 @@ func (t *table) names() []string {
 }
 
 func newTable(id int64, local string, spec Table) (*table, error) {
-	t := &table{id: id, local: local, spec: spec}
+	t := &table{id: id, local: local, spec: spec, at: map[string]int{}}
+	for n, c := range spec.Columns {
+		t.at[c.Name] = n
+	}
 	if len(spec.PrimaryKey) == 0 {
 		return nil, fmt.Errorf("table %s.%s has no key: it cannot be synced", spec.Schema, spec.Name)
 	}
@@ -170,26 +178,39 @@ func (t *table) keyValues(key string) []any {
 
 // keyFromWire reads the key of a row of the server, whose values are strings.
 func (t *table) keyFromWire(raw json.RawMessage) (string, error) {
-	var fields map[string]string
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return "", fmt.Errorf("key of a row of %s: %w", t.local, err)
+	if !gjson.ValidBytes(raw) {
+		return "", fmt.Errorf("key of a row of %s is no JSON: %.200s", t.local, raw)
 	}
+	return t.keyFromValid(gjson.ParseBytes(raw))
+}
+
+func (t *table) keyFromValid(key gjson.Result) (string, error) {
 	parts := make([]string, len(t.key))
+	found := 0
+	key.ForEach(func(name, value gjson.Result) bool {
+		for i, n := range t.key {
+			if t.spec.Columns[n].Name == name.Str && value.Type == gjson.String {
+				parts[i] = value.Str
+				found++
+			}
+		}
+		return true
+	})
+	if found != len(t.key) {
+		return "", fmt.Errorf("key of a row of %s is not (%s): %s", t.local, quoteNames(t.spec.PrimaryKey), key.Raw)
+	}
 	for i, n := range t.key {
 		c := t.spec.Columns[n]
-		text, ok := fields[c.Name]
-		if !ok {
-			return "", fmt.Errorf("key of a row of %s lacks the column %s: %s", t.local, c.Name, raw)
-		}
+		text := parts[i]
 		switch c.Kind {
 		case "boolean":
 			text = strings.NewReplacer("true", "1", "false", "0").Replace(text)
 		case "bytes":
-			blob, err := Column{Kind: "bytes"}.fromWire(json.RawMessage(appendString(nil, text)))
+			blob, err := base64.StdEncoding.DecodeString(text)
 			if err != nil {
 				return "", fmt.Errorf("key of a row of %s: %w", t.local, err)
 			}
-			text = hex.EncodeToString(blob.([]byte))
+			text = hex.EncodeToString(blob)
 		}
 		parts[i] = text
 	}
@@ -229,10 +250,15 @@ func link(tables []*table) {
 			}
 			here := parent{table: p, exists: "SELECT 1 FROM " + p.name() + " WHERE " + equals(key.References.Columns)}
 			there := child{table: t, find: "SELECT " + t.keyOf("c") + " AS key FROM " + t.name() + " AS c WHERE " + equals(key.Columns)}
+			var given, leads []string
 			for i := range key.Columns {
 				here.columns = append(here.columns, t.spec.column(key.Columns[i]))
 				there.refs = append(there.refs, p.spec.column(key.References.Columns[i]))
+				given = append(given, "c."+quoteName(key.Columns[i])+" IS NOT NULL")
+				leads = append(leads, "p."+quoteName(key.References.Columns[i])+" = c."+quoteName(key.Columns[i]))
 			}
+			here.orphans = "SELECT " + t.keyOf("c") + " FROM " + t.name() + " AS c WHERE " + strings.Join(given, " AND ") +
+				" AND NOT EXISTS (SELECT 1 FROM " + p.name() + " AS p WHERE " + strings.Join(leads, " AND ") + ")"
 			if slices.Contains(here.columns, -1) || slices.Contains(there.refs, -1) {
 				continue // the server leaves out keys over columns that it does not sync
 			}

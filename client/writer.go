@@ -144,7 +144,7 @@ func (w *writer) readImage(t *table, key string) (image, error) {
 	if !found {
 		return nil, err
 	}
-	return i, nil
+	return i.scanned(), nil
 }
 
 // put writes a row of which some columns may be absent.
@@ -162,6 +162,22 @@ func (w *writer) put(t *table, i image) error {
 func (w *writer) remove(t *table, key string) error {
 	w.changed[t.id] = true
 	return w.exec(t.remove, t.keyValues(key)...)
+}
+
+// setOfText is setOf for what stands in an answer.
+func (w *writer) setOfText(text string) (int64, error) {
+	if id, ok := w.sets[text]; ok {
+		return id, nil
+	}
+	var buckets []string
+	if text != "" {
+		if err := json.Unmarshal([]byte(text), &buckets); err != nil {
+			return 0, err
+		}
+	}
+	id, err := w.setOf(buckets)
+	w.sets[text] = id
+	return id, err
 }
 
 // setOf names a set of buckets, of which those count that the device holds.

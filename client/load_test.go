@@ -1,0 +1,44 @@
+package client
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+)
+
+// The first snapshot is loaded at once. Where a row does not fit, or has no parent here, that row waits and
+// the others are there, as they are when each is applied alone; and what is written then is captured.
+func TestFirstSnapshotIsLoaded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('a', '7', 'one'), ('b', '7', 'two'), ('x', '8', 'not his')`)
+	s.exec(t, `INSERT INTO app.item (id, list_id, owner_id, data) VALUES (1, 'a', '7', ''), (2, 'x', '7', '\x00'), (3, NULL, '7', NULL)`)
+	s.seal(t)
+	for _, check := range []string{"", " CHECK (title <> 'two')"} {
+		path := t.TempDir() + "/device.db"
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL` + check + `, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c := s.open(t, path, s.config("7"))
+		synced(t, c)
+		lists, waits := "a|b", "item 2"
+		if check != "" {
+			lists, waits = "a", "item 2, list b"
+		}
+		is(t, rows(t, c, `SELECT group_concat(id, '|') FROM list`), lists)
+		is(t, rows(t, c, `SELECT id, typeof(data) FROM item ORDER BY id`), "1|blob\n3|null")
+		is(t, rows(t, c, `SELECT group_concat(t.local || ' ' || key, ', ') FROM (SELECT * FROM _tide_inbox ORDER BY tab DESC) JOIN _tide_table AS t USING (tab)`), waits)
+		do(t, c, `UPDATE list SET rank = 5 WHERE id = 'a'`)
+		status, err := c.Status(context.Background())
+		if err != nil || status.Pending != 1 {
+			t.Fatalf("%d rows wait to be pushed, %v", status.Pending, err)
+		}
+	}
+}

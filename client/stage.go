@@ -1,0 +1,278 @@
+package client
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+)
+
+// The rows of a snapshot that is being fetched lie in tables of their own, in the order they came, one
+// for each table: the values as SQLite holds them, and nothing indexed.
+
+func (t *table) stageName() string { return fmt.Sprintf("_tide_stage_%d", t.id) }
+
+// stageColumns are c0, c1 …
+func (t *table) stageColumns() []string {
+	names := make([]string, len(t.spec.Columns))
+	for n := range names {
+		names[n] = fmt.Sprintf("c%d", n)
+	}
+	return names
+}
+
+func (w *writer) dropStage() error {
+	if err := w.exec(`DELETE FROM _tide_snapshot`); err != nil {
+		return err
+	}
+	names, err := all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) },
+		`SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '_tide_stage_*'`)
+	for _, name := range names {
+		if err == nil {
+			err = w.exec(`DROP TABLE ` + name)
+		}
+	}
+	return err
+}
+
+// stage keeps a chunk.
+func (w *writer) stage(taken *snapshot, from int64, rows []gjson.Result) error {
+	var session string
+	var next int64
+	found, err := w.get(`SELECT session, next FROM _tide_snapshot`, nil, &session, &next)
+	if err != nil {
+		return err
+	}
+	if !found || next != from || !strings.Contains(session, taken.ID) {
+		return errOvertaken
+	}
+	var last *table
+	var values []any
+	store := func() error {
+		if last == nil {
+			return nil
+		}
+		defer func() { values = values[:0] }()
+		return w.store(last, values)
+	}
+	for _, row := range rows {
+		var name rowName
+		var key, payload, buckets gjson.Result
+		row.ForEach(func(field, value gjson.Result) bool {
+			switch field.Str {
+			case "schema":
+				name.Schema = value.Str
+			case "table":
+				name.Table = value.Str
+			case "key":
+				key = value
+			case "payload":
+				payload = value
+			case "buckets":
+				buckets = value
+			}
+			return true
+		})
+		t := w.c.tableOf(name)
+		if t == nil {
+			continue // a table that this device does not sync
+		}
+		if t != last {
+			if err := store(); err != nil {
+				return err
+			}
+			last = t
+		}
+		if values, err = w.stageRow(t, values, key, payload, buckets); err != nil {
+			return err
+		}
+	}
+	if err := store(); err != nil {
+		return err
+	}
+	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+int64(len(rows)))
+}
+
+// stageRow appends what is stored of a row: its key, its set of buckets, which columns it lacks, and the others.
+func (w *writer) stageRow(t *table, values []any, key, payload, buckets gjson.Result) ([]any, error) {
+	name, err := t.keyFromValid(key)
+	if err != nil {
+		return nil, err
+	}
+	set, err := w.setOfText(buckets.Raw)
+	if err != nil {
+		return nil, err
+	}
+	if !payload.IsObject() {
+		return nil, fmt.Errorf("row %s of table %s has no payload", name, t.local)
+	}
+	row, err := t.fromValid(payload)
+	if err != nil {
+		return nil, err
+	}
+	lacks := len(values) + 2
+	values = append(values, name, set, nil)
+	for n, v := range row {
+		if _, is := v.(absent); is {
+			missing, _ := values[lacks].(string)
+			values[lacks] = missing + fmt.Sprintf("%d,", n)
+			v = nil
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+// store writes rows, many with one statement.
+func (w *writer) store(t *table, values []any) error {
+	columns := append([]string{"key", "buckets", "lacks"}, t.stageColumns()...)
+	if err := w.exec(`CREATE TABLE IF NOT EXISTS ` + t.stageName() + ` (` + strings.Join(columns, ", ") + `)`); err != nil {
+		return err
+	}
+	row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	const most = 30000 // of the parameters that a statement may have
+	for part := range slices.Chunk(values, max(1, min(100, most/len(columns)))*len(columns)) {
+		if err := w.exec(`INSERT INTO `+t.stageName()+` VALUES `+row+strings.Repeat(", "+row, len(part)/len(columns)-1), part...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// staged says whether rows of a table came with the snapshot.
+func (w *writer) staged(t *table) (bool, error) {
+	return w.get(`SELECT 1 FROM sqlite_schema WHERE name = ?`, []any{t.stageName()}, new(int))
+}
+
+// stagedKeys is the condition that a row of _tide_row is not among them.
+func (w *writer) stagedKeys(t *table) (string, error) {
+	staged, err := w.staged(t)
+	if err != nil || !staged {
+		return "", err
+	}
+	name := t.stageName()
+	return ` AND NOT EXISTS (SELECT 1 FROM ` + name + ` AS s WHERE s.key = r.key)`, w.exec(`CREATE INDEX IF NOT EXISTS ` + name + `_key ON ` + name + ` (key)`)
+}
+
+// applyStage brings the rows of one table.
+func (w *writer) applyStage(t *table, version int64) error {
+	staged, err := w.staged(t)
+	if err != nil || !staged {
+		return err
+	}
+	if loaded, err := w.load(t, version); err != nil || loaded {
+		return err
+	}
+	type row struct {
+		at int64
+		inbound
+	}
+	for last, more := int64(0), true; more; {
+		rows, err := all(w, func(scan func(...any) error) (r row, err error) {
+			r.table, r.version, r.fetched, r.server = t, version, true, make(image, len(t.spec.Columns))
+			var names string
+			var lacks *string
+			into := []any{&r.at, &r.key, &names, &lacks}
+			for n := range r.server {
+				into = append(into, &r.server[n])
+			}
+			if err := scan(into...); err != nil {
+				return r, err
+			}
+			r.server.scanned()
+			if lacks != nil {
+				for n := range r.server {
+					if strings.Contains(","+*lacks, fmt.Sprintf(",%d,", n)) {
+						r.server[n] = absent{}
+					}
+				}
+			}
+			r.payload = t.payload(r.server)
+			return r, json.Unmarshal([]byte(names), &r.buckets)
+		}, `SELECT s.rowid, s.key, b.names, s.lacks, `+strings.Join(t.stageColumns(), ", ")+` FROM `+t.stageName()+` AS s JOIN _tide_set AS b USING (buckets) WHERE s.rowid > ? ORDER BY s.rowid LIMIT 1000`, last)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			if err := w.apply(r.inbound); err != nil {
+				return err
+			}
+			last = r.at
+		}
+		more = len(rows) > 0
+	}
+	return nil
+}
+
+// load brings all rows at once, where there is nothing yet that they could meet, and says whether it did.
+// The triggers are away meanwhile. A row that does not fit makes it be done one by one.
+func (w *writer) load(t *table, version int64) (loaded bool, err error) {
+	meets, err := w.get(`SELECT 1 WHERE EXISTS (SELECT 1 FROM `+t.name()+`) OR EXISTS (SELECT 1 FROM _tide_row WHERE tab = ?1) OR EXISTS (SELECT 1 FROM _tide_dirty WHERE tab = ?1)
+		OR EXISTS (SELECT 1 FROM _tide_inbox WHERE tab = ?1) OR EXISTS (SELECT 1 FROM `+t.stageName()+` WHERE lacks IS NOT NULL)`, []any{t.id}, new(int))
+	if err != nil || meets {
+		return false, err
+	}
+	if err := w.exec(`SAVEPOINT load`); err != nil {
+		return false, err
+	}
+	err = w.loadRows(t, version)
+	if constraint(err) != 0 {
+		if err := w.exec(`ROLLBACK TO load`); err != nil {
+			return false, err
+		}
+		return false, w.exec(`RELEASE load`)
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, w.exec(`RELEASE load`)
+}
+
+func (w *writer) loadRows(t *table, version int64) error {
+	triggers, err := all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) },
+		`SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? AND name GLOB '_tide_*'`, t.local)
+	if err != nil {
+		return err
+	}
+	for _, name := range triggers {
+		if err := w.exec(`DROP TRIGGER ` + name); err != nil {
+			return err
+		}
+	}
+	w.changed[t.id] = true
+	if err := w.exec(`INSERT INTO ` + t.name() + ` (` + quoteNames(t.names()) + `) SELECT ` + strings.Join(t.stageColumns(), ", ") + ` FROM ` + t.stageName() + ` ORDER BY rowid`); err != nil {
+		return err
+	}
+	if err := w.exec(`INSERT INTO _tide_row (tab, key, version, buckets) SELECT ?, key, ?, buckets FROM `+t.stageName()+` ORDER BY key`, t.id, version); err != nil {
+		return err
+	}
+	if err := w.capture(t); err != nil {
+		return err
+	}
+	for _, p := range t.parents {
+		orphans, err := all(w, func(scan func(...any) error) (in inbound, err error) {
+			in.table, in.version = t, version
+			return in, scan(&in.key)
+		}, p.orphans)
+		if err != nil {
+			return err
+		}
+		for _, in := range orphans {
+			if in.buckets, err = w.bucketsOf(in); err != nil {
+				return err
+			}
+			w.page.written = append(w.page.written, in)
+		}
+	}
+	return nil
+}
+
+func (w *writer) bucketsOf(in inbound) (buckets []string, err error) {
+	var names string
+	if found, err := w.get(`SELECT names FROM _tide_row JOIN _tide_set USING (buckets) WHERE tab = ? AND key = ?`, []any{in.table.id, in.key}, &names); err != nil || !found {
+		return nil, err
+	}
+	return buckets, json.Unmarshal([]byte(names), &buckets)
+}
