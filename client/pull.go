@@ -121,6 +121,9 @@ func (w *writer) leave(buckets []string, upTo int64) error {
 	if len(buckets) == 0 {
 		return nil
 	}
+	if err := w.leaveInbox(buckets, upTo); err != nil {
+		return err
+	}
 	type set struct {
 		id    int64
 		names []string
@@ -155,6 +158,49 @@ func (w *writer) leave(buckets []string, upTo int64) error {
 			if err := w.leaveRows(rows, left, upTo); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// leaveInbox is the same for rows that wait.
+func (w *writer) leaveInbox(buckets []string, upTo int64) error {
+	waiting, err := all(w, func(scan func(...any) error) (in inbound, err error) {
+		var tab int64
+		var names string
+		if err := scan(&tab, &in.key, &in.version, &names); err != nil {
+			return in, err
+		}
+		in.table = w.c.tables[tab]
+		return in, json.Unmarshal([]byte(names), &in.buckets)
+	}, `SELECT tab, key, version, buckets FROM _tide_inbox`)
+	if err != nil {
+		return err
+	}
+	for _, in := range waiting {
+		left := slices.DeleteFunc(slices.Clone(in.buckets), func(b string) bool { return slices.Contains(buckets, b) })
+		if in.table == nil || len(left) == len(in.buckets) || upTo > 0 && in.version > upTo {
+			continue
+		}
+		staged, err := w.stagedKeys(in.table)
+		if err != nil {
+			return err
+		}
+		if staged != "" {
+			if found, err := w.get(`SELECT 1 FROM (SELECT ? AS key) AS r WHERE true`+staged, []any{in.key}, new(int)); err != nil {
+				return err
+			} else if !found {
+				continue // it comes again
+			}
+		}
+		names, err := json.Marshal(left)
+		if err == nil && len(left) > 0 {
+			err = w.exec(`UPDATE _tide_inbox SET buckets = ? WHERE tab = ? AND key = ?`, string(names), in.table.id, in.key)
+		} else if err == nil {
+			err = w.exec(`DELETE FROM _tide_inbox WHERE tab = ? AND key = ?`, in.table.id, in.key)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
