@@ -3545,7 +3545,9 @@ BEGIN
                   FROM fresh AS f GROUP BY f.xid) AS t
     ), effect AS MATERIALIZED (
         SELECT e.*
-          FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks, max(f.xid) AS last_xid,
+          FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks,
+                       -- The last step of a long seal may have nothing of its own left to seal.
+                       coalesce(max(f.xid), (SELECT max(c.xid) FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below)) AS last_xid,
                        (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
