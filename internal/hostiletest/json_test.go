@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pgtide/pgtide/internal/contract"
 	"github.com/pgtide/pgtide/runtime/server"
 )
 
@@ -16,16 +18,16 @@ var wrong = []string{
 	`[]`, `[[]]`, `[null]`, `{}`, `{"":""}`, `{"id":{"id":"x"}}`, `"2026-13-45T99:99:99Z"`, `"infinity"`, `"NaN"`, `"[1,"`, `"{a,b"`, `"\\x0g"`, `"'; DROP TABLE app.thing; --"`,
 }
 
-// bodies are right ones: in each, every value is replaced by every wrong one.
-func bodies() map[string]string {
+// bodies are right ones, beside those of the contract: in each, every value is replaced by every wrong one.
+func (b begun) bodies(t *testing.T, o contract.Operation) []string {
+	t.Helper()
 	full := `"owner":"ann","n":1,"amount":1.5,"at":"2026-01-02T03:04:05Z","flag":true,"data":{"a":[1]},"raw":{"b":null},"bytes":"AQ==","kind":"one","tags":["a"],"day":"2026-01-02","span":"[1,2)","parent":null`
-	return map[string]string{
-		"/sync/connect":              `{"has_local_pending_rows":false}`,
-		"/sync/push":                 `{"source_bundle_id":1,"initialization_id":"","rows":[` + thing(`"t"`, full) + `,{"schema":"app","table":"pair","key":{"a":"1","b":"aaaaaaaa-0000-4000-8000-000000000001"},"op":"INSERT","base_row_version":0,"payload":{}}]}`,
-		"/sync/push-sessions":        `{"source_bundle_id":1,"planned_row_count":1,"initialization_id":""}`,
-		"/sync/push-sessions/chunks": `{"start_row_ordinal":0,"rows":[` + thing(`"t"`, `"n":1`) + `]}`,
-		"/sync/snapshot-sessions":    `{"source_replacement":{"previous_source_id":"phone","new_source_id":"other","reason":"history_pruned"}}`,
-	}
+	return append(map[string][]string{
+		"/sync/push":                      {`{"source_bundle_id":1,"initialization_id":"","rows":[` + thing(`"t"`, full) + `,{"schema":"app","table":"pair","key":{"a":"1","b":"aaaaaaaa-0000-4000-8000-000000000001"},"op":"INSERT","base_row_version":0,"payload":{}}]}`},
+		"/sync/push-sessions/{id}/chunks": {`{"start_row_ordinal":0,"rows":[` + thing(`"t"`, `"n":1`) + `]}`},
+		"/sync/snapshot-sessions":         {`{"source_replacement":{"previous_source_id":"phone","new_source_id":"other","reason":"history_pruned"}}`, `{"cursor":"` + b.cursor + `","buckets":["user:ann"]}`},
+		"/sync/verify":                    {`{"buckets":["user:ann"]}`, `{"bucket":"user:ann","schema":"app","table":"thing","prefixes":[""],"payload":true}`},
+	}[o.Path], b.body(t, o))
 }
 
 // variants are a document with each of its values replaced in turn, and each of its fields renamed.
@@ -74,38 +76,33 @@ func variants(t *testing.T, document string) (texts []string) {
 // push that is refused is applied.
 func TestWrongTypesEverywhere(t *testing.T) {
 	t.Parallel()
-	for path, body := range bodies() {
-		t.Run(path, func(t *testing.T) {
+	for _, o := range operations(t, "device") {
+		if o.Body == nil {
+			continue
+		}
+		t.Run(o.Path, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, server.Config{})
-			path := path
-			if path == "/sync/push-sessions/chunks" {
-				created := s.do(t, "ann", "phone", http.MethodPost, "/sync/push-sessions", `{"source_bundle_id":1,"planned_row_count":100000}`)
-				var session struct {
-					PushID string `json:"push_id"`
-				}
-				if err := json.Unmarshal([]byte(created.body), &session); err != nil {
-					t.Fatal(err)
-				}
-				path = "/sync/push-sessions/" + session.PushID + "/chunks"
-			}
+			b := s.begin(t)
 			before := s.state(t)
-			for i, text := range variants(t, body) {
-				source := "phone"
-				if path == "/sync/push" || path == "/sync/push-sessions" {
-					source = fmt.Sprintf("phone %d", i) // so that numbers do not get in the way
-				}
-				got := s.do(t, "ann", source, http.MethodPost, path, text)
-				got.blames(t, text)
-				if got.status == http.StatusOK {
-					before = s.state(t)
-				} else if after := s.state(t); after != before {
-					t.Fatalf("%s was answered %d, and something was changed: %s, %s", text, got.status, before, after)
+			n := 0
+			for _, body := range b.bodies(t, o) {
+				for _, text := range variants(t, body) {
+					source := "phone"
+					if o.Path == "/sync/push" || o.Path == "/sync/push-sessions" {
+						n++
+						source = fmt.Sprintf("phone %d", n) // so that numbers do not get in the way
+					}
+					got := s.do(t, "ann", source, o.Method, b.path(o, ""), text)
+					got.blames(t, text)
+					if got.status == http.StatusOK {
+						before = s.state(t)
+					} else if after := s.state(t); after != before {
+						t.Fatalf("%s was answered %d, and something was changed: %s, %s", text, got.status, before, after)
+					}
 				}
 			}
-			if path == "/sync/push" {
-				s.do(t, "ann", "the last", http.MethodPost, path, push(1, thing(`"the last"`, ``))).is(t, http.StatusOK, "")
-			}
+			s.do(t, "ann", "the last", http.MethodPost, "/sync/push", push(1, thing(`"the last"`, ``))).is(t, http.StatusOK, "")
 		})
 	}
 }
@@ -116,6 +113,8 @@ func TestBodiesThatAreNone(t *testing.T) {
 	s := newSite(t, server.Config{})
 	deep := func(open, shut string, n int) string { return strings.Repeat(open, n) + strings.Repeat(shut, n) }
 	good := thing(`"good"`, `"n":1`)
+	b := s.begin(t)
+	routes := slices.DeleteFunc(operations(t, "device"), func(o contract.Operation) bool { return o.Body == nil })
 	before := s.state(t)
 	for i, body := range []string{
 		"", " ", "\ufeff{}", "nul", "nulll", "{", "}", "{}{}", "{} x", "[", "[]", `"x"`, "1", "true", "{'a':1}", `{"a":1,}`, `{"a" 1}`, `{"source_bundle_id":1e999}`, `{"source_bundle_id":0x1}`, "\x00", "{}\x00", "\xff\xfe",
@@ -130,8 +129,9 @@ func TestBodiesThatAreNone(t *testing.T) {
 		push(-1, good), push(0, good), push(2, good), push(1), `{"source_bundle_id":1,"rows":[` + strings.Repeat(`{},`, 20000) + `{}]}`, `{"rows":[],"rows":{},"source_bundle_id":1,"source_bundle_id":"1"}`,
 		push(1, good) + strings.Repeat(" ", maxBody), `{"x":"` + strings.Repeat("x", maxBody) + `"}`,
 	} {
-		for _, path := range []string{"/sync/push", "/sync/push-sessions", "/sync/snapshot-sessions", "/sync/connect"} {
-			got := s.do(t, "ann", fmt.Sprintf("phone %d", i), http.MethodPost, path, body)
+		for _, o := range routes {
+			path := b.path(o, "")
+			got := s.do(t, "ann", fmt.Sprintf("phone %d", i), o.Method, path, body)
 			got.blames(t, path+" "+body)
 			if len(body) > maxBody {
 				got.is(t, http.StatusRequestEntityTooLarge, "request_too_large")

@@ -165,10 +165,12 @@ func (s *site) sendOnce(t testing.TB, request *http.Request) answer {
 	if err != nil {
 		t.Fatalf("%s %s: %v", request.Method, request.URL, err)
 	}
-	defer func() { _ = response.Body.Close() }() // it was read
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
+	defer func() { _ = response.Body.Close() }() // it was read, or has no end
+	var text []byte
+	if response.Header.Get("Content-Type") != "text/event-stream" {
+		if text, err = io.ReadAll(response.Body); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return answer{response.StatusCode, response.Header, string(text)}
 }

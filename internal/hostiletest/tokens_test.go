@@ -62,8 +62,8 @@ func TestForgedTokens(t *testing.T) {
 	}
 	before := s.state(t)
 	for name, headers := range forged {
-		for _, path := range []string{"/sync/pull", "/sync/watch", "/sync/capabilities", "/sync/snapshot"} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.web.URL+path, http.NoBody)
+		for _, o := range operations(t, "device") {
+			request, err := http.NewRequestWithContext(t.Context(), o.Method, s.web.URL+begun{}.path(o, "x"), strings.NewReader(begun{}.body(t, o)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestForgedTokens(t *testing.T) {
 			got := s.send(t, request)
 			got.is(t, http.StatusUnauthorized, "authentication_failed")
 			if got.status != http.StatusUnauthorized || got.header.Get("WWW-Authenticate") == "" {
-				t.Errorf("%s on %s: %d %v", name, path, got.status, got.header)
+				t.Errorf("%s on %s %s: %d %v", name, o.Method, o.Path, got.status, got.header)
 			}
 		}
 	}
