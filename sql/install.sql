@@ -13,6 +13,7 @@
 \ir functions/tide.bucket_patterns.sql
 \ir functions/tide.key_index.sql
 \ir functions/tide.key_equality.sql
+\ir functions/tide.key_match.sql
 \ir functions/tide.column_equality.sql
 \ir functions/tide.key_columns.sql
 \ir functions/tide.parent_columns.sql
@@ -36,7 +37,9 @@
 \ir functions/tide.draw_order.sql
 \ir functions/tide.take_order.sql
 \ir functions/tide.capture_read_back_statement.sql
+\ir functions/tide.captured_orders.sql
 \ir functions/tide.capture_statement.sql
+\ir functions/tide.capture_again_condition.sql
 \ir functions/tide.read_problem.sql
 \ir functions/tide.assert_readable.sql
 \ir functions/tide.mark_table.sql

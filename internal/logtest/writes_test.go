@@ -66,6 +66,29 @@ var writeCases = map[string]writeCase{
 	"statements in WITH": {taskSetup, []string{`WITH gone AS (DELETE FROM app.task WHERE id = 1 RETURNING *), more AS (UPDATE app.task SET title = 'w' WHERE id = 4)
 		INSERT INTO app.task SELECT 20, owner, title FROM gone`},
 		[]string{"user:1 DELETE task 1", "user:1 INSERT task 20", "user:1 UPDATE task 4"}},
+	// PostgreSQL runs such a WITH to its end after everything else, and its triggers last.
+	"a WITH that is not read to its end deletes rows that come again": {taskSetup, []string{
+		`WITH gone AS (DELETE FROM app.task RETURNING *) INSERT INTO app.task SELECT id, 2, 'again' FROM (SELECT * FROM gone LIMIT 3) AS few`},
+		[]string{"user:0 DELETE task 3", "user:0 DELETE task 6", "user:0 DELETE task 9", "user:1 DELETE task 1", "user:1 DELETE task 4", "user:1 DELETE task 7",
+			"user:2 INSERT task 1", "user:2 UPDATE task 2", "user:2 INSERT task 3", "user:2 DELETE task 5", "user:2 DELETE task 8"}},
+	"the same after and before other changes of the rows": {taskSetup, []string{`UPDATE app.task SET owner = 0 WHERE id IN (1, 4)`, `INSERT INTO app.task VALUES (20, 1)`,
+		`WITH gone AS (DELETE FROM app.task RETURNING *) INSERT INTO app.task SELECT id, 2, 'again' FROM (SELECT * FROM gone ORDER BY id LIMIT 3) AS few`,
+		`UPDATE app.task SET title = 'later' WHERE id = 1`, `DELETE FROM app.task WHERE id = 2`}, nil},
+	"rows that come again in order, after other changes": {taskSetup, []string{`INSERT INTO app.task VALUES (20, 1)`,
+		`WITH gone AS (DELETE FROM app.task RETURNING *) INSERT INTO app.task SELECT id, 2, 'again' FROM gone`},
+		nil},
+	"a WITH that is not read to its end moves keys that come again": {taskSetup, []string{
+		`WITH moved AS (UPDATE app.task SET id = id + 100 RETURNING *) INSERT INTO app.task SELECT id - 100, 2, 'again' FROM (SELECT * FROM moved LIMIT 3) AS few`,
+		`UPDATE app.task SET title = 'later' WHERE id = 1`}, nil},
+	"the same of one row": {taskSetup, []string{
+		`WITH moved AS (UPDATE app.task SET id = id + 100 WHERE id = 1 RETURNING *) INSERT INTO app.task SELECT id - 100, 2, 'again' FROM (SELECT * FROM moved LIMIT 1) AS few`}, nil},
+	"the same where row triggers may change rows again": {triggerSetup, []string{
+		`WITH gone AS (DELETE FROM app.task RETURNING *) INSERT INTO app.task SELECT id, 2, 'again' FROM (SELECT * FROM gone LIMIT 1) AS few`}, nil},
+	"rows that come again in order, where row triggers may change rows again": {triggerSetup, []string{
+		`WITH gone AS (DELETE FROM app.task RETURNING *) INSERT INTO app.task SELECT id, 2, 'again' FROM gone`}, nil},
+	"rows that come again as they were, after they did before": {taskSetup, []string{
+		`DELETE FROM app.task WHERE id < 4`, `INSERT INTO app.task VALUES (1, 2, 'between'), (2, 2, 't2')`,
+		`WITH gone AS (DELETE FROM app.task WHERE id IN (1, 2) RETURNING *) INSERT INTO app.task SELECT id, 2, 't' || id FROM (SELECT * FROM gone LIMIT 1) AS few`}, nil},
 	"savepoints": {taskSetup, []string{`INSERT INTO app.task VALUES (20, 1)`, `SAVEPOINT s`, `INSERT INTO app.task VALUES (21, 1)`, `UPDATE app.task SET owner = 2 WHERE id = 20`,
 		`ROLLBACK TO s`, `INSERT INTO app.task VALUES (22, 1)`},
 		[]string{"user:1 INSERT task 20", "user:1 INSERT task 22"}},

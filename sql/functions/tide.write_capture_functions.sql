@@ -18,7 +18,9 @@ BEGIN
             SELECT FROM pg_proc AS p
              WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name AND p.prosrc = v_source);
         EXECUTE format(E'CREATE OR REPLACE FUNCTION tide.%I()\n    RETURNS trigger\n    LANGUAGE plpgsql SECURITY DEFINER\n    %s\nAS %L',
-            v_name, tide.capture_settings(table_id), v_source);
+            v_name,
+            -- A plan made while the table was small must not scan it whole when it is not.
+            tide.capture_settings(table_id) || CASE WHEN v_event IN ('UPDATE', 'DELETE') THEN E'\n    SET enable_seqscan = off' ELSE '' END, v_source);
         EXECUTE format('COMMENT ON FUNCTION tide.%I() IS %L', v_name,
             format('Captures %s on %s.%s. Written by pgtide; tide.refresh writes it anew.', v_event, v_table.table_schema, v_table.table_name));
         EXECUTE format('ALTER FUNCTION tide.%I() OWNER TO tide_owner', v_name);
