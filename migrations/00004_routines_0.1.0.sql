@@ -211,6 +211,18 @@ COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.key_match(table_id integer, row_alias text, other_alias text)
+    RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format('%s.%I OPERATOR(%s) %s.%I', row_alias, k.column_name, k.equality, other_alias, k.column_name), ' AND ')
+      FROM tide.key_equality(table_id) AS k;
+$$;
+COMMENT ON FUNCTION tide.key_match(integer, text, text) IS 'SQL expression: two rows of a synced table have the same key, by the index on it. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name name, OUT type text, OUT equality text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -765,6 +777,9 @@ COMMENT ON FUNCTION tide.take_order(oid, text) IS 'The number that tide.draw_ord
 -- The row is read as it is now, in the transaction that just wrote it, so the last capture of a
 -- transaction always has its last state. Where it came from is what its earliest image says: the
 -- nth row of before became the nth row of updated.
+-- Of a key that the statement took away and that is there again, another part of the same statement
+-- has the insert: captured before this, where a WITH is run to its end after what it belongs to, or
+-- to be captured after it. What is captured here comes before that insert, and after all else.
 CREATE OR REPLACE FUNCTION tide.capture_read_back_statement(table_id integer, event text, order_id text, nested text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -797,20 +812,45 @@ BEGIN
         END;
     RETURN format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, buckets, old_buckets, payload, deps, old_deps, order_id)
-        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, c.deps, c.old_deps, %8$s
-          FROM (SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
+          WITH touched AS MATERIALIZED (
+                SELECT CASE WHEN tide_n.tableoid IS NULL THEN 'D' WHEN t.old THEN 'U' ELSE 'I' END AS op, t.row_key,
                        CASE WHEN tide_n.tableoid IS NOT NULL THEN %3$s END AS buckets, t.old_buckets,
                        CASE WHEN tide_n.tableoid IS NOT NULL THEN %4$s END AS payload,
-                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %11$s END AS deps, t.old_deps
-                  FROM (SELECT DISTINCT ON (i.row_key) i.* FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
+                       CASE WHEN tide_n.tableoid IS NOT NULL THEN %11$s END AS deps, t.old_deps,
+                       tide_n.tableoid IS NOT NULL AND NOT t.came AS again, t.ordinal
+                  FROM (SELECT DISTINCT ON (i.row_key) i.*, bool_or(NOT i.old) OVER (PARTITION BY i.row_key) AS came
+                          FROM (%5$s) AS i ORDER BY i.row_key, i.ordinal, i.old DESC) AS t
                   LEFT JOIN %6$s AS tide_n ON %7$s AND %2$s = t.row_key
-                 WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR %9$s OR t.image *<> %10$s
-                       OR current_setting('tide.capture_equal', true) = 'on'
-                 ORDER BY t.ordinal) AS c$sql$,
+                 WHERE t.image IS NULL OR tide_n.tableoid IS NULL OR NOT t.came OR %9$s OR t.image *<> %10$s
+                       OR current_setting('tide.capture_equal', true) = 'on')
+        SELECT %1$s, c.op, c.row_key, hashtextextended(c.row_key, %1$s), c.buckets, c.old_buckets, c.payload, c.deps, c.old_deps,
+               least(%8$s, CASE WHEN c.again THEN coalesce(l.order_id - (l.image IS NOT DISTINCT FROM coalesce(c.payload, c.deps)::text)::integer, 0) END)
+          FROM touched AS c
+          LEFT JOIN (SELECT k.* FROM tide.captured_orders(%1$s) AS k WHERE (SELECT bool_or(a.again) FROM touched AS a)) AS l
+            ON c.again AND l.row_key = c.row_key
+         ORDER BY c.ordinal$sql$,
         table_id, n.row_key, n.captured_buckets, n.payload, v_touched, v_relation, v_join, order_id, nested, n.image, coalesce(n.deps, 'NULL::json'));
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_read_back_statement(integer, text, text, text) IS 'The same as tide.capture_statement for tables whose triggers may change a row again within one statement. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.captured_orders(table_id integer)
+    RETURNS TABLE (row_key text, order_id bigint, image text)
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT DISTINCT ON (c.row_key) c.row_key, coalesce(c.order_id, c.change_id), coalesce(c.payload, c.deps)::text
+      FROM tide.change_log AS c
+     WHERE c.xid = pg_current_xact_id() AND c.table_id = captured_orders.table_id AND c.row_key IS NOT NULL
+     ORDER BY c.row_key, c.change_id DESC;
+END;
+$$;
+COMMENT ON FUNCTION tide.captured_orders(integer) IS 'What this transaction captured last of each row of a table: its order and the image, NULL for a deletion. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -888,6 +928,27 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_statement(integer, text, text, text) IS 'The INSERT that captures one event of a synced table from its transition tables. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.capture_again_condition(table_id integer, event text)
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- The inner subquery stays one: a join might be planned for a table that was small. EXCEPT is
+    -- never planned as a nested loop.
+    RETURN format('EXISTS (SELECT FROM %s AS tide_o WHERE (SELECT true FROM %s AS tide_n WHERE %s))',
+        CASE event
+            WHEN 'DELETE' THEN 'deleted'
+            ELSE format('(SELECT %1$s FROM before EXCEPT SELECT %1$s FROM updated)', (SELECT string_agg(quote_ident(k.column_name), ', ') FROM tide.key_equality(table_id) AS k))
+        END,
+        (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = capture_again_condition.table_id),
+        tide.key_match(table_id, 'tide_n', 'tide_o'));
+END;
+$$;
+COMMENT ON FUNCTION tide.capture_again_condition(integer, text) IS 'SQL expression over the transition tables of a statement: a key that it took away is there. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -994,8 +1055,11 @@ CREATE OR REPLACE FUNCTION tide.capture_source(table_id integer, event text)
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_table tide.synced_table;
-    v_body  text;
+    v_table     tide.synced_table;
+    v_body      text;
+    v_statement text;
+    v_altered   text;
+    v_again     text;
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = capture_source.table_id;
 
@@ -1014,23 +1078,44 @@ $body$, table_id);
     END IF;
 $body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), event);
     ELSE
-        -- One look at the transition table tells whether there is anything, and, as has_shape is
-        -- folded into its plan, whether the table was altered since this function was written.
-        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END INTO tide_rows FROM (SELECT FROM %3$s LIMIT 2) AS few;
-    IF tide_rows > 0 THEN%4$s%5$s;%6$s
-    ELSIF tide_rows < 0 THEN
-        EXECUTE tide.capture_statement(%1$s, %7$L) USING NULL::bigint, false;
-    END IF;
-$body$,
-            table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END,
-            CASE event WHEN 'UPDATE' THEN format($body$
+        v_statement := tide.capture_statement(table_id, event) || ';';
+        v_altered := format('tide.capture_statement(%s, %L)', table_id, event);
+        IF event IN ('UPDATE', 'DELETE') THEN
+            v_again := format('tide.capture_read_back_statement(%s, %L, ''$1'', ''$2'')', table_id, event);
+            v_altered := format('CASE WHEN tide_earlier = ''on'' THEN %s ELSE %s END', v_again, v_altered);
+            v_statement := format($body$
+        -- In two steps: the second costs as much as a query.
+        IF tide_earlier = 'on' THEN
+            tide_again := %s;
+        END IF;
+        IF tide_again THEN
+            EXECUTE %s USING NULL::bigint, false;
+        ELSE%s
+        END IF;$body$, tide.capture_again_condition(table_id, event), v_again, v_statement);
+        END IF;
+        IF event = 'UPDATE' THEN
+            v_statement := format($body$
         IF tide_rows = 1 THEN%s;
         END IF;
         -- Several rows; or one, equal or under another key.
-        IF tide_rows > 1 OR NOT FOUND THEN$body$, tide.capture_statement(table_id, 'UPDATE ONE')) END,
-            tide.capture_statement(table_id, event),
-            CASE event WHEN 'UPDATE' THEN E'\n        END IF;' END,
-            event);
+        IF tide_rows > 1 OR NOT FOUND THEN%s
+        END IF;$body$, tide.capture_statement(table_id, 'UPDATE ONE'), v_statement);
+        END IF;
+        -- One look at the transition table tells whether there is anything, and, as has_shape is
+        -- folded into its plan, whether the table was altered since this function was written. Only if
+        -- the transaction captured something earlier can a key that went have come in the same statement.
+        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END%6$s FROM (SELECT FROM %3$s LIMIT 2) AS few;
+    IF tide_rows > 0 THEN%4$s
+    ELSIF tide_rows < 0 THEN
+        EXECUTE %5$s USING NULL::bigint, false;
+    END IF;
+$body$,
+            table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END, v_statement, v_altered,
+            CASE event
+                WHEN 'INSERT' THEN ', set_config(''tide.captured'', ''on'', true) INTO tide_rows, tide_earlier'
+                WHEN 'UPDATE' THEN ', current_setting(''tide.captured'', true), set_config(''tide.captured'', ''on'', true) INTO tide_rows, tide_earlier'
+                ELSE ', current_setting(''tide.captured'', true) INTO tide_rows, tide_earlier'
+            END);
     END IF;
     IF v_table.on_capture_error = 'mark_dirty' THEN
         v_body := format($body$    BEGIN
@@ -1044,7 +1129,7 @@ $body$,
     END;
 $body$, v_body, table_id);
     END IF;
-    RETURN format(E'\nDECLARE\n    tide_rows   bigint;\n    tide_order  bigint;\n    tide_nested boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
+    RETURN format(E'\nDECLARE\n    tide_rows    bigint;\n    tide_earlier text;\n    tide_again   boolean;\n    tide_order   bigint;\n    tide_nested  boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_source(integer, text) IS 'Body of a capture function, as it would be written now. Raises TD012. Internal.';
@@ -1079,7 +1164,9 @@ BEGIN
             SELECT FROM pg_proc AS p
              WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = v_name AND p.prosrc = v_source);
         EXECUTE format(E'CREATE OR REPLACE FUNCTION tide.%I()\n    RETURNS trigger\n    LANGUAGE plpgsql SECURITY DEFINER\n    %s\nAS %L',
-            v_name, tide.capture_settings(table_id), v_source);
+            v_name,
+            -- A plan made while the table was small must not scan it whole when it is not.
+            tide.capture_settings(table_id) || CASE WHEN v_event IN ('UPDATE', 'DELETE') THEN E'\n    SET enable_seqscan = off' ELSE '' END, v_source);
         EXECUTE format('COMMENT ON FUNCTION tide.%I() IS %L', v_name,
             format('Captures %s on %s.%s. Written by pgtide; tide.refresh writes it anew.', v_event, v_table.table_schema, v_table.table_name));
         EXECUTE format('ALTER FUNCTION tide.%I() OWNER TO tide_owner', v_name);
