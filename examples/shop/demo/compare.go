@@ -23,8 +23,9 @@ var (
 		"customer": `SELECT customer_id::text, row_to_json(c)::text FROM (SELECT customer_id, name, email, created_at FROM shop.customer WHERE customer_id = 7) AS c`,
 		"purchase": `SELECT purchase_id::text, row_to_json(p)::text
 			FROM (SELECT purchase_id, customer_id, note, status FROM shop.purchase WHERE customer_id = 7 AND deleted_at IS NULL) AS p`,
-		"purchase_item": `SELECT format('{"product_id":"%s","purchase_id":"%s"}', product_id, purchase_id), row_to_json(i)::text
+		"purchase_item": `SELECT product_id || ' ' || purchase_id, row_to_json(i)::text
 			FROM (SELECT * FROM shop.purchase_item WHERE customer_id = 7) AS i`,
+		"product": catalogue,
 	}
 )
 
@@ -77,21 +78,21 @@ func compare(ctx context.Context, database *pgxpool.Pool, global *reader, device
 	}
 	columns = append(columns, "reader")
 	for _, table := range tables {
-		rows, err := rowsOf(ctx, database, ofACustomer[table.Name])
+		rows, err := rowsOf(ctx, database, ofACustomer[table.name])
 		if err != nil {
 			return err
 		}
 		held := map[string]map[string]string{"database": rows}
-		for _, d := range devices {
-			held[d.name] = d.Rows(table.Name)
+		if table.name == "product" {
+			held["reader"] = global.rows
 		}
-		line(table.Name, held, columns...)
+		for _, d := range devices {
+			if held[d.name], err = d.rows(ctx, table.name, table.key); err != nil {
+				return err
+			}
+		}
+		line(table.name, held, columns...)
 	}
-	rows, err := rowsOf(ctx, database, catalogue)
-	if err != nil {
-		return err
-	}
-	line("product", map[string]map[string]string{"database": rows, "reader": global.rows}, columns...)
 	say("", "%s", text.String())
 	if different == nil {
 		return nil

@@ -3,155 +3,195 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	mathrand "math/rand/v2"
 	"net/http"
-	"slices"
+	"path/filepath"
+	"strings"
 
+	"github.com/pgtide/pgtide/client"
 	"github.com/pgtide/pgtide/internal/v1client"
 )
 
-// What a device of the shop has in its SQLite.
-var tables = []v1client.Table{
-	{Name: "customer", Key: []string{"customer_id"}, Columns: []string{"customer_id", "name", "email", "created_at"}},
-	{Name: "purchase", Key: []string{"purchase_id"}, Columns: []string{"purchase_id", "customer_id", "note", "status"}},
-	{Name: "purchase_item", Key: []string{"purchase_id", "product_id"}, Columns: []string{"purchase_id", "product_id", "customer_id", "quantity"}},
-}
+// tables are what a device of the shop holds, with their keys.
+var tables = []struct {
+	name string
+	key  []string
+}{{"customer", []string{"customer_id"}}, {"purchase", []string{"purchase_id"}}, {"purchase_item", []string{"product_id", "purchase_id"}}, {"product", []string{"product_id"}}}
 
-// device is a simulated phone: rows in memory, edits while it is offline, and HTTP.
+// device is the shop's app on a phone: a SQLite file that stays in sync, and a network that loses answers.
 type device struct {
-	*v1client.Device
+	*client.Client
 	name    string
 	network *v1client.Faults
 
 	refused, lost int
 }
 
-func newDevice(name, url, token string, clientWins bool) (*device, error) {
+func newDevice(ctx context.Context, folder, name, url, token string, resolve client.Resolver) (*device, error) {
 	d := &device{name: name, network: &v1client.Faults{}}
 	var err error
-	d.Device, err = v1client.New(v1client.Config{
-		URL: url, Token: token, SourceID: name, Schema: "shop", Tables: tables, ClientWins: clientWins,
-		Client: &http.Client{Transport: d.network},
+	d.Client, err = client.Open(ctx, filepath.Join(folder, name+".db"), client.Config{
+		URL: url, User: fmt.Sprint(customer), Token: func(context.Context) (string, error) { return token, nil },
+		HTTPClient: &http.Client{Transport: d.network}, Resolvers: map[string]client.Resolver{"purchase": resolve},
 	})
 	return d, err
 }
 
-// sync is what an app does in the background: it tries again after an answer that got lost, and takes
-// back the edits that the database refuses.
+// sync is what the app does in the background: it tries again after an answer that got lost, and takes
+// back what the database refused.
 func (d *device) sync(ctx context.Context) error {
 	for {
 		err := d.Sync(ctx)
-		var lost *v1client.LostError
-		var rejected *v1client.RejectedError
 		switch {
-		case err == nil || ctx.Err() != nil:
-			return err
-		case errors.As(err, &lost):
+		case errors.Is(err, v1client.ErrLost):
 			d.lost++
-		case errors.As(err, &rejected):
-			d.refused += len(rejected.Rows)
-			for _, row := range rejected.Rows {
-				if err := d.Discard(row.Table, row.Key); err != nil {
-					return fmt.Errorf("%s: %w", d.name, err)
-				}
-			}
-		default:
+			continue
+		case errors.Is(err, client.ErrBusy):
+			continue
+		case ctx.Err() != nil:
+			return err
+		case err != nil:
 			return fmt.Errorf("%s: %w", d.name, err)
+		}
+		letters, err := d.DeadLetters(ctx)
+		if err != nil || len(letters) == 0 {
+			return err
+		}
+		d.refused += len(letters)
+		for _, l := range letters {
+			if err := d.Discard(ctx, l.Table, l.Key); err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
 		}
 	}
 }
 
-// pushes counts what the device has pushed.
-func (d *device) pushes() int64 { return d.NextBundle() - 1 }
+// conflicts counts what the device lists.
+func (d *device) conflicts(ctx context.Context) (int, error) {
+	status, err := d.Status(ctx)
+	return status.Conflicts, err
+}
 
-func (d *device) held() (n int) {
-	for _, table := range tables {
-		n += len(d.Rows(table.Name))
+// sql runs a statement of the app.
+func (d *device) sql(ctx context.Context, statement string, args ...any) error {
+	if _, err := d.DB().ExecContext(ctx, statement, args...); err != nil {
+		return fmt.Errorf("%s: %s: %w", d.name, statement, err)
 	}
-	return n
+	return nil
+}
+
+// one reads one value of a row.
+func (d *device) one(ctx context.Context, query string, args ...any) (text string, err error) {
+	if err = d.DB().QueryRowContext(ctx, query, args...).Scan(&text); err != nil {
+		err = fmt.Errorf("%s: %s: %w", d.name, query, err)
+	}
+	return text, err
+}
+
+func (d *device) held(ctx context.Context) (total int, err error) {
+	for _, table := range tables {
+		var n int
+		if err := d.DB().QueryRowContext(ctx, `SELECT count(*) FROM `+table.name).Scan(&n); err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
 }
 
 // purchase is what a scene shows of one.
-type purchase struct{ Note, Status string }
+type purchase struct{ note, status string }
 
-func (d *device) purchase(id string) purchase { return readPurchase(d.Rows("purchase")[id]) }
-
-func readPurchase(payload string) (p purchase) {
-	if err := json.Unmarshal([]byte(payload), &p); err != nil {
-		return purchase{Note: err.Error()}
-	}
-	return p
+func purchaseOf(row client.Row) purchase {
+	return purchase{fmt.Sprint(row["note"]), fmt.Sprint(row["status"])}
 }
 
-// buy adds a purchase with items, and returns its id.
-func (d *device) buy(note string, quantities ...int) (string, error) {
-	id := newID()
-	err := d.Insert("purchase", toJSON(map[string]any{"purchase_id": id, "customer_id": customer, "note": note, "status": "open"}))
+func (d *device) purchase(ctx context.Context, id string) (p purchase, err error) {
+	err = d.DB().QueryRowContext(ctx, `SELECT note, status FROM purchase WHERE purchase_id = ?`, id).Scan(&p.note, &p.status)
+	return p, err
+}
+
+// buy adds a purchase with items, in one transaction, and returns its id.
+func (d *device) buy(ctx context.Context, note string, quantities ...int) (id string, err error) {
+	tx, err := d.DB().BeginTx(ctx, nil)
+	if err != nil {
+		return "", err
+	}
+	defer tx.Rollback() //nolint:errcheck // It is committed, or there is nothing in it.
+	id = newID()
+	if _, err := tx.ExecContext(ctx, `INSERT INTO purchase (purchase_id, customer_id, note) VALUES (?, ?, ?)`, id, customer, note); err != nil {
+		return "", err
+	}
 	for i, quantity := range quantities {
-		err = errors.Join(err, d.Insert("purchase_item", item(id, 10+i, quantity)))
-	}
-	return id, err
-}
-
-func item(purchase string, product, quantity int) string {
-	return toJSON(map[string]any{"purchase_id": purchase, "product_id": product, "customer_id": customer, "quantity": quantity})
-}
-
-// change sets one column of a row.
-func (d *device) change(table, key, column string, value any) error {
-	var row map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(d.Rows(table)[key]), &row); err != nil {
-		return fmt.Errorf("%s holds no row %s of %s: %w", d.name, key, table, err)
-	}
-	row[column] = json.RawMessage(toJSON(value))
-	return d.Update(table, toJSON(row))
-}
-
-// cancel deletes a purchase with its items, as the foreign key does in SQLite.
-func (d *device) cancel(purchase string) error {
-	for key, payload := range maps.Clone(d.Rows("purchase_item")) {
-		var row struct {
-			Purchase string `json:"purchase_id"`
-		}
-		if err := json.Unmarshal([]byte(payload), &row); err != nil {
-			return err
-		}
-		if row.Purchase == purchase {
-			if err := d.Delete("purchase_item", key); err != nil {
-				return err
-			}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO purchase_item (purchase_id, product_id, customer_id, quantity) VALUES (?, ?, ?, ?)`, id, 10+i, customer, quantity); err != nil {
+			return "", err
 		}
 	}
-	return d.Delete("purchase", purchase)
-}
-
-// any returns the key of some row of a table, or nothing.
-func (d *device) any(table string) string {
-	keys := slices.Sorted(maps.Keys(d.Rows(table)))
-	if len(keys) == 0 {
-		return ""
-	}
-	return keys[mathrand.IntN(len(keys))]
+	return id, tx.Commit()
 }
 
 // edit does something that its user might.
-func (d *device) edit() error {
-	purchase, position := d.any("purchase"), d.any("purchase_item")
+func (d *device) edit(ctx context.Context) error {
 	switch n := mathrand.IntN(10); {
-	case n < 3 || purchase == "" || position == "":
-		_, err := d.buy("from the "+d.name, 1, 2)
+	case n < 3:
+		_, err := d.buy(ctx, "from the "+d.name, 1, 2)
 		return err
 	case n < 6:
-		return d.change("purchase", purchase, "note", fmt.Sprintf("changed on the %s %d", d.name, mathrand.IntN(1000)))
+		return d.sql(ctx, `UPDATE purchase SET note = ? WHERE purchase_id = (SELECT purchase_id FROM purchase ORDER BY random() LIMIT 1)`, fmt.Sprintf("changed on the %s %d", d.name, mathrand.IntN(1000)))
 	case n < 9:
-		return d.change("purchase_item", position, "quantity", 1+mathrand.IntN(9))
+		return d.sql(ctx, `UPDATE purchase_item SET quantity = ? WHERE rowid = (SELECT rowid FROM purchase_item ORDER BY random() LIMIT 1)`, 1+mathrand.IntN(9))
 	default:
-		return d.cancel(purchase)
+		return d.sql(ctx, `DELETE FROM purchase WHERE purchase_id = (SELECT purchase_id FROM purchase ORDER BY random() LIMIT 1)`)
 	}
+}
+
+// rows are those of a table as the server says them, by key.
+func (d *device) rows(ctx context.Context, table string, key []string) (map[string]string, error) {
+	found, err := d.DB().QueryContext(ctx, `SELECT * FROM `+table)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close() //nolint:errcheck // Err says it.
+	columns, err := found.Columns()
+	if err != nil {
+		return nil, err
+	}
+	held := map[string]string{}
+	for found.Next() {
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := found.Scan(into...); err != nil {
+			return nil, err
+		}
+		row := map[string]any{}
+		for i, name := range columns {
+			row[name] = values[i]
+			switch v := values[i].(type) {
+			case []byte:
+				row[name] = base64.StdEncoding.EncodeToString(v)
+			case string:
+				if name == "price" { // a decimal, which SQLite keeps as text
+					row[name] = json.RawMessage(v)
+				}
+			}
+		}
+		var name []string
+		for _, column := range key {
+			name = append(name, fmt.Sprint(row[column]))
+		}
+		text, err := json.Marshal(row)
+		if err != nil {
+			return nil, err
+		}
+		held[strings.Join(name, " ")] = string(text)
+	}
+	return held, found.Err()
 }
 
 func newID() string {
@@ -159,12 +199,4 @@ func newID() string {
 	_, _ = rand.Read(b[:]) // it never fails
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-func toJSON(value any) string {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // texts, numbers, and JSON that was read before
-	}
-	return string(text)
 }

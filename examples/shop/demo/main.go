@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/term"
 
+	"github.com/pgtide/pgtide/client"
 	"github.com/pgtide/pgtide/examples/shop"
 	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/auth"
@@ -76,29 +77,42 @@ func run(ctx context.Context) (err error) {
 }
 
 // show is the demonstration itself, once everything runs.
-func show(ctx context.Context, site *shop.Shop, database *pgxpool.Pool, front *front) error {
+func show(ctx context.Context, site *shop.Shop, database *pgxpool.Pool, front *front) (err error) {
 	token, err := shop.Token(front.secret, fmt.Sprint(customer), 24*time.Hour)
 	if err != nil {
 		return err
 	}
-	phone, err := newDevice("phone", front.url, token, true)
+	folder, err := os.MkdirTemp("", "pgtide-demo")
 	if err != nil {
 		return err
 	}
-	tablet, err := newDevice("tablet", front.url, token, false)
+	defer os.RemoveAll(folder) //nolint:errcheck // It lies where what is temporary lies.
+	phone, err := newDevice(ctx, folder, "phone", front.url, token, client.LocalWins)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, phone.Close()) }()
+	tablet, err := newDevice(ctx, folder, "tablet", front.url, token, client.ServerWins)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tablet.Close()) }()
 	global := &reader{}
 	if err := errors.Join(phone.sync(ctx), tablet.sync(ctx), global.begin(ctx, database)); err != nil {
 		return err
 	}
-	say("Two devices", "of customer %d, a phone and a tablet, attach to %s (pgtide serve).\nEach takes a snapshot: %d rows at bundle %d.", customer, front.url, phone.held(), phone.LastSeq())
+	held, err := phone.held(ctx)
+	if err != nil {
+		return err
+	}
+	say("Two devices", "of customer %d, a phone and a tablet, open a SQLite file each (client.Open) and sync with\n%s (pgtide serve). Each makes its tables as the server says, and fetches %d rows.", customer, front.url, held)
 	if err := scenes(ctx, database, phone, tablet); err != nil {
 		return err
 	}
-	conflicts := len(phone.Conflicts()) + len(tablet.Conflicts())
-	pushes := phone.pushes() + tablet.pushes()
+	before, err := counted(ctx, database, phone, tablet)
+	if err != nil {
+		return err
+	}
 	say("All at once", `For %s both devices edit, push and pull, and every twentieth answer gets lost. Others write
 by SQL: single rows, bulk updates that give rows to other customers, COPY, rollbacks, and one
 transaction that stays open all the time. A reader follows the catalogue with tide.pull.`, stormy)
@@ -108,22 +122,34 @@ transaction that stays open all the time. A reader follows the catalogue with ti
 	if err := settle(ctx, database, global, phone, tablet); err != nil {
 		return err
 	}
-	var bundles int64
-	if err := database.QueryRow(ctx, `SELECT count(DISTINCT bundle_id) FROM tide.bundles`).Scan(&bundles); err != nil {
+	after, err := counted(ctx, database, phone, tablet)
+	if err != nil {
 		return err
 	}
 	say("", `%d transactions, %d of them pushes. %d edits met a conflict, %d were refused and taken back,
 %d answers got lost. Now nobody writes any more, and what everybody holds is compared value by value:`,
-		bundles, phone.pushes()+tablet.pushes()-pushes, len(phone.Conflicts())+len(tablet.Conflicts())-conflicts, phone.refused+tablet.refused, phone.lost+tablet.lost)
+		after.bundles-before.bundles, after.pushes-before.pushes, after.conflicts-before.conflicts, phone.refused+tablet.refused, phone.lost+tablet.lost)
 	if err := compare(ctx, database, global, phone, tablet); err != nil {
 		return err
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
-		fmt.Printf("\nIt runs until you press Ctrl-C. Look around:\n\n%s", shop.LookAround(site.URL, front.url, token))
+		fmt.Printf("\nIt runs until you press Ctrl-C. The devices are %s/phone.db and tablet.db. Look around:\n\n%s", folder, shop.LookAround(site.URL, front.url, token))
 		<-ctx.Done()
 		fmt.Println("\nRemoving the database.")
 	}
 	return nil
+}
+
+// counts are what the demonstration says of the storm.
+type counts struct{ bundles, pushes, conflicts int }
+
+func counted(ctx context.Context, database *pgxpool.Pool, devices ...*device) (c counts, err error) {
+	err = database.QueryRow(ctx, `SELECT (SELECT count(DISTINCT bundle_id) FROM tide.bundles), (SELECT count(*) FROM tide.push_log)`).Scan(&c.bundles, &c.pushes)
+	for _, d := range devices {
+		n, failed := d.conflicts(ctx)
+		c.conflicts, err = c.conflicts+n, errors.Join(err, failed)
+	}
+	return c, err
 }
 
 // front is the HTTP server of pgtide, as pgtide serve runs it.

@@ -48,7 +48,7 @@ func (d *device) live(ctx context.Context) error {
 	defer func() { d.network.Choose = nil }()
 	return repeat(ctx, func(ctx context.Context) error {
 		for range 1 + rand.IntN(3) {
-			if err := d.edit(); err != nil {
+			if err := d.edit(context.WithoutCancel(ctx)); err != nil {
 				return err
 			}
 		}
