@@ -25,6 +25,7 @@
 \ir functions/tide.function_buckets.sql
 \ir functions/tide.lost_column.sql
 \ir functions/tide.own_buckets.sql
+\ir functions/tide.parent_buckets.sql
 \ir functions/tide.bucket_expression.sql
 \ir functions/tide.buckets_beside_tree.sql
 \ir functions/tide.row_expressions.sql

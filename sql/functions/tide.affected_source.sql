@@ -1,6 +1,7 @@
 -- From each table that the rule looks at, a way down to the rows whose buckets may be others now: by
 -- the foreign keys of children, and by what was declared for a function. given are changes of the
--- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them.
+-- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them. LATERAL … OFFSET 0:
+-- a join would be planned by statistics of today, and once a parent has many children compare all with all.
 CREATE OR REPLACE FUNCTION tide.affected_source(table_id integer)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -18,8 +19,8 @@ BEGIN
         SELECT c.parent_id, string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
           FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
     LOOP
-        v_branches := v_branches || format('SELECT %s, tide_a.last_change_id FROM (%s) AS tide_a JOIN %s AS tide_n ON %s',
-            v_row, tide.affected_source(v_link.parent_id), v_table.relation, v_link.joined);
+        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (%s) AS tide_a CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d',
+            tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
@@ -37,7 +38,7 @@ BEGIN
             v_row, v_link.changed, v_link.affects, v_link.source_id);
     END LOOP;
     IF v_table.relation = ANY (v_table.parents) THEN
-        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT %s, tide_down.last_change_id FROM tide_down JOIN %s AS tide_n ON %s) SELECT * FROM tide_down',
+        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
             array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
             (SELECT string_agg(format('tide_n.%I OPERATOR(%s) tide_down.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ')
                FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = affected_source.table_id));

@@ -51,22 +51,21 @@ BEGIN
           FROM (SELECT array_agg(ROW(a.table_id, a.last_change_id, a.op, a.row_key, a.deps, a.old_deps)::tide.rule_change) AS changes FROM asked AS a) AS q
          CROSS JOIN LATERAL tide.judge_rules(q.changes, marked, marks) AS j
          WHERE q.changes IS NOT NULL OR marked IS NOT NULL
-    ), judged AS MATERIALIZED (
-        SELECT j.table_id, j.judged AS row, (j.judged).* FROM judging AS j
+    ), placed AS (
+        SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes,
+               (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!' AS moved,
+               o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
+          FROM judging AS j
+          LEFT JOIN (SELECT DISTINCT f.xid, f.last_change_id FROM fresh AS f) AS t ON t.last_change_id = j.last_change_id
+          LEFT JOIN net AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
          WHERE j.table_id NOT IN (SELECT f.table_id FROM judging AS f WHERE f.error IS NOT NULL)
-    ), moved AS MATERIALIZED (
-        SELECT m.*, CASE WHEN NOT m.by_own THEN nextval('tide.change_id') END AS effect_id
-          FROM (SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes, o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
-                  FROM judged AS j
-                  LEFT JOIN (SELECT DISTINCT f.xid, f.last_change_id FROM fresh AS f) AS t ON t.last_change_id = j.last_change_id
-                  LEFT JOIN net AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
-                 WHERE (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!') AS m
+    ), judged AS MATERIALIZED (
+        SELECT p.*, CASE WHEN p.moved AND NOT p.by_own THEN nextval('tide.change_id') END AS effect_id FROM placed AS p
     ), stayed AS MATERIALIZED (
         -- Before it moved, a row is told where it was and stays; after that, where it is.
-        SELECT o.*, CASE WHEN o.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept, m.effect_id
+        SELECT o.*, CASE WHEN o.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept, CASE WHEN j.xid = o.xid THEN j.effect_id END AS effect_id
           FROM net AS o
           LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
-          LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
          WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
     ), access AS MATERIALIZED (
         SELECT e.* FROM tide.access_events(changes) AS e
@@ -81,19 +80,22 @@ BEGIN
           FROM stayed AS s
          WHERE s.pushed_by IS NOT NULL AND 'user:' || s.pushed_by <> ALL (s.stored || s.kept)
          UNION ALL
-        SELECT m.xid, b.bucket_id, coalesce(m.effect_id, m.own_id), coalesce(m.first_id, m.effect_id),
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 'D' WHEN b.bucket_id = ANY (m.before) THEN 'U' ELSE 'I' END::"char",
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 0 ELSE coalesce(m.bytes, octet_length(m.payload::text)) END
-          FROM moved AS m CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(m.before || m.after) AS u) AS b (bucket_id)
-         WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
+        SELECT j.xid, b.bucket_id, coalesce(j.effect_id, j.own_id), coalesce(j.first_id, j.effect_id),
+               CASE WHEN b.bucket_id = ANY (j.before) THEN 'U' ELSE 'I' END::"char", coalesce(j.bytes, octet_length(j.payload::text))
+          FROM judged AS j CROSS JOIN LATERAL unnest(j.after) AS b (bucket_id)
+         WHERE j.moved AND (j.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (j.before))
+         UNION ALL
+        SELECT j.xid, b.bucket_id, coalesce(j.effect_id, j.own_id), coalesce(j.first_id, j.effect_id), 'D', 0
+          FROM judged AS j CROSS JOIN LATERAL unnest(j.before) AS b (bucket_id)
+         WHERE j.moved AND b.bucket_id <> ALL (j.after)
          UNION ALL
         -- His devices ask which buckets they may read when they hear of this.
         SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
     SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text, NULL::json FROM told AS t
      UNION ALL
-    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL, NULL
-      FROM judged AS j LEFT JOIN moved AS m ON m.table_id = j.table_id AND m.key_hash = j.key_hash AND m.row_key = j.row_key
+    SELECT 'j', CASE WHEN j.moved THEN j.xid END, NULL, j.effect_id, NULL, NULL, NULL, j.table_id, ROW(j.row_key, j.key_hash, j.last_change_id, j.op, j.before, j.after, j.payload, j.row_error)::tide.judged_row, NULL, NULL
+      FROM judged AS j
      UNION ALL
     SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error, NULL FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL

@@ -31,7 +31,7 @@ BEGIN
             RAISE EXCEPTION 'buckets of a table cannot be judged now'
                 USING ERRCODE = 'TD126', DETAIL = v_judged.error, HINT = 'Try again; SELECT * FROM tide.check() says more.';
         END IF;
-        RETURN NEXT v_judged.judged;
+        RETURN NEXT ROW(v_judged.row_key, v_judged.key_hash, v_judged.last_change_id, v_judged.op, v_judged.before, v_judged.after, v_judged.payload, v_judged.row_error)::tide.judged_row;
     END LOOP;
 END;
 $$;

@@ -66,6 +66,7 @@ BEGIN
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
 
+    FOR v_last, v_effects IN
     WITH fresh AS MATERIALIZED (
         SELECT c.xid, c.change_id, c.order_id, c.table_id, c.op, c.key_hash, c.row_key, c.buckets, c.old_buckets,
                coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note,
@@ -163,21 +164,29 @@ BEGIN
           FROM head AS h WHERE h.floor_seq IS NULL
          UNION ALL
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.of_none AND n.changes = '{}'
+    ), sealed AS (
+        INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
+        SELECT v_previous.seal_id + 1,
+               -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
+               v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
+               coalesce(v_cut, v_drawn),
+               CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
+               v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
+            -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
+            ON CONFLICT DO NOTHING
+        RETURNING last_bundle_id
     )
-    INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
-    SELECT v_previous.seal_id + 1,
-           -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
-           v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
-           coalesce(v_cut, v_drawn),
-           CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
-           v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
-        -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
-        ON CONFLICT DO NOTHING
-    RETURNING last_bundle_id, (SELECT array_agg(e::tide.seal_effect) FROM effect AS e WHERE e.kind NOT IN ('t', 'T', 'b'))
-      INTO v_last, v_effects;
-    IF v_effects IS NOT NULL THEN
-        PERFORM tide.store_effects(v_effects, v_previous.seal_id + 1, v_now);
-    END IF;
+    -- In pieces, because no value may be larger than a gigabyte.
+    SELECT s.last_bundle_id, p.effects
+      FROM sealed AS s
+      LEFT JOIN (SELECT array_agg(e.effect ORDER BY e.ordinal) AS effects
+                   FROM (SELECT f::tide.seal_effect AS effect, row_number() OVER () AS ordinal FROM effect AS f WHERE f.kind NOT IN ('t', 'T', 'b')) AS e
+                  GROUP BY (e.ordinal - 1) / 10000) AS p ON true
+    LOOP
+        IF v_effects IS NOT NULL THEN
+            PERFORM tide.store_effects(v_effects, v_previous.seal_id + 1, v_now);
+        END IF;
+    END LOOP;
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);

@@ -10,7 +10,7 @@ BEGIN
     SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
       FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
     INSERT INTO tide.key_log (key_hash, change_id, xid)
-    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL ORDER BY 1;
     INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
     SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
     -- With the id of this transaction: fresh to the next seal.
@@ -22,7 +22,8 @@ BEGIN
        AND m.table_id = e.table_id AND m.key_hash = (e.judged).key_hash AND m.row_key = (e.judged).row_key COLLATE "C" AND m.bucket_id <> ALL ((e.judged).after);
     INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, b FROM unnest(effects) AS e CROSS JOIN LATERAL unnest((e.judged).after) AS b
-     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before);
+     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before)
+     ORDER BY 2;
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION tide.write_bucket_functions(table_id integer)
 AS $$
 DECLARE
     v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_bucket_functions.table_id);
-    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off';
+    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_hashagg = on SET jit = off';
     v_function record;
     v_written  boolean := false;
 BEGIN
