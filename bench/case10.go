@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func buckets(ctx context.Context, b *Bench) error {
 	if err := d.Settle(ctx); err != nil {
 		return err
 	}
-	comparisons = append(comparisons, r.sealedChildren(), r.movedTree(), r.meanwhile())
+	comparisons = append(comparisons, r.sealedChildren(), r.movedTree(), r.meanwhile(), r.heard())
 	among, err := r.pullAmong(ctx, b, b.Size.Rows)
 	if err != nil {
 		return err
@@ -157,8 +158,7 @@ func (r *ruled) movedTree() Comparison {
 	}
 }
 
-// meanwhile is what others wait while that is sealed: from the beginning of a one-row transaction until
-// a seal has it, which a seal that moves much holds up, and the transaction itself, which it does not.
+// meanwhile is what transactions of others take while that is sealed, which they do not wait for.
 func (r *ruled) meanwhile() Comparison {
 	committing := func(move bool) Contender {
 		return func(ctx context.Context, t *Trial) error {
@@ -187,6 +187,46 @@ func (r *ruled) meanwhile() Comparison {
 		Limit:     committing(false),
 		LimitName: "while nothing is moved",
 		After:     func(ctx context.Context) error { _, err := sealer.Seal(ctx, r.Pool); return err },
+	}
+}
+
+// heard is what devices of other buckets wait while that is sealed: from the beginning of a one-row
+// transaction until a seal has it, the longest of all.
+func (r *ruled) heard() Comparison {
+	longest := Metric{Unit: "ms", LowerIsBetter: true, Of: func(t *Trial) float64 { return slices.Max(milliseconds(t.Latencies)) }}
+	sealing := func(move bool) Contender {
+		return func(ctx context.Context, t *Trial) error {
+			return t.Measure(ctx, func() error {
+				moved := make(chan error, 1)
+				go func() {
+					if !move {
+						moved <- nil
+						return
+					}
+					r.owner++
+					moved <- r.execAll(ctx, fmt.Sprintf("UPDATE bench.project SET owner_id = %d WHERE project_id = 1", r.owner), "SELECT tide.seal()")
+				}()
+				var err error
+				for end := time.Now().Add(r.size.Duration); moved != nil || time.Now().Before(end); {
+					began := time.Now()
+					if err := r.execAll(ctx, fmt.Sprintf("INSERT INTO bench.flat VALUES (%d, 1, 'title', 'body')", 2_000_000_000+r.nextID.Add(1)), "SELECT tide.seal()"); err != nil {
+						return err
+					}
+					t.Rows++
+					t.Latencies = append(t.Latencies, time.Since(began))
+					select {
+					case err = <-moved:
+						moved = nil
+					default:
+					}
+				}
+				return err
+			})
+		}
+	}
+	return Comparison{
+		Variant: fmt.Sprintf("longest wait of another bucket's row for its seal while %d rows are moved", r.size.Rows), Metric: longest,
+		Subject: sealing(true), Limit: sealing(false), LimitName: "while nothing is moved",
 	}
 }
 

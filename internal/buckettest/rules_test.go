@@ -2,6 +2,7 @@ package buckettest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -14,8 +15,8 @@ type ruleTable struct {
 	name string
 	// key types, of one column or two.
 	key []string
-	// parents are earlier tables, or the table itself, which makes it a tree.
-	parents []int
+	// parents are earlier tables, perhaps twice, or the table itself, which makes it a tree.
+	parents []reference
 	// references says that parents are foreign keys; otherwise rows may come before their parents.
 	references bool
 	// own is the rule beside the parents: "", owner, constant, row, share, group, column.
@@ -23,10 +24,17 @@ type ruleTable struct {
 	deleted bool
 }
 
-// change is a statement, on its own or in the transaction that is held open.
+// reference is a foreign key, the first to that table or another one.
+type reference struct {
+	table int
+	again bool
+}
+
+// change is one transaction, or a part of one that is held open: In is 0, or says which of these. One
+// without statements ends it.
 type change struct {
-	Statement string
-	Held      bool
+	Statements []string
+	In         int
 }
 
 func drawRules(t *rapid.T) ruleSet {
@@ -36,7 +44,10 @@ func drawRules(t *rapid.T) ruleSet {
 			key: rapid.SampledFrom([][]string{{"int"}, {"text"}, {"int", "int"}, {"bigint", "text"}, {"uuid"}}).Draw(t, "key")}
 		for p := range i {
 			if len(table.parents) < 3 && rapid.IntRange(0, 2).Draw(t, "parent") == 0 {
-				table.parents = append(table.parents, p)
+				table.parents = append(table.parents, reference{table: p})
+				if rapid.IntRange(0, 3).Draw(t, "again") == 0 {
+					table.parents = append(table.parents, reference{p, true})
+				}
 			}
 		}
 		own := []string{"owner", "constant", "row", "share", "group", "column"}
@@ -45,7 +56,7 @@ func drawRules(t *rapid.T) ruleSet {
 		}
 		table.own = rapid.SampledFrom(own).Draw(t, "own")
 		if rapid.IntRange(0, 3).Draw(t, "tree") == 0 {
-			table.parents = append(table.parents, i)
+			table.parents = append(table.parents, reference{table: i})
 		}
 		rules = append(rules, table)
 	}
@@ -72,8 +83,12 @@ func equal(left string, a []string, right string, b []string) string {
 	return strings.Join(pairs, " AND ")
 }
 
-func (rs ruleSet) fk(parent int) []string {
-	return columns(fmt.Sprintf("p%d_", parent), len(rs[parent].key))
+func (rs ruleSet) fk(r reference) []string {
+	prefix := "p"
+	if r.again {
+		prefix = "q"
+	}
+	return columns(fmt.Sprintf("%s%d_", prefix, r.table), len(rs[r.table].key))
 }
 
 func (rs ruleSet) schema() []string {
@@ -89,13 +104,19 @@ func (rs ruleSet) schema() []string {
 		body = append(body, "v text", "owner text", "team int", "deleted boolean")
 		var parents []string
 		for _, p := range r.parents {
-			for n, typ := range rs[p].key {
-				body = append(body, fmt.Sprintf("p%d_%d %s", p, n+1, typ))
+			for n, typ := range rs[p.table].key {
+				body = append(body, rs.fk(p)[n]+" "+typ)
 			}
 			if r.references {
-				body = append(body, fmt.Sprintf("FOREIGN KEY (%s) REFERENCES app.t%d ON DELETE %s", strings.Join(rs.fk(p), ", "), p, []string{"CASCADE", "SET NULL"}[i%2]))
+				body = append(body, fmt.Sprintf("FOREIGN KEY (%s) REFERENCES app.t%d ON DELETE %s", strings.Join(rs.fk(p), ", "), p.table, []string{"CASCADE", "SET NULL"}[i%2]))
 			}
-			parents = append(parents, fmt.Sprintf(`"app.t%d": "%s"`, p, strings.Join(rs.fk(p), ", ")))
+			switch {
+			case p.again: // it stands beside the first
+			case slices.Contains(r.parents, reference{p.table, true}):
+				parents = append(parents, fmt.Sprintf(`"app.t%d": ["%s", "%s"]`, p.table, strings.Join(rs.fk(p), ", "), strings.Join(rs.fk(reference{p.table, true}), ", ")))
+			default:
+				parents = append(parents, fmt.Sprintf(`"app.t%d": "%s"`, p.table, strings.Join(rs.fk(p), ", ")))
+			}
 		}
 		body = append(body, fmt.Sprintf("PRIMARY KEY (%s)", strings.Join(r.keys(), ", ")))
 		all = append(all, fmt.Sprintf("CREATE TABLE app.%s (%s)", r.name, strings.Join(body, ", ")))
@@ -179,8 +200,8 @@ func (rs ruleSet) query() string {
 		}
 		tree := ""
 		for _, p := range r.parents {
-			joined := fmt.Sprintf("JOIN b%d AS b ON %s WHERE true", p, equal("b", rs[p].keys(), "t", rs.fk(p)))
-			if p == i {
+			joined := fmt.Sprintf("JOIN b%d AS b ON %s WHERE true", p.table, equal("b", rs[p.table].keys(), "t", rs.fk(p)))
+			if p.table == i {
 				tree = fmt.Sprintf(" UNION SELECT %s, b.bucket %s %s%s", keys, from, joined, alive)
 			} else {
 				add("b.bucket", joined)
@@ -217,7 +238,51 @@ func values(types []string, n int) string {
 	return strings.Join(all, ", ")
 }
 
+// seed is what is there before the history begins: rows in every table, each below others, shared and read.
+func (rs ruleSet) seed() []string {
+	var all []string
+	for i, r := range rs {
+		for n := range 5 {
+			names, row := rs.row(i, n, n, fmt.Sprintf("'u%d'", 1+n%4))
+			all = append(all, fmt.Sprintf("INSERT INTO app.%s (%s) VALUES (%s) ON CONFLICT DO NOTHING", r.name, names, row))
+			key := values(r.key, n)
+			switch r.own {
+			case "share":
+				all = append(all, fmt.Sprintf("INSERT INTO app.s%d VALUES (%s, 'u%d') ON CONFLICT DO NOTHING", i, key, 1+n%2))
+			case "group":
+				all = append(all, fmt.Sprintf("INSERT INTO app.s%d VALUES (%s, %d) ON CONFLICT DO NOTHING; INSERT INTO app.g%[1]d VALUES (%[3]d, 'u%[4]d') ON CONFLICT DO NOTHING", i, key, n%3, 1+n%2))
+			case "column":
+				all = append(all, fmt.Sprintf("INSERT INTO app.c%d VALUES (%d, 'u%d') ON CONFLICT DO NOTHING", i, n%4, 1+n%2))
+			}
+		}
+	}
+	return append(all, "INSERT INTO app.access VALUES ('u1', 'all'), ('u1', 'team:u2'), ('u2', 'user:u1')")
+}
+
+// row is one with references, of which some are NULL and some lead nowhere.
+func (rs ruleSet) row(table, a, b int, person string) (string, string) {
+	r := rs[table]
+	names, row := []string{strings.Join(r.keys(), ", "), "v", "owner", "team"}, []string{values(r.key, a), "'new'", person, fmt.Sprint(b % 4)}
+	for j, p := range r.parents {
+		names = append(names, strings.Join(rs.fk(p), ", "))
+		if (b+j)%7 == 6 || p.table == table && r.references && b%5 == 0 {
+			row = append(row, strings.Repeat("NULL, ", len(rs[p.table].key)-1)+"NULL")
+		} else {
+			row = append(row, values(rs[p.table].key, b+j))
+		}
+	}
+	return strings.Join(names, ", "), strings.Join(row, ", ")
+}
+
 func (rs ruleSet) drawChange(t *rapid.T) change {
+	in := rapid.SampledFrom([]int{0, 0, 0, 1, 2}).Draw(t, "in")
+	if in > 0 && rapid.IntRange(0, 3).Draw(t, "ends") == 0 {
+		return change{In: in}
+	}
+	return change{rapid.SliceOfN(rapid.Custom(rs.drawStatement), 1, 4).Draw(t, "statements"), in}
+}
+
+func (rs ruleSet) drawStatement(t *rapid.T) string {
 	i := rapid.IntRange(0, len(rs)-1).Draw(t, "table")
 	n := rapid.IntRange(0, 15)
 	r, a, b := rs[i], n.Draw(t, "a"), n.Draw(t, "b")
@@ -230,26 +295,26 @@ func (rs ruleSet) drawChange(t *rapid.T) change {
 			options = append(options, fmt.Sprintf(format, args...))
 		}
 	}
-	// A row with references, of which some are NULL and some lead nowhere.
-	names, row := []string{keys, "v", "owner", "team"}, []string{key, "'new'", person, fmt.Sprint(b % 4)}
+	names, row := rs.row(i, a, b, person)
+	insert := fmt.Sprintf("INSERT INTO app.%s (%s) VALUES (%s)", r.name, names, row)
+	add(4, "%s ON CONFLICT (%s) DO UPDATE SET v = 'again'", insert, keys)
+	add(3, "DELETE FROM app.%s WHERE %s; %s", r.name, at, insert)
 	for j, p := range r.parents {
-		names = append(names, strings.Join(rs.fk(p), ", "))
-		if (b+j)%7 == 6 {
-			row = append(row, strings.Repeat("NULL, ", len(rs[p].key)-1)+"NULL")
-		} else {
-			row = append(row, values(rs[p].key, b+j))
-		}
-	}
-	add(6, "INSERT INTO app.%s (%s) VALUES (%s) ON CONFLICT (%s) DO UPDATE SET v = 'again'", r.name, strings.Join(names, ", "), strings.Join(row, ", "), keys)
-	for j, p := range r.parents {
-		add(3, "UPDATE app.%s SET (%s) = ROW(%s) WHERE %s", r.name, strings.Join(rs.fk(p), ", "), values(rs[p].key, b+j), at)
+		there := values(rs[p.table].key, b+j)
+		add(4, "UPDATE app.%s SET (%s) = ROW(%s) WHERE %s", r.name, strings.Join(rs.fk(p), ", "), there, at)
+		// All the children of one at once; those without a parent, too.
+		add(3, "UPDATE app.%s SET (%s) = ROW(%s) WHERE (%[2]s) = (%s)", r.name, strings.Join(rs.fk(p), ", "), there, values(rs[p.table].key, a))
+		add(1, "UPDATE app.%s SET (%s) = ROW(%s) WHERE %s IS NULL", r.name, strings.Join(rs.fk(p), ", "), there, rs.fk(p)[0])
 		add(1, "UPDATE app.%s SET %s = NULL WHERE %s", r.name, rs.fk(p)[0], at)
 	}
-	add(2, "UPDATE app.%s SET owner = %s, team = %d WHERE %s", r.name, person, b%4, at)
-	add(1, "UPDATE app.%s SET (%s) = ROW(%s) WHERE %s", r.name, keys, values(r.key, b), at)
+	add(3, "UPDATE app.%s SET owner = %s, team = %d WHERE %s", r.name, person, b%4, at)
+	add(1, "UPDATE app.%s SET owner = %s, team = %d", r.name, person, b%4)
+	add(2, "UPDATE app.%s SET (%s) = ROW(%s) WHERE %s", r.name, keys, values(r.key, b), at)
 	add(1, "UPDATE app.%s SET v = v || '!'", r.name)
-	add(2, "DELETE FROM app.%s WHERE %s", r.name, at)
-	add(1, "TRUNCATE app.%s CASCADE", r.name)
+	add(1, "DELETE FROM app.%s WHERE %s", r.name, at)
+	if b == 0 {
+		add(1, "TRUNCATE app.%s CASCADE", r.name)
+	}
 	if r.deleted {
 		add(2, "UPDATE app.%s SET deleted = %t WHERE %s", r.name, b%2 == 0, at)
 	}
@@ -258,19 +323,23 @@ func (rs ruleSet) drawChange(t *rapid.T) change {
 		add(4, "INSERT INTO app.s%d VALUES (%s, coalesce(%s, 'u4')) ON CONFLICT DO NOTHING", i, key, person)
 		add(2, "DELETE FROM app.s%d WHERE %s", i, at)
 		add(2, "UPDATE app.s%d SET (%s) = ROW(%s) WHERE %s", i, keys, values(r.key, b), at)
-		add(1, "TRUNCATE app.s%d", i)
+		if b == 1 {
+			add(1, "TRUNCATE app.s%d", i)
+		}
 	case "group":
-		add(4, "INSERT INTO app.s%d VALUES (%s, %d) ON CONFLICT DO NOTHING", i, key, b%3)
-		add(4, "INSERT INTO app.g%d VALUES (%d, coalesce(%s, 'u4')) ON CONFLICT DO NOTHING", i, b%3, person)
+		add(3, "INSERT INTO app.s%d VALUES (%s, %d) ON CONFLICT DO NOTHING", i, key, b%3)
+		add(3, "INSERT INTO app.g%d VALUES (%d, coalesce(%s, 'u4')) ON CONFLICT DO NOTHING", i, b%3, person)
 		add(1, "DELETE FROM app.s%d WHERE %s", i, at)
 		add(2, "DELETE FROM app.g%d WHERE team = %d", i, b%3)
 		add(2, "UPDATE app.g%d SET team = %d WHERE team = %d AND who = %s", i, a%3, b%3, person)
+		add(1, "UPDATE app.g%d SET team = %d WHERE team = %d; UPDATE app.s%[1]d SET team = %[3]d WHERE team = %[2]d", i, a%3, b%3)
 	case "column":
-		add(4, "INSERT INTO app.c%d VALUES (%d, %s) ON CONFLICT (team) DO UPDATE SET who = excluded.who", i, b%4, person)
+		add(3, "INSERT INTO app.c%d VALUES (%d, %s) ON CONFLICT (team) DO UPDATE SET who = excluded.who", i, b%4, person)
+		add(1, "UPDATE app.c%d SET team = team + 4; UPDATE app.c%[1]d SET team = (team + 1) %% 4", i)
 		add(1, "DELETE FROM app.c%d WHERE team = %d", i, b%4)
 	}
-	add(2, "INSERT INTO app.access VALUES ('u%d', '%s') ON CONFLICT DO NOTHING", 1+a%2, []string{"all", "nobody", "team:1", "team:u2", "user:u2", "user:u4"}[b%6])
-	add(1, "DELETE FROM app.access WHERE user_id = 'u%d' AND bucket = '%s'", 1+a%2, []string{"all", "nobody", "team:1", "team:u2", "user:u2", "user:u4"}[b%6])
-	add(4, "COMMIT")
-	return change{rapid.SampledFrom(options).Draw(t, "statement"), rapid.IntRange(0, 3).Draw(t, "held") == 0}
+	bucket := []string{"all", "nobody", "team:1", "team:u2", "user:u2", "user:u4"}[b%6]
+	add(2, "INSERT INTO app.access VALUES ('u%d', '%s') ON CONFLICT DO NOTHING", 1+a%2, bucket)
+	add(1, "DELETE FROM app.access WHERE user_id = 'u%d' AND bucket = '%s'", 1+a%2, bucket)
+	return rapid.SampledFrom(options).Draw(t, "statement")
 }

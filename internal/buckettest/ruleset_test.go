@@ -69,20 +69,22 @@ type ruleHistory struct {
 	db    *pgtest.DB
 	done  []string
 	moved int
-	open  pgx.Tx
+	open  [3]pgx.Tx
 }
 
 func (h *ruleHistory) run(ctx context.Context, changes [][]change) error {
 	// The log has every row from the beginning on.
-	for _, statement := range append(h.rules.schema(), "SELECT tide.seal()") {
+	for _, statement := range slices.Concat(h.rules.schema(), []string{"SELECT tide.seal()"}, h.rules.seed()) {
 		h.done = append(h.done, statement)
 		if _, err := h.db.Exec(ctx, statement); err != nil {
 			return err
 		}
 	}
 	defer func() {
-		if h.open != nil {
-			_ = h.open.Rollback(context.WithoutCancel(ctx)) // its database is dropped
+		for _, tx := range h.open {
+			if tx != nil {
+				_ = tx.Rollback(context.WithoutCancel(ctx)) // its database is dropped
+			}
 		}
 	}()
 	var devices []*cursorclient.Device
@@ -95,11 +97,13 @@ func (h *ruleHistory) run(ctx context.Context, changes [][]change) error {
 				return err
 			}
 		}
-		if i == len(changes)-1 && h.open != nil {
-			if err := h.open.Commit(ctx); err != nil {
+		for in := range h.open {
+			if i < len(changes)-1 {
+				break
+			}
+			if err := h.apply(ctx, change{In: in}); err != nil {
 				return err
 			}
-			h.open = nil
 		}
 		h.done = append(h.done, "SELECT tide.seal()")
 		if _, err := h.db.Exec(ctx, "SELECT tide.seal()"); err != nil {
@@ -112,34 +116,39 @@ func (h *ruleHistory) run(ctx context.Context, changes [][]change) error {
 	return h.db.QueryRow(ctx, `SELECT count(*) FROM tide.change_log WHERE op = 'M'`).Scan(&h.moved)
 }
 
-// apply executes a change on its own, or in a transaction that stays open over seals.
+// apply executes a change in a transaction of its own, or in one that stays open over seals.
 func (h *ruleHistory) apply(ctx context.Context, c change) error {
-	if c.Statement == "COMMIT" {
-		if h.open == nil {
-			return nil
-		}
-		h.done = append(h.done, "2: COMMIT")
-		err := h.open.Commit(ctx)
-		h.open = nil
-		return err
+	tx := h.open[c.In]
+	if len(c.Statements) == 0 && tx == nil {
+		return nil
 	}
-	// A TRUNCATE that is held open would let nobody read, and so nobody compare.
-	if !c.Held || strings.HasPrefix(c.Statement, "TRUNCATE") {
-		h.done = append(h.done, "1: "+c.Statement)
-		_, err := h.db.Exec(ctx, `SET lock_timeout = '20ms'; `+c.Statement)
-		return refusedByRows(err)
-	}
-	h.done = append(h.done, "2: "+c.Statement)
-	if h.open == nil {
+	if tx == nil {
 		var err error
-		if h.open, err = h.db.Begin(ctx); err != nil {
+		if tx, err = h.db.Begin(ctx); err != nil {
+			return err
+		}
+		h.open[c.In] = tx
+		h.done = append(h.done, fmt.Sprintf("%d: BEGIN", c.In))
+	}
+	for _, statement := range c.Statements {
+		// A TRUNCATE that is held open would let nobody read, and so nobody compare.
+		if c.In > 0 && strings.HasPrefix(statement, "TRUNCATE") {
+			continue
+		}
+		h.done = append(h.done, fmt.Sprintf("%d: %s", c.In, statement))
+		if err := refusedByRows(pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '20ms'; `+statement)
+			return err
+		})); err != nil {
 			return err
 		}
 	}
-	return refusedByRows(pgx.BeginFunc(ctx, h.open, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '20ms'; `+c.Statement)
-		return err
-	}))
+	if c.In > 0 && len(c.Statements) > 0 {
+		return nil
+	}
+	h.done = append(h.done, fmt.Sprintf("%d: COMMIT", c.In))
+	h.open[c.In] = nil
+	return tx.Commit(ctx)
 }
 
 // refusedByRows drops what constraints and locks refuse.

@@ -1,9 +1,9 @@
 package cursortest
 
 import (
-	"bufio"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -93,39 +93,60 @@ func TestRevokedBucket(t *testing.T) {
 	}
 }
 
-// A stream that was opened before ends when the access is lost.
+// A stream that was opened before ends when the access is lost: of a snapshot, and of a bundle that is
+// too large to be sent from memory.
 func TestStreamEndsWhenAccessIsLost(t *testing.T) {
 	t.Parallel()
-	db := setup(t)
-	exec(t, db, `ALTER TABLE app.item ADD body text`)
-	exec(t, db, `SELECT tide.refresh('app.item')`)
-	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a')`)
-	exec(t, db, `INSERT INTO app.item (id, buckets, body) SELECT g, '{a}', repeat('x', 8000) FROM generate_series(1, 6000) AS g`)
-	web := front(t, db)
-	server := cursorserver.OverHTTP(web, "7", "phone", 0, false)
-	connected, err := server.Connect(t.Context(), "", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, web.URL+"/sync/snapshot?cursor="+connected.Cursor, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header = server.Header
-	response, err := web.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // It was only read.
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, 1<<20)
-	rows := 0
-	for lines.Scan() {
-		if rows++; rows == 10 {
+	const rows, size = 6000, 8000
+	for name, ask := range map[string]struct {
+		path, accept string
+		pulled       bool
+	}{
+		"a snapshot":      {path: "/sync/snapshot?cursor="},
+		"a pull":          {path: "/sync/pull?cursor=", pulled: true},
+		"a pull of lines": {path: "/sync/pull?cursor=", accept: "application/x-ndjson", pulled: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := setup(t)
+			exec(t, db, `ALTER TABLE app.item ADD body text`)
+			exec(t, db, `SELECT tide.refresh('app.item')`)
+			exec(t, db, `INSERT INTO app.access VALUES ('7', 'a')`)
+			web := front(t, db)
+			server := cursorserver.OverHTTP(web, "7", "phone", 0, false)
+			d := cursorclient.New(server)
+			if ask.pulled {
+				synced(t, db, d, "7") // it holds the bucket
+			}
+			exec(t, db, `INSERT INTO app.item (id, buckets, body) SELECT g, '{a}', repeat('x', $2) FROM generate_series(1, $1) AS g`, rows, size)
+			exec(t, db, `SELECT tide.seal()`)
+			if !ask.pulled {
+				connected, err := server.Connect(t.Context(), "", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Cursor = connected.Cursor
+			}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, web.URL+ask.path+d.Cursor, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header = server.Header.Clone()
+			request.Header.Set("Accept", ask.accept)
+			request.Header.Set("Accept-Encoding", "identity") // what is compressed would all be on its way
+			response, err := web.Client().Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close() //nolint:errcheck // It was only read.
+			if _, err := io.CopyN(io.Discard, response.Body, 10*size); err != nil || response.StatusCode != http.StatusOK {
+				t.Fatalf("%s: %v", response.Status, err)
+			}
 			exec(t, db, `DELETE FROM app.access`)
-		}
-	}
-	if lines.Err() == nil || rows >= 6000 {
-		t.Errorf("after the access was lost, %d lines came: %v", rows, lines.Err())
+			came, err := io.Copy(io.Discard, response.Body)
+			if err == nil || came > rows*size/2 {
+				t.Errorf("after the access was lost, %d bytes came: %v", came, err)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package workspacetest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -35,6 +36,7 @@ func TestNothingOfWhatWasRevokedComesOut(t *testing.T) {
 			web := cursorserver.Front(db.Pool)
 			t.Cleanup(web.Close)
 			server := cursorserver.OverHTTP(web, revoke.user, "phone", 5, false)
+			inLines := cursorserver.OverHTTP(web, revoke.user, "phone", 5, true)
 			phone, other := cursorclient.New(server), cursorclient.New(cursorserver.OverHTTP(web, "dov", "phone", 5, false))
 			for _, d := range []*cursorclient.Device{phone, other} {
 				if err := d.Sync(t.Context()); err != nil {
@@ -88,20 +90,30 @@ func TestNothingOfWhatWasRevokedComesOut(t *testing.T) {
 					{"GET", "/sync/snapshot?cursor=" + query, nil},
 					{"GET", "/sync/snapshot-sessions/" + session, nil},
 					{"GET", "/sync/snapshot-sessions/" + session + "?after_row_ordinal=5", nil},
+					{"POST", "/sync/verify", map[string]any{"buckets": []string{"project:" + handbook}}},
+					{"POST", "/sync/verify", map[string]any{"bucket": "project:" + handbook, "schema": "workspace", "table": "document", "payload": true}},
+					{"POST", "/sync/verify", map[string]any{"buckets": []string{"user:dov", "viewer:dov"}}},
+					{"POST", "/sync/verify", map[string]any{}},
+					{"GET", "/sync/schema", nil},
+					{"GET", "/sync/capabilities", nil},
+					{"GET", "/sync/snapshot", nil},
 					{"GET", "/sync/pull?after_bundle_seq=0", nil},
 					{"GET", "/sync/committed-bundles/1/rows", nil},
 					{"POST", "/sync/push", map[string]any{"source_bundle_id": 1, "rows": []any{map[string]any{"schema": "workspace", "table": "document", "key": map[string]string{"document_id": howWeWrite},
 						"op": "UPDATE", "base_row_version": 1, "payload": map[string]string{"body": "mine"}}}}},
 				} {
 					text, err := server.Do(t.Context(), ask.method, ask.path, ask.body)
-					said := string(text) + fmt.Sprint(err)
+					lines, linesErr := inLines.Do(t.Context(), ask.method, ask.path, ask.body)
+					said := string(text) + fmt.Sprint(err) + string(lines) + fmt.Sprint(linesErr)
 					for _, secret := range secrets {
 						if strings.Contains(said, secret) {
 							t.Errorf("cursor %s, %s %s: %.500s", kind, ask.method, ask.path, said)
 						}
 					}
-					// Sessions opened before hold as many rows as there were.
-					if strings.HasPrefix(ask.path, "/sync/snapshot-sessions/") && err == nil && !moved {
+					// Sessions opened before hold as many rows as there were, and a checksum says how many there are.
+					asked, _ := json.Marshal(ask.body) // what is not JSON was not sent
+					if err == nil && (!moved && strings.HasPrefix(ask.path, "/sync/snapshot-sessions/") ||
+						ask.path == "/sync/verify" && (!moved && strings.Contains(string(asked), handbook) || strings.Contains(string(asked), "dov"))) {
 						t.Errorf("cursor %s, %s %s: %.500s", kind, ask.method, ask.path, said)
 					}
 				}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtide/pgtide/db"
@@ -13,8 +16,9 @@ func (c *call) pullCursor() error {
 	if err != nil {
 		return err
 	}
-	page := cursorPage{pullPage: c.pullPage()}
+	page := cursorPage{pullPage: c.pullPage(), of: map[string]struct{}{}}
 	defer page.close()
+	page.mayRead = page.assertBuckets
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
 		each(batch.Queue(db.PullCursor, c.user.UserID, c.source, c.r.URL.Query().Get("cursor"), maxBundles, c.config.MaxPullBytes), page.take)
@@ -30,6 +34,20 @@ type cursorPage struct {
 	pullPage
 	cursor  string
 	hasMore string
+	of      map[string]struct{} // lists of buckets, as JSON, that its bundles have
+}
+
+// assertBuckets asks whether the user may still read what the page has begun to tell.
+func (p *cursorPage) assertBuckets() error {
+	var all []string
+	for text := range p.of {
+		var buckets []string
+		if err := json.Unmarshal([]byte(text), &buckets); err != nil {
+			return fmt.Errorf("buckets of a bundle: %w", err)
+		}
+		all = append(all, buckets...)
+	}
+	return db.New(p.c.reading()).AssertBuckets(p.c.r.Context(), db.AssertBucketsParams{UserID: p.c.user.UserID, Buckets: all})
 }
 
 // take takes the page, a bundle or a row; they come in this order.
@@ -43,6 +61,7 @@ func (p *cursorPage) take(v [][]byte) error {
 		p.beginBundle(`{"bundle_id":`, v[0], v[8], v[9])
 		p.raw(`,"buckets":`)
 		p.b = append(p.b, v[2]...)
+		p.of[string(v[2])] = struct{}{}
 		p.raw(`,"seal":`)
 		p.b = wire.AppendString(p.b, v[10])
 		p.raw(p.form.rows)

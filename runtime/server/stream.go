@@ -17,7 +17,8 @@ type body struct {
 	b           []byte
 	kept        *[]byte
 	streaming   bool
-	lastSchema  []byte // names of the row before, and what they became
+	mayRead     func() error // what was read may have been taken from the user since; nil asks nobody
+	lastSchema  []byte       // names of the row before, and what they became
 	lastTable   []byte
 	names       []byte
 }
@@ -59,12 +60,23 @@ func (s *body) flush() error {
 	if err := s.stream(); err != nil {
 		return err
 	}
+	if err := s.stillMayRead(); err != nil {
+		return err
+	}
 	err := s.c.send(s.b)
 	s.b = s.b[:0]
 	if err == nil {
 		err = s.c.flush()
 	}
 	return err
+}
+
+// stillMayRead is asked before each piece of a stream: others come from memory, at once.
+func (s *body) stillMayRead() error {
+	if s.mayRead == nil {
+		return nil
+	}
+	return s.mayRead()
 }
 
 // stream makes the answer a stream, if it may be one now.
@@ -93,6 +105,8 @@ func (s *body) finish() error {
 	s.b = append(s.b, '\n')
 	if !s.streaming {
 		s.c.header(s.contentType, len(s.b))
+	} else if err := s.stillMayRead(); err != nil {
+		return err
 	}
 	return s.c.send(s.b)
 }

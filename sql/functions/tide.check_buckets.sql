@@ -8,10 +8,10 @@ DECLARE
     v_table tide.synced_table := tide.registered_table(check_buckets.table_name);
 BEGIN
     RETURN QUERY
-    SELECT (j.judged).row_key::json, (j.judged).before, (j.judged).after, coalesce(j.error, (j.judged).error)
+    SELECT j.row_key::json, j.before, j.after, coalesce(j.error, j.row_error)
       FROM tide.judge_rules(NULL, ARRAY[v_table.table_id], ARRAY['!'], v_table.table_id) AS j
-     WHERE ((j.judged).before <> (j.judged).after OR j.error IS NOT NULL OR (j.judged).error IS NOT NULL)
-       AND (j.judged).row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(v_table.table_id) AS p);
+     WHERE (j.before <> j.after OR j.error IS NOT NULL OR j.row_error IS NOT NULL)
+       AND j.row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(v_table.table_id) AS p);
 END;
 $$;
 COMMENT ON FUNCTION tide.check_buckets(regclass) IS

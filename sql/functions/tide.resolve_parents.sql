@@ -11,12 +11,17 @@ BEGIN
     fks := '{}';
     IF (parent IS NULL) <> (parent_fk IS NULL) OR jsonb_typeof(several) <> 'object' OR parent IS NOT NULL AND several IS NOT NULL THEN
         RAISE EXCEPTION 'parents are not given as they should be'
-            USING ERRCODE = 'TD004', HINT = 'Give parent => ''app.task'', parent_fk => ''task_id'', or several: parents => ''{"app.task": "task_id", "app.team": "org_id, team_id"}''.';
+            USING ERRCODE = 'TD004', HINT = 'Give parent => ''app.task'', parent_fk => ''task_id'', or several: parents => ''{"app.task": "task_id", "app.team": "org_id, team_id", "app.person": ["from_id", "to_id"]}''.';
     END IF;
     FOR v_given IN
         SELECT parent AS relation, parent_fk AS fk WHERE parent IS NOT NULL
          UNION ALL
-        SELECT to_regclass(p.key), p.value FROM jsonb_each_text(several) AS p
+        SELECT to_regclass(p.key), f.fk
+          FROM jsonb_each(several) AS p
+          LEFT JOIN LATERAL (
+               SELECT p.value #>> '{}' WHERE jsonb_typeof(p.value) = 'string'
+                UNION ALL
+               SELECT e FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(p.value) = 'array' THEN p.value END) AS e) AS f (fk) ON true
     LOOP
         IF v_given.relation IS NULL OR v_given.fk IS NULL THEN
             RAISE EXCEPTION 'a parent is not there'
@@ -24,6 +29,10 @@ BEGIN
         END IF;
         IF v_given.relation = resolve_parents.relation THEN
             -- A tree: the table is its own parent.
+            IF relation = ANY (parents) THEN
+                RAISE EXCEPTION 'a tree has one way up'
+                    USING ERRCODE = 'TD004', HINT = 'Name one column that refers to the table itself, and give the rest as a bucket_function with its dependencies.';
+            END IF;
             v_key := coalesce(resolve_parents.key_columns::text[], ARRAY(
                 SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = relation AND i.indisprimary));
         ELSE
