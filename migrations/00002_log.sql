@@ -17,6 +17,7 @@ CREATE TABLE tide.setting (
     paused_at             timestamptz,
     shape_id              integer,
     bucket_access         text,
+    policy_key            uuid    NOT NULL DEFAULT gen_random_uuid(),
     max_buckets_per_user  integer NOT NULL DEFAULT 100000,
 
     client_role                name     NOT NULL DEFAULT 'tide_client',
@@ -61,6 +62,7 @@ COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.m
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.bucket_access IS 'Function that says which buckets a user may read; set by tide.set_bucket_access.';
+COMMENT ON COLUMN tide.setting.policy_key IS 'Secret by which functions of policies know lists of buckets that pgtide made. Not to be changed by hand, and to be kept from the client role.';
 COMMENT ON COLUMN tide.setting.max_buckets_per_user IS 'A user that may read more buckets than this gets an error instead.';
 COMMENT ON COLUMN tide.setting.client_role IS 'Role that pushes to tables of policy rls run as; whoever serves must be able to become it.';
 COMMENT ON COLUMN tide.setting.max_push_sessions IS 'Open push sessions of one user; more are refused.';

@@ -239,6 +239,8 @@
 
 -- Row-level security made of bucket rules
 \ir functions/tide.my_buckets.sql
+\ir functions/tide.buckets_proof.sql
+\ir functions/tide.my_proven_buckets.sql
 \ir functions/tide.policies.sql
 \ir functions/tide.policies_sql.sql
 \ir functions/tide.resolve_write_function.sql

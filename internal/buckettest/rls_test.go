@@ -55,6 +55,69 @@ func TestPoliciesShowWhatTheBucketsHold(t *testing.T) {
 	}
 }
 
+// What policies ask answers the client role about buckets of its user alone, whatever row and list it makes up.
+func TestPoliciesTellNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	db := newSite(t)
+	must(t, db, `
+		INSERT INTO project VALUES (1, 'ann', 'hers'), (2, 'bob', 'his');
+		INSERT INTO folder (id, project_id, title) VALUES (1, 1, 'hers'), (2, 2, 'his');
+		SELECT tide.enable_rls('folder');
+		GRANT USAGE ON SCHEMA app TO tide_client`)
+	var asks string
+	if err := db.QueryRow(t.Context(), `SELECT format('tide.reads_%s(jsonb_populate_record(NULL::app.folder, jsonb_build_object(''id'', 99, ''project_id'', $1::int)), $2, $3)', table_id) FROM tide.synced_table WHERE relation = 'folder'::regclass`).Scan(&asks); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(tx pgx.Tx, project int, mine, in []string) (answer bool) {
+		t.Helper()
+		if err := tx.QueryRow(t.Context(), `SELECT `+asks, project, mine, in).Scan(&answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	var proven []string
+	as(t, db, "ann", func(tx pgx.Tx) {
+		if err := tx.QueryRow(t.Context(), `SELECT tide.my_proven_buckets()`).Scan(&proven); err != nil {
+			t.Fatal(err)
+		}
+		forged := append([]string{"user:bob"}, proven...)
+		for name, c := range map[string]struct {
+			project  int
+			mine, in []string
+			want     bool
+		}{
+			"hers":                        {1, proven, nil, true},
+			"hers among those of others":  {1, proven, []string{"user:bob", "user:ann"}, true},
+			"hers in a bucket of others":  {1, proven, []string{"user:bob"}, false},
+			"his":                         {2, proven, nil, false},
+			"his in his bucket":           {2, proven, []string{"user:bob"}, false},
+			"his in a list without proof": {2, []string{"user:bob"}, nil, false},
+			"his in a list put together":  {2, forged, nil, false},
+			"his in no list":              {2, nil, []string{"user:bob"}, false},
+			"his in an empty list":        {2, []string{}, nil, false},
+		} {
+			if got := ask(tx, c.project, c.mine, c.in); got != c.want {
+				t.Errorf("%s: %t", name, got)
+			}
+		}
+		if _, err := tx.Exec(t.Context(), `SAVEPOINT s`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), `SELECT tide.buckets_proof('{user:bob}')`); err == nil {
+			t.Error("the client role makes proofs")
+		}
+		if _, err := tx.Exec(t.Context(), `ROLLBACK TO s`); err != nil {
+			t.Fatal(err)
+		}
+	})
+	// What was kept tells nothing later, when it may not be his any more.
+	as(t, db, "ann", func(tx pgx.Tx) {
+		if ask(tx, 1, proven, nil) {
+			t.Error("a list of an earlier transaction counts")
+		}
+	})
+}
+
 // Who may read need not be allowed to write; nobody writes a row in another's name.
 func TestPoliciesOfWriting(t *testing.T) {
 	t.Parallel()

@@ -242,8 +242,9 @@ func values(types []string, n int) string {
 func (rs ruleSet) seed() []string {
 	var all []string
 	for i, r := range rs {
-		for n := range 5 {
-			names, row := rs.row(i, n, n, fmt.Sprintf("'u%d'", 1+n%4))
+		for n := 1; n <= 5; n++ {
+			// In a tree each lies below the one before.
+			names, row := rs.row(i, n, n-1, fmt.Sprintf("'u%d'", 1+n%4))
 			all = append(all, fmt.Sprintf("INSERT INTO app.%s (%s) VALUES (%s) ON CONFLICT DO NOTHING", r.name, names, row))
 			key := values(r.key, n)
 			switch r.own {
@@ -265,9 +266,12 @@ func (rs ruleSet) row(table, a, b int, person string) (string, string) {
 	names, row := []string{strings.Join(r.keys(), ", "), "v", "owner", "team"}, []string{values(r.key, a), "'new'", person, fmt.Sprint(b % 4)}
 	for j, p := range r.parents {
 		names = append(names, strings.Join(rs.fk(p), ", "))
-		if (b+j)%7 == 6 || p.table == table && r.references && b%5 == 0 {
+		if (b+j)%7 == 6 || p.table == table && b%5 == 0 {
 			row = append(row, strings.Repeat("NULL, ", len(rs[p.table].key)-1)+"NULL")
 		} else {
+			if p.table == table {
+				j = 0
+			}
 			row = append(row, values(rs[p.table].key, b+j))
 		}
 	}

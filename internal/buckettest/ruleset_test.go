@@ -74,9 +74,15 @@ type ruleHistory struct {
 
 func (h *ruleHistory) run(ctx context.Context, changes [][]change) error {
 	// The log has every row from the beginning on.
-	for _, statement := range slices.Concat(h.rules.schema(), []string{"SELECT tide.seal()"}, h.rules.seed()) {
+	for _, statement := range append(h.rules.schema(), "SELECT tide.seal()") {
 		h.done = append(h.done, statement)
 		if _, err := h.db.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	for _, statement := range h.rules.seed() {
+		h.done = append(h.done, statement)
+		if _, err := h.db.Exec(ctx, statement); refusedByRows(err) != nil {
 			return err
 		}
 	}

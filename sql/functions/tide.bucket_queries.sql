@@ -9,13 +9,13 @@ DECLARE
     v_deleted  text := tide.deleted_expression(table_id, 'tide_n');
     v_own      text := tide.own_buckets(table_id, 'tide_n');
     v_rows     text;
-    v_ordinal  integer := 0;
     v_all      text[] := CASE WHEN v_own IS NOT NULL THEN '{j.tide_own}' ELSE '{}' END::text[];
-    v_parent   record;
+    v_columns  text[];
     n          record;
     k          record;
+    p          record;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
     SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
            string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
       INTO k
@@ -26,16 +26,21 @@ BEGIN
       FROM (SELECT %1$s AS row_key, tide_n.last_change_id FROM (SELECT %2$s, tide_a.last_change_id FROM (%3$s) AS tide_a) AS tide_n) AS k
      GROUP BY k.row_key$sql$, n.row_key, k.names, tide.affected_source(table_id));
 
+    WITH parent AS MATERIALIZED (
+        SELECT b.buckets, b.fk_columns, b.ordinal FROM tide.parent_buckets(table_id, 'tide_n', 1, true) WITH ORDINALITY AS b (fk_columns, buckets, ordinal))
+    SELECT array_agg(r.buckets ORDER BY r.ordinal) AS buckets,
+           array_agg((SELECT string_agg(format('tide_n.%I', f), ', ') FROM unnest(r.fk_columns) AS f) ORDER BY r.ordinal) AS columns,
+           (SELECT array_agg(DISTINCT f) FROM parent AS a CROSS JOIN LATERAL unnest(a.fk_columns) AS f) AS all_columns
+      INTO p
+      FROM parent AS r;
+    v_columns := array_remove(ARRAY[CASE WHEN v_deleted IS NULL THEN v_own ELSE format('CASE WHEN (%s) IS NOT TRUE THEN %s END', v_deleted, v_own) END || ' AS tide_own'], NULL)
+        || ARRAY(SELECT format(CASE WHEN v_deleted IS NULL THEN 'tide_n.%1$I' ELSE 'CASE WHEN (%2$s) IS NOT TRUE THEN tide_n.%1$I END AS %1$I' END, f, v_deleted) FROM unnest(p.all_columns) AS f);
     v_rows := format('SELECT g.row_key AS tide_key, g.last_change_id AS tide_last, g.op AS tide_op, tide_r.* FROM unnest($1) AS g LEFT JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_r ON true',
-        concat_ws(', ', CASE WHEN v_deleted IS NULL THEN v_own ELSE format('CASE WHEN (%s) IS NOT TRUE THEN %s END', v_deleted, v_own) END || ' AS tide_own',
-            (SELECT string_agg(format(CASE WHEN v_deleted IS NULL THEN 'tide_n.%1$I' ELSE 'CASE WHEN (%2$s) IS NOT TRUE THEN tide_n.%1$I END AS %1$I' END, f, v_deleted), ', ')
-               FROM (SELECT DISTINCT unnest(p.fk_columns) AS f FROM tide.parent_buckets(table_id, 'tide_n', 1, true) AS p) AS f)),
-        v_relation, k.found);
-    FOR v_parent IN SELECT p.buckets, (SELECT string_agg(format('tide_n.%I', f), ', ') FROM unnest(p.fk_columns) AS f) AS columns FROM tide.parent_buckets(table_id, 'tide_n', 1, true) AS p LOOP
-        v_ordinal := v_ordinal + 1;
-        v_all := v_all || format('j.tide_of%s', v_ordinal);
+        array_to_string(v_columns, ', '), v_relation, k.found);
+    FOR i IN 1 .. coalesce(cardinality(p.buckets), 0) LOOP
+        v_all := v_all || format('j.tide_of%s', i);
         v_rows := format('SELECT tide_n.*, max(tide_n.tide_one%1$s) OVER (PARTITION BY %2$s) AS tide_of%1$s FROM (SELECT tide_n.*, CASE WHEN row_number() OVER (PARTITION BY %2$s) = 1 THEN %3$s END AS tide_one%1$s FROM (%4$s) AS tide_n) AS tide_n',
-            v_ordinal, v_parent.columns, v_parent.buckets, v_rows);
+            i, p.columns[i], p.buckets[i], v_rows);
     END LOOP;
     judged := format($sql$
     SELECT j.tide_key, h.key_hash, j.tide_last, j.tide_op, b.before, a.after,

@@ -17,7 +17,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = table_name) THEN
         EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', table_name);
     END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s, text[])', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
+    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s, text[], text[])', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
     UPDATE tide.synced_table AS s SET rls_write = NULL WHERE s.table_id = v_table.table_id;
 END;
 $$;

@@ -22,11 +22,11 @@ BEGIN
         v_owner := format('%s.%I = (SELECT nullif(current_setting(''app.user_id'', true), ''''))::%s', v_alias, c.current_name, c.type);
     END IF;
     v_read := CASE
-        WHEN v_table.derived THEN format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
+        WHEN v_table.derived THEN format('tide.reads_%s(%s, (SELECT tide.my_proven_buckets()))', table_id, v_alias)
         WHEN v_table.bucket IS NOT NULL THEN format('(SELECT %L = ANY (tide.my_buckets()))', v_table.bucket)
         WHEN v_owner IS NOT NULL AND v_table.null_owner_bucket IS NULL THEN v_owner
         WHEN v_owner IS NOT NULL THEN format('(%s OR %s.%I IS NULL AND (SELECT %L = ANY (tide.my_buckets())))', v_owner, v_alias, c.current_name, v_table.null_owner_bucket)
-        ELSE format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
+        ELSE format('tide.reads_%s(%s, (SELECT tide.my_proven_buckets()))', table_id, v_alias)
     END;
     v_write := CASE write
         WHEN 'none' THEN 'false'
@@ -34,8 +34,8 @@ BEGIN
         WHEN 'owner' THEN v_owner
         ELSE format(CASE
             WHEN to_regprocedure(format('%s(text, %s)', write, v_type)) IS NOT NULL THEN '(%1$s AND %2$s(%3$s, %4$s))'
-            WHEN (SELECT p.proretset FROM pg_proc AS p WHERE p.oid = to_regprocedure(write || '(text)')) THEN '(%1$s AND tide.reads_%5$s(%4$s, (SELECT ARRAY(SELECT tide_b FROM %2$s(%3$s) AS tide_b))))'
-            ELSE '(%1$s AND tide.reads_%5$s(%4$s, (SELECT %2$s(%3$s))))' END, v_read, write, v_me, v_alias, table_id)
+            WHEN (SELECT p.proretset FROM pg_proc AS p WHERE p.oid = to_regprocedure(write || '(text)')) THEN 'tide.reads_%5$s(%4$s, (SELECT tide.my_proven_buckets()), (SELECT ARRAY(SELECT tide_b FROM %2$s(%3$s) AS tide_b)))'
+            ELSE 'tide.reads_%5$s(%4$s, (SELECT tide.my_proven_buckets()), (SELECT coalesce(%2$s(%3$s), ''{}'')))' END, v_read, write, v_me, v_alias, table_id)
     END;
     RETURN QUERY
     SELECT p.name, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s', p.name, v_table.relation, p.kind, p.command, p.role, p.body)
