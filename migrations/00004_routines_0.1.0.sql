@@ -448,9 +448,61 @@ COMMENT ON FUNCTION tide.own_buckets(integer, text) IS 'SQL expression for the b
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- What a row has of each parent is a matter of its foreign key alone: whoever judges many rows may
+-- judge those of one parent together.
+CREATE OR REPLACE FUNCTION tide.parent_buckets(
+    table_id integer, row_alias text, level integer, with_tree boolean,
+    OUT fk_columns name[], OUT buckets text
+)
+    RETURNS SETOF record
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = parent_buckets.table_id);
+    v_above    text := 'tide_above' || level;
+    v_alive    text := coalesce(' AND (' || tide.deleted_expression(table_id, 'tide_above' || level) || ') IS NOT TRUE', '');
+BEGIN
+    RETURN QUERY
+    SELECT p.fk_columns,
+           format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined)
+      FROM (SELECT c.parent_id, c.parent, array_agg(c.fk_column ORDER BY c.key_ordinal) AS fk_columns,
+                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS joined
+              FROM tide.parent_columns(table_id) AS c
+             WHERE c.parent_id <> parent_buckets.table_id
+             GROUP BY c.parent_ordinal, c.parent_id, c.parent
+             ORDER BY c.parent_ordinal) AS p;
+    IF NOT with_tree THEN
+        RETURN;
+    END IF;
+    -- A table that is its own parent is a tree: UNION makes an end also where its rows go in a circle.
+    RETURN QUERY
+    SELECT k.fk_columns, format($sql$(
+            WITH RECURSIVE tide_up (%1$s) AS (
+                SELECT %2$s, %3$s FROM %4$s AS %5$s WHERE %6$s%7$s
+                 UNION
+                SELECT %2$s, %3$s FROM tide_up JOIN %4$s AS %5$s ON %8$s%7$s)
+            SELECT array_agg(tide_b) FROM tide_up JOIN %4$s AS %5$s ON %9$s CROSS JOIN LATERAL unnest(%10$s) AS tide_b)$sql$,
+            k.columns, k.keys, k.references, v_relation, v_above, k.of_row, v_alive, k.of_above, k.again,
+            coalesce(tide.buckets_beside_tree(table_id, v_above, level + 1), 'NULL::text[]'))
+      FROM (SELECT array_agg(c.fk_column ORDER BY c.key_ordinal) AS fk_columns,
+                   string_agg(format('%s.%I', v_above, c.key_column), ', ') AS keys,
+                   string_agg(format('%s.%I', v_above, c.fk_column), ', ') AS references,
+                   string_agg(format('%s.%I OPERATOR(%s) %s.%I::%s', v_above, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS of_row,
+                   string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_f%s::%s', v_above, c.key_column, c.key_equality, c.key_ordinal, c.key_type), ' AND ') AS of_above,
+                   string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_k%s', v_above, c.key_column, c.key_equality, c.key_ordinal), ' AND ') AS again,
+                   string_agg(format('tide_k%s', c.key_ordinal), ', ') || ', ' || string_agg(format('tide_f%s', c.key_ordinal), ', ') AS columns
+              FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = parent_buckets.table_id
+            HAVING count(*) > 0) AS k;
+END;
+$$;
+COMMENT ON FUNCTION tide.parent_buckets(integer, text, integer, boolean) IS 'SQL expressions over a row for the buckets it has of each parent, with_tree also of one in its own table, and the columns that decide them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- A row lies in the buckets of its own rule and in those of its parents, theirs, and so on. Written
--- as one expression over the row, which is right in whatever snapshot it runs. A table that is its
--- own parent is a tree: UNION makes an end also where its rows go in a circle.
+-- as one expression over the row, which is right in whatever snapshot it runs.
 CREATE OR REPLACE FUNCTION tide.bucket_expression(table_id integer, row_alias text, level integer DEFAULT 1)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -459,37 +511,18 @@ AS $$
 DECLARE
     v_table   tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = bucket_expression.table_id);
     v_deleted text := tide.deleted_expression(table_id, row_alias);
-    v_above   text := 'tide_above' || level;
-    v_buckets text := tide.buckets_beside_tree(table_id, row_alias, level);
-    k         record;
+    v_buckets text;
 BEGIN
     IF EXISTS (SELECT FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || string_to_array(array_to_string(v_table.parent_fks, ','), ',')) AS n
                 WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c)) THEN
         RETURN format('tide.lost_column(%L)', v_table.relation);
     END IF;
-    IF v_table.relation = ANY (v_table.parents) THEN
-        SELECT string_agg(format('%s.%I', v_above, c.key_column), ', ') AS keys,
-               string_agg(format('%s.%I', v_above, c.fk_column), ', ') AS references,
-               string_agg(format('%s.%I OPERATOR(%s) %s.%I::%s', v_above, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS of_row,
-               string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_f%s::%s', v_above, c.key_column, c.key_equality, c.key_ordinal, c.key_type), ' AND ') AS of_above,
-               string_agg(format('%s.%I OPERATOR(%s) tide_up.tide_k%s', v_above, c.key_column, c.key_equality, c.key_ordinal), ' AND ') AS again,
-               string_agg(format('tide_k%s', c.key_ordinal), ', ') || ', ' || string_agg(format('tide_f%s', c.key_ordinal), ', ') AS columns,
-               coalesce(' AND (' || tide.deleted_expression(table_id, v_above) || ') IS NOT TRUE', '') AS alive
-          INTO k
-          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = bucket_expression.table_id;
-        v_buckets := format($sql$%1$s || (
-            WITH RECURSIVE tide_up (%2$s) AS (
-                SELECT %3$s, %4$s FROM %5$s AS %6$s WHERE %7$s%8$s
-                 UNION
-                SELECT %3$s, %4$s FROM tide_up JOIN %5$s AS %6$s ON %9$s%8$s)
-            SELECT array_agg(tide_b) FROM tide_up JOIN %5$s AS %6$s ON %10$s CROSS JOIN LATERAL unnest(%11$s) AS tide_b)$sql$,
-            coalesce(v_buckets, 'NULL::text[]'), k.columns, k.keys, k.references, v_table.relation, v_above, k.of_row, k.alive, k.of_above, k.again,
-            coalesce(tide.buckets_beside_tree(table_id, v_above, level + 1), 'NULL::text[]'));
-    END IF;
+    v_buckets := concat_ws(' || ', '(' || tide.own_buckets(table_id, row_alias) || ')',
+                           (SELECT string_agg(p.buckets, ' || ') FROM tide.parent_buckets(table_id, row_alias, level, true) AS p));
     IF v_table.derived THEN
         v_buckets := format('tide.function_buckets(%s)', v_buckets);
     END IF;
-    RETURN format(CASE WHEN v_deleted IS NULL THEN '%2$s' ELSE 'CASE WHEN %1$s THEN ''{}''::text[] ELSE %2$s END' END, v_deleted, coalesce(v_buckets, 'NULL::text[]'));
+    RETURN format(CASE WHEN v_deleted IS NULL THEN '%2$s' ELSE 'CASE WHEN %1$s THEN ''{}''::text[] ELSE %2$s END' END, v_deleted, coalesce(nullif(v_buckets, ''), 'NULL::text[]'));
 END;
 $$;
 COMMENT ON FUNCTION tide.bucket_expression(integer, text, integer) IS 'SQL expression for all buckets of one row of a table, in the snapshot it runs in. Internal.';
@@ -501,15 +534,8 @@ CREATE OR REPLACE FUNCTION tide.buckets_beside_tree(table_id integer, row_alias 
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT concat_ws(' || ',
-               '(' || tide.own_buckets(buckets_beside_tree.table_id, row_alias) || ')',
-               string_agg(format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined),
-                          ' || ' ORDER BY p.parent_ordinal))
-      FROM (SELECT c.parent_ordinal, c.parent_id, c.parent,
-                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS joined
-              FROM tide.parent_columns(buckets_beside_tree.table_id) AS c
-             WHERE c.parent_id <> buckets_beside_tree.table_id
-             GROUP BY c.parent_ordinal, c.parent_id, c.parent) AS p
+    SELECT concat_ws(' || ', '(' || tide.own_buckets(buckets_beside_tree.table_id, row_alias) || ')', string_agg(p.buckets, ' || '))
+      FROM tide.parent_buckets(table_id, row_alias, level, false) AS p
     HAVING tide.own_buckets(buckets_beside_tree.table_id, row_alias) IS NOT NULL OR count(*) > 0;
 $$;
 COMMENT ON FUNCTION tide.buckets_beside_tree(integer, text, integer) IS 'SQL expression for the buckets of a row but for those it inherits from rows of its own table, NULL when there are none. Internal.';
@@ -1197,7 +1223,8 @@ COMMENT ON FUNCTION tide.changed_columns(integer, text[]) IS 'Select list that m
 -- +goose StatementBegin
 -- From each table that the rule looks at, a way down to the rows whose buckets may be others now: by
 -- the foreign keys of children, and by what was declared for a function. given are changes of the
--- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them.
+-- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them. LATERAL … OFFSET 0:
+-- a join would be planned by statistics of today, and once a parent has many children compare all with all.
 CREATE OR REPLACE FUNCTION tide.affected_source(table_id integer)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1215,8 +1242,8 @@ BEGIN
         SELECT c.parent_id, string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
           FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
     LOOP
-        v_branches := v_branches || format('SELECT %s, tide_a.last_change_id FROM (%s) AS tide_a JOIN %s AS tide_n ON %s',
-            v_row, tide.affected_source(v_link.parent_id), v_table.relation, v_link.joined);
+        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (%s) AS tide_a CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d',
+            tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
@@ -1234,7 +1261,7 @@ BEGIN
             v_row, v_link.changed, v_link.affects, v_link.source_id);
     END LOOP;
     IF v_table.relation = ANY (v_table.parents) THEN
-        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT %s, tide_down.last_change_id FROM tide_down JOIN %s AS tide_n ON %s) SELECT * FROM tide_down',
+        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
             array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
             (SELECT string_agg(format('tide_n.%I OPERATOR(%s) tide_down.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ')
                FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = affected_source.table_id));
@@ -1273,17 +1300,24 @@ COMMENT ON FUNCTION tide.assert_sources(integer) IS 'Raises TD011 unless tide_ow
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Both are given changes of a seal as $1. The text of a key needs its columns alone.
+-- Both are given changes of a seal as $1. The text of a key needs its columns alone. What rows have of
+-- a parent is worked out once for all that have the same one: max() finds the one value of them all.
 CREATE OR REPLACE FUNCTION tide.bucket_queries(table_id integer, OUT affected text, OUT judged text)
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = bucket_queries.table_id);
+    v_deleted  text := tide.deleted_expression(table_id, 'tide_n');
+    v_own      text := tide.own_buckets(table_id, 'tide_n');
+    v_rows     text;
+    v_all      text[] := CASE WHEN v_own IS NOT NULL THEN '{j.tide_own}' ELSE '{}' END::text[];
+    v_columns  text[];
     n          record;
     k          record;
+    p          record;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
     SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
            string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
       INTO k
@@ -1293,16 +1327,36 @@ BEGIN
     SELECT k.row_key, max(k.last_change_id)
       FROM (SELECT %1$s AS row_key, tide_n.last_change_id FROM (SELECT %2$s, tide_a.last_change_id FROM (%3$s) AS tide_a) AS tide_n) AS k
      GROUP BY k.row_key$sql$, n.row_key, k.names, tide.affected_source(table_id));
+
+    WITH parent AS MATERIALIZED (
+        SELECT b.buckets, b.fk_columns, b.ordinal FROM tide.parent_buckets(table_id, 'tide_n', 1, true) WITH ORDINALITY AS b (fk_columns, buckets, ordinal))
+    SELECT array_agg(r.buckets ORDER BY r.ordinal) AS buckets,
+           array_agg((SELECT string_agg(format('tide_n.%I', f), ', ') FROM unnest(r.fk_columns) AS f) ORDER BY r.ordinal) AS columns,
+           (SELECT array_agg(DISTINCT f) FROM parent AS a CROSS JOIN LATERAL unnest(a.fk_columns) AS f) AS all_columns
+      INTO p
+      FROM parent AS r;
+    v_columns := array_remove(ARRAY[CASE WHEN v_deleted IS NULL THEN v_own ELSE format('CASE WHEN (%s) IS NOT TRUE THEN %s END', v_deleted, v_own) END || ' AS tide_own'], NULL)
+        || ARRAY(SELECT format(CASE WHEN v_deleted IS NULL THEN 'tide_n.%1$I' ELSE 'CASE WHEN (%2$s) IS NOT TRUE THEN tide_n.%1$I END AS %1$I' END, f, v_deleted) FROM unnest(p.all_columns) AS f);
+    v_rows := format('SELECT g.row_key AS tide_key, g.last_change_id AS tide_last, g.op AS tide_op, tide_r.* FROM unnest($1) AS g LEFT JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_r ON true',
+        array_to_string(v_columns, ', '), v_relation, k.found);
+    FOR i IN 1 .. coalesce(cardinality(p.buckets), 0) LOOP
+        v_all := v_all || format('j.tide_of%s', i);
+        v_rows := format('SELECT tide_n.*, max(tide_n.tide_one%1$s) OVER (PARTITION BY %2$s) AS tide_of%1$s FROM (SELECT tide_n.*, CASE WHEN row_number() OVER (PARTITION BY %2$s) = 1 THEN %3$s END AS tide_one%1$s FROM (%4$s) AS tide_n) AS tide_n',
+            i, p.columns[i], p.buckets[i], v_rows);
+    END LOOP;
     judged := format($sql$
-    SELECT g.row_key, h.key_hash, g.last_change_id, g.op, b.before, coalesce(r.after, '{}'), r.payload, NULL::text
-      FROM unnest($1) AS g
-     CROSS JOIN LATERAL (SELECT hashtextextended(g.row_key, %1$s)) AS h (key_hash)
+    SELECT j.tide_key, h.key_hash, j.tide_last, j.tide_op, b.before, a.after,
+           CASE WHEN a.after <> '{}' AND (j.tide_op = 'A' OR a.after <> b.before) THEN (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s) END, NULL::text
+      FROM (%2$s) AS j
+     CROSS JOIN LATERAL (SELECT hashtextextended(j.tide_key, %1$s) AS key_hash OFFSET 0) AS h
      CROSS JOIN LATERAL (
                SELECT ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
-                             WHERE m.table_id = %1$s AND m.key_hash = h.key_hash AND m.row_key = g.row_key COLLATE "C" ORDER BY m.bucket_id)) AS b (before)
-      LEFT JOIN LATERAL (
-               SELECT j.after, CASE WHEN j.after <> '{}' AND (g.op = 'A' OR j.after <> b.before) THEN %3$s END AS payload
-                 FROM %4$s AS tide_n CROSS JOIN LATERAL (SELECT %2$s AS after OFFSET 0) AS j WHERE %5$s) AS r ON true$sql$, table_id, n.buckets, n.payload, v_relation, k.found);
+                             WHERE m.table_id = %1$s AND m.key_hash = h.key_hash AND m.row_key = j.tide_key COLLATE "C" ORDER BY m.bucket_id) AS before OFFSET 0) AS b
+     CROSS JOIN LATERAL (SELECT %6$s AS buckets OFFSET 0) AS u
+     -- One bucket is the rule, and a call for each row would be felt.
+     CROSS JOIN LATERAL (SELECT CASE WHEN cardinality(u.buckets) = 1 AND octet_length(u.buckets[1]) BETWEEN 1 AND 512 THEN u.buckets
+                                     ELSE coalesce(tide.function_buckets(u.buckets), '{}') END AS after OFFSET 0) AS a$sql$,
+        table_id, v_rows, n.payload, v_relation, replace(k.found, 'g.row_key', 'j.tide_key'), coalesce(nullif(array_to_string(v_all, ' || '), ''), 'NULL::text[]'));
 END;
 $$;
 COMMENT ON FUNCTION tide.bucket_queries(integer) IS 'Queries for the rows of a table whose buckets may have changed, and for the buckets of rows as stored and as they are now, for the tables as they are. Raises TD012. Internal.';
@@ -1319,7 +1373,7 @@ CREATE OR REPLACE FUNCTION tide.write_bucket_functions(table_id integer)
 AS $$
 DECLARE
     v_table    tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = write_bucket_functions.table_id);
-    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off';
+    v_settings text := tide.capture_settings(table_id) || ' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_hashagg = on SET jit = off';
     v_function record;
     v_written  boolean := false;
 BEGIN
@@ -1426,12 +1480,17 @@ BEGIN
     fks := '{}';
     IF (parent IS NULL) <> (parent_fk IS NULL) OR jsonb_typeof(several) <> 'object' OR parent IS NOT NULL AND several IS NOT NULL THEN
         RAISE EXCEPTION 'parents are not given as they should be'
-            USING ERRCODE = 'TD004', HINT = 'Give parent => ''app.task'', parent_fk => ''task_id'', or several: parents => ''{"app.task": "task_id", "app.team": "org_id, team_id"}''.';
+            USING ERRCODE = 'TD004', HINT = 'Give parent => ''app.task'', parent_fk => ''task_id'', or several: parents => ''{"app.task": "task_id", "app.team": "org_id, team_id", "app.person": ["from_id", "to_id"]}''.';
     END IF;
     FOR v_given IN
         SELECT parent AS relation, parent_fk AS fk WHERE parent IS NOT NULL
          UNION ALL
-        SELECT to_regclass(p.key), p.value FROM jsonb_each_text(several) AS p
+        SELECT to_regclass(p.key), f.fk
+          FROM jsonb_each(several) AS p
+          LEFT JOIN LATERAL (
+               SELECT p.value #>> '{}' WHERE jsonb_typeof(p.value) = 'string'
+                UNION ALL
+               SELECT e FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(p.value) = 'array' THEN p.value END) AS e) AS f (fk) ON true
     LOOP
         IF v_given.relation IS NULL OR v_given.fk IS NULL THEN
             RAISE EXCEPTION 'a parent is not there'
@@ -1439,6 +1498,10 @@ BEGIN
         END IF;
         IF v_given.relation = resolve_parents.relation THEN
             -- A tree: the table is its own parent.
+            IF relation = ANY (parents) THEN
+                RAISE EXCEPTION 'a tree has one way up'
+                    USING ERRCODE = 'TD004', HINT = 'Name one column that refers to the table itself, and give the rest as a bucket_function with its dependencies.';
+            END IF;
             v_key := coalesce(resolve_parents.key_columns::text[], ARRAY(
                 SELECT a.attname FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = relation AND i.indisprimary));
         ELSE
@@ -1643,12 +1706,15 @@ COMMENT ON FUNCTION tide.judge_rows(integer, tide.rule_change[]) IS 'Buckets of 
 -- and writes nothing.
 CREATE OR REPLACE FUNCTION tide.judge_rules(
     changes tide.rule_change[], whole integer[], whole_ops text[], only_table integer DEFAULT NULL,
-    OUT table_id integer, OUT judged tide.judged_row, OUT error text
+    OUT table_id integer, OUT row_key text, OUT key_hash bigint, OUT last_change_id bigint, OUT op "char", OUT before text[], OUT after text[], OUT payload json,
+    OUT row_error text, OUT error text
 )
     RETURNS SETOF record
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = on SET enable_nestloop = on SET plan_cache_mode = auto SET jit = off
+    -- Groups one after the other, not all at once.
+    SET enable_hashagg = off
     -- Behind an ALTER TABLE all sealing would wait; the next seal tries again instead.
     SET lock_timeout = '200ms'
 AS $$
@@ -1658,6 +1724,8 @@ DECLARE
     v_known   boolean := EXISTS (SELECT FROM tide.bucket_floor);
     v_judged  record;
     v_changes tide.rule_change[];
+    v_rows    tide.judged_row[];
+    v_whole   boolean;
     v_keys    text;
 BEGIN
     FOR v_judged IN
@@ -1669,57 +1737,56 @@ BEGIN
          ORDER BY s.table_id
     LOOP
         table_id := v_judged.id;
-        v_keys := NULL;
         BEGIN
-            IF v_judged.mark IS NULL THEN
+            v_whole := v_judged.mark IS NOT NULL;
+            IF v_whole THEN
+                PERFORM tide.assert_sources(v_judged.id);
+            END IF;
+            IF v_judged.mark = 'A' THEN
+                -- Devices get the rows where they are few and none was missed.
+                EXECUTE format('SELECT CASE WHEN $1 AND count(*) <= $2 THEN ''A'' ELSE ''!'' END FROM (SELECT FROM %s LIMIT $2 + 1) AS few', v_judged.relation)
+                   INTO v_judged.mark USING v_known, v_max;
+            END IF;
+            LOOP
                 BEGIN
-                    EXECUTE format($sql$SELECT array_agg(ROW(%1$s, a.last_change_id, g.op, a.row_key, NULL, NULL)::tide.rule_change)
-                                          FROM tide.affected_%1$s($1) AS a
-                                          LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS g ON g.row_key = a.row_key$sql$,
-                        v_judged.id) INTO v_changes USING changes;
-                    RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
+                    v_keys := format('SELECT * FROM tide.affected_%s($1)', v_judged.id);
+                    IF v_whole THEN
+                        v_keys := format('SELECT a.row_key, CASE WHEN $2 IS NULL THEN $3 END AS last_change_id FROM (SELECT %s COLLATE "C" AS row_key FROM %s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %s) AS a',
+                                         (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_judged.id);
+                    END IF;
+                    -- In pieces, because no value may be larger than a gigabyte.
+                    FOR v_changes IN EXECUTE format($sql$
+                        SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
+                          FROM (SELECT u.row_key, u.last_change_id, coalesce($2, c.op) AS op, (row_number() OVER () - 1) / 10000 AS piece
+                                  FROM (%2$s) AS u
+                                  LEFT JOIN (SELECT DISTINCT c.row_key, c.op FROM unnest($1) AS c WHERE c.table_id = %1$s AND c.op = 'A') AS c ON c.row_key = u.row_key) AS k
+                         GROUP BY k.piece$sql$, v_judged.id, v_keys)
+                        USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
+                    LOOP
+                        -- Not in the query: the planner would call it too, to estimate rows.
+                        v_rows := tide.judge_rows(v_judged.id, v_changes);
+                        RETURN QUERY SELECT v_judged.id, j.*, NULL::text FROM unnest(v_rows) AS j;
+                    END LOOP;
+                    EXIT;
                 EXCEPTION
                     WHEN OTHERS THEN
-                        IF sqlstate ~ '^(40|53|55|57|TD011)' THEN
+                        IF v_whole OR sqlstate ~ '^(40|53|55|57|TD011)' THEN
                             RAISE;
                         END IF;
                         -- Which rows a change reaches cannot be told, so it may be any.
-                        v_keys := format('SELECT u.row_key, $3 AS last_change_id, (SELECT max(c.op::text)::"char" FROM unnest($1) AS c WHERE c.table_id = %s AND c.op = ''A'' AND c.row_key = u.row_key) AS op',
-                                         v_judged.id);
-                        judged := ROW('*', 0, NULL, NULL, '{}', '{}', NULL, format('%s (%s)', sqlerrm, sqlstate))::tide.judged_row;
-                        RETURN NEXT;
-                        judged := NULL;
+                        v_whole := true;
+                        RETURN QUERY SELECT v_judged.id, '*', 0::bigint, NULL::bigint, NULL::"char", '{}'::text[], '{}'::text[], NULL::json, format('%s (%s)', sqlerrm, sqlstate), NULL::text;
                 END;
-            ELSE
-                PERFORM tide.assert_sources(v_judged.id);
-                IF v_judged.mark = 'A' THEN
-                    -- Devices get the rows where they are few and none was missed.
-                    EXECUTE format('SELECT CASE WHEN $1 AND count(*) <= $2 THEN ''A'' ELSE ''!'' END FROM (SELECT FROM %s LIMIT $2 + 1) AS few', v_judged.relation)
-                       INTO v_judged.mark USING v_known, v_max;
-                END IF;
-                v_keys := 'SELECT u.row_key, NULL::bigint AS last_change_id, $2 AS op';
-            END IF;
-            IF v_keys IS NOT NULL THEN
-                FOR v_changes IN EXECUTE format($sql$
-                    SELECT array_agg(ROW(%1$s, k.last_change_id, k.op, k.row_key, NULL, NULL)::tide.rule_change)
-                      FROM (%4$s, (row_number() OVER () - 1) / 10000 AS batch
-                              FROM (SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s) AS u) AS k
-                     GROUP BY k.batch$sql$, v_judged.id, (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_keys)
-                    USING changes, v_judged.mark, (SELECT max(c.last_change_id) FROM unnest(changes) AS c JOIN tide.bucket_source AS b ON b.source_id = c.table_id WHERE b.table_id = v_judged.id)
-                LOOP
-                    RETURN QUERY SELECT v_judged.id, j, NULL::text FROM unnest(tide.judge_rows(v_judged.id, v_changes)) AS j;
-                END LOOP;
-            END IF;
+            END LOOP;
         EXCEPTION
             WHEN SQLSTATE 'TD012' THEN
                 -- Nobody knows any more whose its rows are.
-                RETURN QUERY SELECT v_judged.id, ROW(m.row_key, m.key_hash, (SELECT max(c.last_change_id) FROM unnest(changes) AS c), NULL, array_agg(m.bucket_id::text ORDER BY m.bucket_id), '{}', NULL, sqlerrm)::tide.judged_row, NULL::text
+                RETURN QUERY SELECT v_judged.id, m.row_key, m.key_hash, (SELECT max(c.last_change_id) FROM unnest(changes) AS c), NULL::"char", array_agg(m.bucket_id::text ORDER BY m.bucket_id), '{}'::text[], NULL::json, sqlerrm, NULL::text
                                FROM tide.membership AS m WHERE m.table_id = v_judged.id GROUP BY m.row_key, m.key_hash;
             WHEN OTHERS THEN
                 IF sqlstate ~ '^(40|53|57)' THEN
                     RAISE;
                 END IF;
-                judged := NULL;
                 error := format('%s (%s)', sqlerrm, sqlstate);
                 RETURN NEXT;
                 error := NULL;
@@ -1764,7 +1831,7 @@ BEGIN
             RAISE EXCEPTION 'buckets of a table cannot be judged now'
                 USING ERRCODE = 'TD126', DETAIL = v_judged.error, HINT = 'Try again; SELECT * FROM tide.check() says more.';
         END IF;
-        RETURN NEXT v_judged.judged;
+        RETURN NEXT ROW(v_judged.row_key, v_judged.key_hash, v_judged.last_change_id, v_judged.op, v_judged.before, v_judged.after, v_judged.payload, v_judged.row_error)::tide.judged_row;
     END LOOP;
 END;
 $$;
@@ -1866,22 +1933,21 @@ BEGIN
           FROM (SELECT array_agg(ROW(a.table_id, a.last_change_id, a.op, a.row_key, a.deps, a.old_deps)::tide.rule_change) AS changes FROM asked AS a) AS q
          CROSS JOIN LATERAL tide.judge_rules(q.changes, marked, marks) AS j
          WHERE q.changes IS NOT NULL OR marked IS NOT NULL
-    ), judged AS MATERIALIZED (
-        SELECT j.table_id, j.judged AS row, (j.judged).* FROM judging AS j
+    ), placed AS (
+        SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes,
+               (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!' AS moved,
+               o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
+          FROM judging AS j
+          LEFT JOIN (SELECT DISTINCT f.xid, f.last_change_id FROM fresh AS f) AS t ON t.last_change_id = j.last_change_id
+          LEFT JOIN net AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
          WHERE j.table_id NOT IN (SELECT f.table_id FROM judging AS f WHERE f.error IS NOT NULL)
-    ), moved AS MATERIALIZED (
-        SELECT m.*, CASE WHEN NOT m.by_own THEN nextval('tide.change_id') END AS effect_id
-          FROM (SELECT j.*, t.xid, o.change_id AS own_id, o.first_id, o.bytes, o.change_id IS NOT NULL AND (o.last_op = 'D' OR j.before <@ j.after) AS by_own
-                  FROM judged AS j
-                  LEFT JOIN (SELECT DISTINCT f.xid, f.last_change_id FROM fresh AS f) AS t ON t.last_change_id = j.last_change_id
-                  LEFT JOIN net AS o ON o.xid = t.xid AND o.table_id = j.table_id AND o.key_hash = j.key_hash AND o.row_key = j.row_key
-                 WHERE (j.before <> j.after OR j.op = 'A' AND j.after <> '{}') AND j.op IS DISTINCT FROM '!') AS m
+    ), judged AS MATERIALIZED (
+        SELECT p.*, CASE WHEN p.moved AND NOT p.by_own THEN nextval('tide.change_id') END AS effect_id FROM placed AS p
     ), stayed AS MATERIALIZED (
         -- Before it moved, a row is told where it was and stays; after that, where it is.
-        SELECT o.*, CASE WHEN o.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept, m.effect_id
+        SELECT o.*, CASE WHEN o.last_change_id > j.last_change_id THEN j.after ELSE o.stored END AS held, coalesce(j.after, o.stored) AS kept, CASE WHEN j.xid = o.xid THEN j.effect_id END AS effect_id
           FROM net AS o
           LEFT JOIN judged AS j ON j.table_id = o.table_id AND j.key_hash = o.key_hash AND j.row_key = o.row_key
-          LEFT JOIN moved AS m ON m.table_id = o.table_id AND m.key_hash = o.key_hash AND m.row_key = o.row_key AND m.xid = o.xid
          WHERE NOT (o.first_op = 'I' AND o.last_op = 'D')
     ), access AS MATERIALIZED (
         SELECT e.* FROM tide.access_events(changes) AS e
@@ -1896,19 +1962,22 @@ BEGIN
           FROM stayed AS s
          WHERE s.pushed_by IS NOT NULL AND 'user:' || s.pushed_by <> ALL (s.stored || s.kept)
          UNION ALL
-        SELECT m.xid, b.bucket_id, coalesce(m.effect_id, m.own_id), coalesce(m.first_id, m.effect_id),
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 'D' WHEN b.bucket_id = ANY (m.before) THEN 'U' ELSE 'I' END::"char",
-               CASE WHEN b.bucket_id <> ALL (m.after) THEN 0 ELSE coalesce(m.bytes, octet_length(m.payload::text)) END
-          FROM moved AS m CROSS JOIN LATERAL (SELECT DISTINCT u FROM unnest(m.before || m.after) AS u) AS b (bucket_id)
-         WHERE m.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)
+        SELECT j.xid, b.bucket_id, coalesce(j.effect_id, j.own_id), coalesce(j.first_id, j.effect_id),
+               CASE WHEN b.bucket_id = ANY (j.before) THEN 'U' ELSE 'I' END::"char", coalesce(j.bytes, octet_length(j.payload::text))
+          FROM judged AS j CROSS JOIN LATERAL unnest(j.after) AS b (bucket_id)
+         WHERE j.moved AND (j.op IS NOT DISTINCT FROM 'A' OR b.bucket_id <> ALL (j.before))
+         UNION ALL
+        SELECT j.xid, b.bucket_id, coalesce(j.effect_id, j.own_id), coalesce(j.first_id, j.effect_id), 'D', 0
+          FROM judged AS j CROSS JOIN LATERAL unnest(j.before) AS b (bucket_id)
+         WHERE j.moved AND b.bucket_id <> ALL (j.after)
          UNION ALL
         -- His devices ask which buckets they may read when they hear of this.
         SELECT DISTINCT a.xid, 'user:' || a.user_id, NULL::bigint, NULL::bigint, NULL::"char", 0 FROM access AS a WHERE a.user_id IS NOT NULL
     )
     SELECT 't'::"char", t.xid, t.bucket_id, t.change_id, t.first_id, t.op, t.bytes, NULL::integer, NULL::tide.judged_row, NULL::text, NULL::json FROM told AS t
      UNION ALL
-    SELECT 'j', m.xid, NULL, m.effect_id, NULL, NULL, NULL, j.table_id, j.row, NULL, NULL
-      FROM judged AS j LEFT JOIN moved AS m ON m.table_id = j.table_id AND m.key_hash = j.key_hash AND m.row_key = j.row_key
+    SELECT 'j', CASE WHEN j.moved THEN j.xid END, NULL, j.effect_id, NULL, NULL, NULL, j.table_id, ROW(j.row_key, j.key_hash, j.last_change_id, j.op, j.before, j.after, j.payload, j.row_error)::tide.judged_row, NULL, NULL
+      FROM judged AS j
      UNION ALL
     SELECT 'e', NULL, NULL, NULL, NULL, NULL, NULL, j.table_id, NULL, j.error, NULL FROM judging AS j WHERE j.error IS NOT NULL
      UNION ALL
@@ -2040,7 +2109,7 @@ BEGIN
     SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
       FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
     INSERT INTO tide.key_log (key_hash, change_id, xid)
-    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL;
+    SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL ORDER BY 1;
     INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
     SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
     -- With the id of this transaction: fresh to the next seal.
@@ -2052,7 +2121,8 @@ BEGIN
        AND m.table_id = e.table_id AND m.key_hash = (e.judged).key_hash AND m.row_key = (e.judged).row_key COLLATE "C" AND m.bucket_id <> ALL ((e.judged).after);
     INSERT INTO tide.membership (table_id, key_hash, row_key, bucket_id)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, b FROM unnest(effects) AS e CROSS JOIN LATERAL unnest((e.judged).after) AS b
-     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before);
+     WHERE e.kind = 'j' AND b <> ALL ((e.judged).before)
+     ORDER BY 2;
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e
@@ -3596,6 +3666,7 @@ BEGIN
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
 
+    FOR v_last, v_effects IN
     WITH fresh AS MATERIALIZED (
         SELECT c.xid, c.change_id, c.order_id, c.table_id, c.op, c.key_hash, c.row_key, c.buckets, c.old_buckets,
                coalesce(octet_length(c.payload::text), 0) AS bytes, CASE WHEN c.op IN ('O', 'A', '!') THEN c.payload END AS note,
@@ -3693,21 +3764,29 @@ BEGIN
           FROM head AS h WHERE h.floor_seq IS NULL
          UNION ALL
         SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.of_none AND n.changes = '{}'
+    ), sealed AS (
+        INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
+        SELECT v_previous.seal_id + 1,
+               -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
+               v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
+               coalesce(v_cut, v_drawn),
+               CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
+               v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
+            -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
+            ON CONFLICT DO NOTHING
+        RETURNING last_bundle_id
     )
-    INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
-    SELECT v_previous.seal_id + 1,
-           -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
-           v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
-           coalesce(v_cut, v_drawn),
-           CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
-           v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
-        -- In a REPEATABLE READ transaction that began before another seal, this is a serialization failure.
-        ON CONFLICT DO NOTHING
-    RETURNING last_bundle_id, (SELECT array_agg(e::tide.seal_effect) FROM effect AS e WHERE e.kind NOT IN ('t', 'T', 'b'))
-      INTO v_last, v_effects;
-    IF v_effects IS NOT NULL THEN
-        PERFORM tide.store_effects(v_effects, v_previous.seal_id + 1, v_now);
-    END IF;
+    -- In pieces, because no value may be larger than a gigabyte.
+    SELECT s.last_bundle_id, p.effects
+      FROM sealed AS s
+      LEFT JOIN (SELECT array_agg(e.effect ORDER BY e.ordinal) AS effects
+                   FROM (SELECT f::tide.seal_effect AS effect, row_number() OVER () AS ordinal FROM effect AS f WHERE f.kind NOT IN ('t', 'T', 'b')) AS e
+                  GROUP BY (e.ordinal - 1) / 10000) AS p ON true
+    LOOP
+        IF v_effects IS NOT NULL THEN
+            PERFORM tide.store_effects(v_effects, v_previous.seal_id + 1, v_now);
+        END IF;
+    END LOOP;
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);
@@ -4383,8 +4462,11 @@ CREATE OR REPLACE FUNCTION tide.assert_buckets(user_id text, buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_may text[] := tide.buckets_of(user_id);
 BEGIN
-    IF EXISTS (SELECT unnest(buckets) EXCEPT SELECT unnest(tide.buckets_of(user_id))) THEN
+    IF EXISTS (SELECT unnest(buckets) EXCEPT SELECT unnest(v_may)) THEN
         RAISE EXCEPTION 'not all of these buckets are this user''s'
             USING ERRCODE = 'TD134', HINT = 'Connect again: its answer says which are.';
     END IF;
@@ -6927,10 +7009,13 @@ CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, af
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_may   text[];
     v_shown jsonb;
 BEGIN
     IF (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).buckets IS NOT NULL THEN
-        SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(tide.buckets_of(user_id)) AS b;
+        -- Not in the query: the planner would call it too, to estimate rows.
+        v_may := tide.buckets_of(user_id);
+        SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(v_may) AS b;
     END IF;
     IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
@@ -7332,6 +7417,35 @@ COMMENT ON FUNCTION tide.my_buckets() IS 'Buckets that the user of this transact
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.buckets_proof(buckets text[])
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN encode(sha256(convert_to(concat_ws(' ', (SELECT s.policy_key FROM tide.setting AS s), extract(epoch FROM now()), buckets::text), 'UTF8')), 'hex');
+END;
+$$;
+COMMENT ON FUNCTION tide.buckets_proof(text[]) IS 'Tells in this transaction that a list of buckets is what pgtide made it. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- The client role calls the functions of its policies as it likes: they answer about buckets of its user alone.
+CREATE OR REPLACE FUNCTION tide.my_proven_buckets()
+    RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_mine text[] := tide.my_buckets();
+BEGIN
+    RETURN v_mine || tide.buckets_proof(v_mine);
+END;
+$$;
+COMMENT ON FUNCTION tide.my_proven_buckets() IS 'Buckets that the user of this transaction (app.user_id) may read, and the proof that they are: for the policies of tide.enable_rls. Raises TD032. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Who may read is what the bucket rule says. In the forms that an index serves where there is one; a
 -- rule that looks at other tables runs in a function, with the rights of pgtide.
 CREATE OR REPLACE FUNCTION tide.policies(table_id integer, write text, OUT name text, OUT statement text)
@@ -7356,11 +7470,11 @@ BEGIN
         v_owner := format('%s.%I = (SELECT nullif(current_setting(''app.user_id'', true), ''''))::%s', v_alias, c.current_name, c.type);
     END IF;
     v_read := CASE
-        WHEN v_table.derived THEN format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
+        WHEN v_table.derived THEN format('tide.reads_%s(%s, (SELECT tide.my_proven_buckets()))', table_id, v_alias)
         WHEN v_table.bucket IS NOT NULL THEN format('(SELECT %L = ANY (tide.my_buckets()))', v_table.bucket)
         WHEN v_owner IS NOT NULL AND v_table.null_owner_bucket IS NULL THEN v_owner
         WHEN v_owner IS NOT NULL THEN format('(%s OR %s.%I IS NULL AND (SELECT %L = ANY (tide.my_buckets())))', v_owner, v_alias, c.current_name, v_table.null_owner_bucket)
-        ELSE format('tide.reads_%s(%s, (SELECT tide.my_buckets()))', table_id, v_alias)
+        ELSE format('tide.reads_%s(%s, (SELECT tide.my_proven_buckets()))', table_id, v_alias)
     END;
     v_write := CASE write
         WHEN 'none' THEN 'false'
@@ -7368,8 +7482,8 @@ BEGIN
         WHEN 'owner' THEN v_owner
         ELSE format(CASE
             WHEN to_regprocedure(format('%s(text, %s)', write, v_type)) IS NOT NULL THEN '(%1$s AND %2$s(%3$s, %4$s))'
-            WHEN (SELECT p.proretset FROM pg_proc AS p WHERE p.oid = to_regprocedure(write || '(text)')) THEN '(%1$s AND tide.reads_%5$s(%4$s, (SELECT ARRAY(SELECT tide_b FROM %2$s(%3$s) AS tide_b))))'
-            ELSE '(%1$s AND tide.reads_%5$s(%4$s, (SELECT %2$s(%3$s))))' END, v_read, write, v_me, v_alias, table_id)
+            WHEN (SELECT p.proretset FROM pg_proc AS p WHERE p.oid = to_regprocedure(write || '(text)')) THEN 'tide.reads_%5$s(%4$s, (SELECT tide.my_proven_buckets()), (SELECT ARRAY(SELECT tide_b FROM %2$s(%3$s) AS tide_b)))'
+            ELSE 'tide.reads_%5$s(%4$s, (SELECT tide.my_proven_buckets()), (SELECT coalesce(%2$s(%3$s), ''{}'')))' END, v_read, write, v_me, v_alias, table_id)
     END;
     RETURN QUERY
     SELECT p.name, format('CREATE POLICY %I ON %s AS %s FOR %s TO %s %s', p.name, v_table.relation, p.kind, p.command, p.role, p.body)
@@ -7441,12 +7555,26 @@ DECLARE
     v_type   regtype := (SELECT c.reltype FROM pg_class AS c WHERE c.oid = v_table.relation);
     v_client name := (SELECT s.client_role FROM tide.setting AS s);
 BEGIN
-    EXECUTE format('CREATE OR REPLACE FUNCTION tide.reads_%s(tide_n %s, tide_in text[]) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER %s AS %L',
-        table_id, v_type, tide.capture_settings(table_id), format(E'\nBEGIN\n    RETURN (%s) && tide_in;\nEND;\n', tide.bucket_expression(table_id, 'tide_n')));
-    EXECUTE format('ALTER FUNCTION tide.reads_%1$s(%2$s, text[]) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.reads_%1$s(%2$s, text[]) FROM PUBLIC; GRANT EXECUTE ON FUNCTION tide.reads_%1$s(%2$s, text[]) TO %3$I;
-        COMMENT ON FUNCTION tide.reads_%1$s(%2$s, text[]) IS %4$L', table_id, v_type, v_client,
-        format('Whether a row of %s.%s lies in one of these buckets, by its bucket rule. Written by pgtide for its policies.', v_table.table_schema, v_table.table_name));
-    EXECUTE format('GRANT USAGE ON SCHEMA tide TO %I; GRANT EXECUTE ON FUNCTION tide.my_buckets() TO %1$I', v_client);
+    EXECUTE format('CREATE OR REPLACE FUNCTION tide.reads_%s(tide_n %s, tide_mine text[], tide_in text[] DEFAULT NULL) RETURNS boolean LANGUAGE plpgsql STABLE SECURITY DEFINER %s AS %L',
+        table_id, v_type, tide.capture_settings(table_id), format($source$
+DECLARE
+    tide_buckets text[];
+BEGIN
+    -- About rows that he makes up, too, nobody hears more than what lies in buckets of his.
+    IF tide_mine[cardinality(tide_mine)] IS DISTINCT FROM tide.buckets_proof(tide_mine[: cardinality(tide_mine) - 1]) THEN
+        RETURN false;
+    END IF;
+    tide_buckets := %s;
+    IF tide_in IS NULL THEN
+        RETURN tide_buckets && tide_mine;
+    END IF;
+    RETURN EXISTS (SELECT FROM unnest(tide_buckets) AS b WHERE b = ANY (tide_in) AND b = ANY (tide_mine));
+END;
+$source$, tide.bucket_expression(table_id, 'tide_n')));
+    EXECUTE format('ALTER FUNCTION tide.reads_%1$s(%2$s, text[], text[]) OWNER TO tide_owner; REVOKE ALL ON FUNCTION tide.reads_%1$s(%2$s, text[], text[]) FROM PUBLIC; GRANT EXECUTE ON FUNCTION tide.reads_%1$s(%2$s, text[], text[]) TO %3$I;
+        COMMENT ON FUNCTION tide.reads_%1$s(%2$s, text[], text[]) IS %4$L', table_id, v_type, v_client,
+        format('Whether a row of %s.%s lies, by its bucket rule, in one of these buckets that tide.my_proven_buckets gave, and of those in one of the others. Written by pgtide for its policies.', v_table.table_schema, v_table.table_name));
+    EXECUTE format('GRANT USAGE ON SCHEMA tide TO %I; GRANT EXECUTE ON FUNCTION tide.my_buckets(), tide.my_proven_buckets() TO %1$I', v_client);
 END;
 $$;
 COMMENT ON FUNCTION tide.write_reads_function(integer) IS 'Writes the function by which policies ask the bucket rule of a table. Internal.';
@@ -7531,7 +7659,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_policy AS p WHERE p.polrelid = table_name) THEN
         EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', table_name);
     END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s, text[])', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
+    EXECUTE format('DROP FUNCTION IF EXISTS tide.reads_%s(%s, text[], text[])', v_table.table_id, (SELECT c.reltype::regtype FROM pg_class AS c WHERE c.oid = table_name));
     UPDATE tide.synced_table AS s SET rls_write = NULL WHERE s.table_id = v_table.table_id;
 END;
 $$;
@@ -7803,10 +7931,10 @@ DECLARE
     v_table tide.synced_table := tide.registered_table(check_buckets.table_name);
 BEGIN
     RETURN QUERY
-    SELECT (j.judged).row_key::json, (j.judged).before, (j.judged).after, coalesce(j.error, (j.judged).error)
+    SELECT j.row_key::json, j.before, j.after, coalesce(j.error, j.row_error)
       FROM tide.judge_rules(NULL, ARRAY[v_table.table_id], ARRAY['!'], v_table.table_id) AS j
-     WHERE ((j.judged).before <> (j.judged).after OR j.error IS NOT NULL OR (j.judged).error IS NOT NULL)
-       AND (j.judged).row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(v_table.table_id) AS p);
+     WHERE (j.before <> j.after OR j.error IS NOT NULL OR j.row_error IS NOT NULL)
+       AND j.row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(v_table.table_id) AS p);
 END;
 $$;
 COMMENT ON FUNCTION tide.check_buckets(regclass) IS
@@ -7847,6 +7975,7 @@ DECLARE
     v_found   text := (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(v_table.table_id, '$1') AS k);
     v_own     text := tide.own_buckets(v_table.table_id, 'tide_n');
     v_deleted text := tide.deleted_expression(v_table.table_id, 'tide_n');
+    v_looks   text;
     v_parent  record;
     v_next    jsonb;
 BEGIN
@@ -7855,13 +7984,24 @@ BEGIN
         RETURN;
     END IF;
     v_found := concat_ws(' AND ', v_found, '(' || v_deleted || ') IS NOT TRUE');
+    -- What a function found: rows of the tables it looks at that have to do with this one.
+    SELECT string_agg(CASE
+               WHEN d.table_columns IS NULL THEN format('ARRAY[%L]', s.relation::text || ' by its query')
+               ELSE format('ARRAY(SELECT %L || tide_s::text FROM (SELECT tide_d.* FROM %s AS tide_d WHERE %s LIMIT 10) AS tide_s)', s.relation::text || ' ', s.relation,
+                           (SELECT string_agg(format('tide_d.%I OPERATOR(%s) tide_n.%I::%s', sc.current_name, t.equality, tc.current_name, t.type), ' AND ')
+                              FROM unnest(d.table_columns, d.source_columns) AS p (name, source)
+                              JOIN tide.synced_columns(v_table.table_id) AS tc ON tc.column_name = p.name
+                              JOIN tide.synced_columns(d.source_id) AS sc ON sc.column_name = p.source
+                             CROSS JOIN LATERAL tide.column_equality(s.relation, sc.current_name) AS t)) END, ' || ' ORDER BY d.source_id)
+      INTO v_looks
+      FROM tide.bucket_dependency AS d JOIN tide.synced_table AS s ON s.table_id = d.source_id WHERE d.table_id = v_table.table_id;
     IF v_own IS NOT NULL THEN
-        RETURN QUERY EXECUTE format('SELECT b, %L, %L FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS b WHERE %s',
+        RETURN QUERY EXECUTE format('SELECT b, %L, concat_ws('' <- '', %L, nullif(array_to_string(%s, '', ''), '''')) FROM %s AS tide_n CROSS JOIN LATERAL unnest(%s) AS b WHERE %s',
             CASE
                 WHEN v_table.bucket IS NOT NULL THEN 'bucket => ' || quote_literal(v_table.bucket)
                 WHEN v_table.bucket_function IS NOT NULL THEN 'bucket_function => ' || quote_literal(v_table.bucket_function)
                 ELSE 'owner_column => ' || quote_literal(v_table.owner_column)
-            END, v_here, v_table.relation, v_own, v_found) USING v_key;
+            END, v_here, coalesce(v_looks, 'NULL::text[]'), v_table.relation, v_own, v_found) USING v_key;
     END IF;
     FOR v_parent IN
         SELECT c.parent, string_agg(format('%L, tide_n.%I::text', c.key_name, c.fk_column), ', ') AS key,
@@ -7876,7 +8016,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.why_bucket(regclass, jsonb, text) IS
-'Why a row lies in its buckets, as the tables are now: the rule that gives each, and the rows from this one to the one it is about. SELECT * FROM tide.why_bucket(''app.comment'', ''{"id": 42}''). Raises TD003, TD009.';
+'Why a row lies in its buckets, as the tables are now: the rule that gives each, the rows from this one to the one it is about, and after <- the rows that its function looks at. SELECT * FROM tide.why_bucket(''app.comment'', ''{"id": 42}''). Raises TD003, TD009.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -8078,6 +8218,7 @@ DECLARE
     -- -1 before the first ANALYZE; partitions have the rows of a partitioned table.
     v_rows     double precision := (SELECT max(c.reltuples) FROM pg_class AS c JOIN (SELECT v_relation AS oid UNION SELECT p.relid FROM pg_partition_tree(v_relation) AS p) AS t ON t.oid = c.oid);
     v_keys     tide.rule_change[];
+    v_judged   tide.judged_row[];
 BEGIN
     EXECUTE format($sql$
         SELECT array_agg(ROW(%1$s, NULL, NULL, k.row_key, NULL, NULL)::tide.rule_change)
@@ -8088,8 +8229,10 @@ BEGIN
         CASE WHEN v_rows > max_rows THEN format('TABLESAMPLE SYSTEM (%s)', least(100, greatest(300 * max_rows / v_rows, 0.001))) END)
        INTO v_keys USING max_rows, ((random() - 0.5) * 1.8e19)::bigint;
     looked_at := coalesce(cardinality(v_keys), 0);
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_judged := tide.judge_rows(table_id, v_keys);
     SELECT count(*) INTO amiss
-      FROM unnest(tide.judge_rows(table_id, v_keys)) AS j
+      FROM unnest(v_judged) AS j
      WHERE j.before <> j.after AND j.error IS NULL AND j.row_key NOT IN (SELECT p.row_key FROM tide.pending_moves(table_id) AS p);
 EXCEPTION
     -- Other findings say what is the matter with the table.
