@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgtide/pgtide/internal/contract"
 	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/internal/v1client"
 	"github.com/pgtide/pgtide/runtime/auth"
@@ -103,10 +104,12 @@ func token(t *testing.T, user string) string {
 	return text
 }
 
-// device makes a device of a user that is not attached yet. change may set what is special about it.
+// device makes a device of a user that is not attached yet, whose answers are held against
+// docs/openapi.yaml. change may set what is special about it.
 func (s *site) device(t *testing.T, user string, change ...func(*v1client.Config)) *v1client.Device {
 	t.Helper()
-	config := v1client.Config{URL: s.http.URL, Token: token(t, user), Schema: "app", Tables: tables, MaxRetryWait: 100 * time.Millisecond, Retries: 20}
+	config := v1client.Config{URL: s.http.URL, Token: token(t, user), Schema: "app", Tables: tables, MaxRetryWait: 100 * time.Millisecond, Retries: 20,
+		Client: &http.Client{Transport: contract.Transport(t, nil)}}
 	for _, f := range change {
 		f(&config)
 	}
