@@ -24,6 +24,10 @@ test: server bouncer ## every test, on a real PostgreSQL that is started for it
 test-race: server bouncer ## the same with the race detector
 	@$(MAKE) test TESTFLAGS="-race $(TESTFLAGS)"
 
+.PHONY: race
+race: ## what strangers reach, with the race detector
+	@$(MAKE) test-race PACKAGES="./internal/hostiletest ./runtime/auth ./runtime/sealer ./runtime/watch"
+
 .PHONY: sim
 sim: server ## simulate: fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
 	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 6 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
