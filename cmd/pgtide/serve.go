@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgtide/pgtide/runtime/server"
+	"github.com/pgtide/pgtide/runtime/watch"
 )
 
 const (
@@ -83,27 +84,7 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 	if err != nil {
 		return err
 	}
-	front := server.New(pool, server.Config{
-		AppName:            cmd.String("app-name"),
-		OperatorToken:      cmd.String("operator-token"),
-		MaxBodyBytes:       cmd.Int64("max-body-bytes"),
-		MaxPullBytes:       cmd.Int64("max-pull-bytes"),
-		BufferBytes:        int(cmd.Int64("buffer-bytes")),
-		MaxStreams:         int(cmd.Int64("max-streams")),
-		MaxStreamsPerUser:  int(cmd.Int64("max-streams-per-user")),
-		MaxRequestsPerUser: int(cmd.Int64("max-requests-per-user")),
-		RequestsPerUser:    int(cmd.Int64("requests-per-user")),
-		QueueTimeout:       cmd.Duration("queue-timeout"),
-		RequestTimeout:     cmd.Duration("request-timeout"),
-		LockTimeout:        cmd.Duration("lock-timeout"),
-		StreamTimeout:      cmd.Duration("stream-timeout"),
-		WriteTimeout:       cmd.Duration("write-timeout"),
-		Logger:             logger,
-		NoWatch:            !cmd.Bool("watch"),
-		Watch:              watching,
-		MaxWatchesPerUser:  int(cmd.Int64("max-watches-per-user")),
-		HeartbeatInterval:  cmd.Duration("heartbeat-interval"),
-	})
+	front := server.New(pool, serverConfig(cmd, watching, logger))
 	devices, err := listen(ctx, cmd, cmd.String("addr"), guard(front), logger)
 	if err != nil {
 		return err
@@ -129,6 +110,31 @@ func serveFrom(ctx context.Context, cmd *cli.Command, pool *pgxpool.Pool, guard 
 	return untilEnd(ctx, cmd.Duration("shutdown-timeout"), logger, front, sites)
 }
 
+// serverConfig is what the settings say of the server itself.
+func serverConfig(cmd *cli.Command, watching watch.Config, logger *slog.Logger) server.Config {
+	return server.Config{
+		AppName:            cmd.String("app-name"),
+		OperatorToken:      cmd.String("operator-token"),
+		MaxBodyBytes:       cmd.Int64("max-body-bytes"),
+		MaxPullBytes:       cmd.Int64("max-pull-bytes"),
+		BufferBytes:        int(cmd.Int64("buffer-bytes")),
+		MaxStreams:         int(cmd.Int64("max-streams")),
+		MaxStreamsPerUser:  int(cmd.Int64("max-streams-per-user")),
+		MaxRequestsPerUser: int(cmd.Int64("max-requests-per-user")),
+		RequestsPerUser:    int(cmd.Int64("requests-per-user")),
+		QueueTimeout:       cmd.Duration("queue-timeout"),
+		RequestTimeout:     cmd.Duration("request-timeout"),
+		LockTimeout:        cmd.Duration("lock-timeout"),
+		StreamTimeout:      cmd.Duration("stream-timeout"),
+		WriteTimeout:       cmd.Duration("write-timeout"),
+		Logger:             logger,
+		NoWatch:            !cmd.Bool("watch"),
+		Watch:              watching,
+		MaxWatchesPerUser:  int(cmd.Int64("max-watches-per-user")),
+		HeartbeatInterval:  cmd.Duration("heartbeat-interval"),
+	}
+}
+
 // site is an address with what is served there.
 type site struct {
 	net.Listener
@@ -140,13 +146,18 @@ func listen(ctx context.Context, cmd *cli.Command, addr string, handler http.Han
 	if err != nil {
 		return site{}, fmt.Errorf("listen: %w", err)
 	}
-	return site{listener, &http.Server{
-		Handler:           handler,
+	web := webServer(cmd)
+	web.Handler, web.ErrorLog = handler, slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
+	return site{listener, web}, nil
+}
+
+// webServer bounds what stands before any handler.
+func webServer(cmd *cli.Command) *http.Server {
+	return &http.Server{
 		MaxHeaderBytes:    int(cmd.Int64("max-header-bytes")),
 		ReadHeaderTimeout: cmd.Duration("header-timeout"),
 		IdleTimeout:       cmd.Duration("idle-timeout"),
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}}, nil
+	}
 }
 
 // untilEnd serves and seals until ctx ends or one of them cannot go on. Sealing goes on until the
