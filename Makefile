@@ -41,6 +41,10 @@ soak: server ## RULES=1000 random rule sets and histories of the workspace, then
 sim-mutations: server ## break pgtide on purpose, piece by piece, and say which oracle sees it; ONLY=regexp for some
 	@$(GO) run ./internal/pgtest/with $(GO) test -tags mutations ./sim -count=1 -timeout 4h -run TestMutations -only '$(ONLY)' $(ARGS)
 
+.PHONY: conformance
+conformance: server ## hold a client against client/conformance: CLIENT="command of its adapter" (default the Go client), ONLY=regexp
+	@$(GO) run ./client/conformance/run -only '$(ONLY)' $(CLIENT)
+
 .PHONY: bench
 bench: ## measure it: CASE=1,2 for some cases, SIZE=small|default|large, SAVE=1 to make it the baseline
 	@$(GO) run ./bench -case "$(CASE)" -size "$(or $(SIZE),default)" $(if $(SAVE),-save) $(ARGS)
