@@ -23,6 +23,7 @@ type Client struct {
 	app, own *sql.DB
 
 	wake    chan struct{}
+	fetched chan struct{} // buckets that the stream of events does not know of
 	mode    atomic.Int32
 	syncing sync.Mutex // held while one goroutine of this process talks to the server
 
@@ -41,7 +42,7 @@ func Open(ctx context.Context, path string, config Config) (*Client, error) {
 	if path == "" || path == ":memory:" || config.User == "" || config.URL == "" {
 		return nil, errors.New("client: a path to a file, Config.User and Config.URL must be given")
 	}
-	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1)}
+	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
 	c.remote = &remote{config: c.config}
 	var err error
 	if c.app, err = open(path, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(NORMAL)"); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -112,9 +113,8 @@ func (c *Client) written(ctx context.Context) bool {
 // listen wakes Run when the server says that there is news. Where it does not, or cannot, polling has to do.
 func (c *Client) listen(ctx context.Context) {
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(c.config.MaxBackoff), backoff.WithMaxElapsedTime(0))
-	last := "0"
 	for ctx.Err() == nil {
-		if c.follow(ctx, &last) {
+		if c.follow(ctx) {
 			wait.Reset()
 		}
 		select {
@@ -124,23 +124,34 @@ func (c *Client) listen(ctx context.Context) {
 	}
 }
 
-// follow reads one stream of events, and says whether there was one.
-func (c *Client) follow(ctx context.Context, last *string) bool {
+// follow reads one stream of events, about the buckets that the device holds now, and says whether there
+// was one.
+func (c *Client) follow(ctx context.Context) bool {
+	select {
+	case <-c.fetched:
+	default:
+	}
 	s, _, err := c.readState(ctx)
 	if err != nil || !s.connected {
 		return false
 	}
-	answer, err := c.remote.request(ctx, s.source, http.MethodGet, "/sync/watch?after_bundle_seq="+*last, nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	answer, err := c.remote.request(ctx, s.source, http.MethodGet, "/sync/watch?cursor="+url.QueryEscape(s.cursor), nil)
 	if err != nil {
 		c.config.Logger.DebugContext(ctx, "the server does not tell of changes now: polling", "error", err)
 		return false
 	}
 	defer answer.Body.Close() //nolint:errcheck // It was only read.
+	go func() {
+		select {
+		case <-c.fetched:
+			stop() // the next one is about these too
+		case <-ctx.Done():
+		}
+	}()
 	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
-		switch name, value, _ := strings.Cut(lines.Text(), ":"); name {
-		case "id":
-			*last = strings.TrimSpace(value)
-		case "data":
+		if strings.HasPrefix(lines.Text(), "data:") {
 			c.Wake()
 		}
 	}

@@ -72,6 +72,27 @@ func TestRun(t *testing.T) {
 	becomes(t, b, titles, "four,from a,waits")
 }
 
+// What others write into shared buckets is heard of too, also in those that came while it ran.
+func TestRunHearsOfSharedBuckets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `SELECT tide.add_access_dependency('app.member', 'user_id')`)
+	s.exec(t, `INSERT INTO app.notice VALUES (1, '{red}', 'r'); INSERT INTO app.member VALUES ('7', 'red')`)
+	s.runs(t)
+	a := s.device(t, "7", func(c *Config) { c.PollInterval = time.Hour })
+	runs(t, a)
+	const notices = `SELECT group_concat(body) FROM (SELECT body FROM notice ORDER BY id)`
+	becomes(t, a, notices, "r")
+	s.exec(t, `UPDATE app.notice SET body = 'red' WHERE id = 1`)
+	becomes(t, a, notices, "red")
+	s.exec(t, `INSERT INTO app.notice VALUES (2, '{blue}', 'b'); INSERT INTO app.member VALUES ('7', 'blue')`)
+	becomes(t, a, notices, "red,b")
+	s.exec(t, `UPDATE app.notice SET body = 'blue' WHERE id = 2`)
+	becomes(t, a, notices, "red,blue")
+	s.exec(t, `DELETE FROM app.member WHERE team = 'red'`)
+	becomes(t, a, notices, "blue")
+}
+
 // A server that is away is asked again, and an app that is too old is told so.
 func TestRunGoesOnAndEnds(t *testing.T) {
 	t.Parallel()

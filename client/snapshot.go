@@ -43,6 +43,10 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 	if err != nil {
 		return true, err
 	}
+	select {
+	case c.fetched <- struct{}{}:
+	default: // it is said already
+	}
 	if err := c.remote.do(ctx, s.source, http.MethodDelete, path, nil, nil); err != nil {
 		c.config.Logger.DebugContext(ctx, "the snapshot is left to expire", "error", err)
 	}
