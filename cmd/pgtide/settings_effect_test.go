@@ -25,6 +25,24 @@ import (
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
+// What is no number, time or truth stops the start, whichever setting it is given for.
+func TestNoSettingTakesNonsense(t *testing.T) {
+	t.Parallel()
+	for _, flag := range serveSettings() {
+		if _, isText := flag.(*cli.StringFlag); isText {
+			continue // its meaning is looked at when it is used
+		}
+		command := serveCommand()
+		command.Writer, command.ErrWriter = io.Discard, io.Discard
+		command.Action = func(context.Context, *cli.Command) error { return nil }
+		for _, value := range []string{"nonsense", "1e999", "-1"} {
+			if err := command.Run(t.Context(), []string{"serve", "--" + flag.Names()[0] + "=" + value}); err == nil {
+				t.Errorf("--%s=%q is taken", flag.Names()[0], value)
+			}
+		}
+	}
+}
+
 // Every setting reaches the one thing that it is about: here, or in a test that tells its effect. What the
 // fields of server.Config do is tested there.
 func TestEverySettingArrives(t *testing.T) {

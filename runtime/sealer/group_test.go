@@ -148,6 +148,15 @@ func TestRunCleansSessions(t *testing.T) {
 	}
 }
 
+// Every process looks whether there is something to seal, and seals it, so that one that is killed is not
+// missed for longer than the others wait.
+func TestEveryProcessLooksEachSecond(t *testing.T) {
+	t.Parallel()
+	if got := (Config{}).withDefaults().IdleInterval; got > time.Second {
+		t.Errorf("a process that has found nothing looks again after %v", got)
+	}
+}
+
 // While somebody waits for what is written, the interval does not matter; what is quiet is not sealed.
 func TestEagerSealing(t *testing.T) {
 	t.Parallel()

@@ -49,6 +49,8 @@ func newMetrics(s *Server, registry *prometheus.Registry) *metrics {
 		func() float64 { return float64(s.counts.inflight.Load()) })
 	make.NewGaugeFunc(prometheus.GaugeOpts{Name: "pgtide_large_answers", Help: "Answers that are streamed because they do not fit into a buffer; each holds a connection."},
 		func() float64 { return float64(len(s.streams)) })
+	make.NewGaugeFunc(prometheus.GaugeOpts{Name: "pgtide_watches", Help: "Streams that tell devices of changes; they hold no connection."},
+		func() float64 { return float64(s.hub.Subscribers()) })
 	make.NewGaugeFunc(prometheus.GaugeOpts{Name: "pgtide_seconds_since_seal", Help: "Time since this process last sealed without an error, whether or not there was something to seal."},
 		func() float64 { return time.Since(s.seals.Last()).Seconds() })
 	return &metrics{

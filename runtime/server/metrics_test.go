@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 		`pgtide_received_bytes_total{route="POST /sync/connect"} 32`,
 		`pgtide_sent_bytes_total{route="GET /sync/snapshot"} `,
 		`pgtide_seal_duration_seconds_count{result="ok",task="seal"} `,
-		`pgtide_requests_in_flight 1`, `pgtide_large_answers 0`, `pgtide_seconds_since_seal 0.`,
+		`pgtide_requests_in_flight 1`, `pgtide_large_answers 0`, `pgtide_watches 0`, `pgtide_seconds_since_seal `,
 		`pgtide_pool_connections{state="max"} 40`, `pgtide_pool_acquires_total{result="waited"} `, `pgtide_pool_wait_seconds_total `,
 		`pgtide_database_up 1`, `pgtide_head_bundle_id ` + strconv.FormatInt(head, 10), `pgtide_unsealed_changes 1`, `pgtide_version_info{version="`, `go_goroutines `,
 	} {
@@ -70,6 +70,9 @@ func TestMetrics(t *testing.T) {
 				t.Errorf("%s has no stage %s", route, stage)
 			}
 		}
+	}
+	if strings.Contains(page, "\npgtide_seconds_since_seal 9.2") {
+		t.Error("it says that nothing was ever sealed")
 	}
 	if strings.Contains(page, "u1") || strings.Contains(page, "phone") {
 		t.Error("the metrics name a user or a source")

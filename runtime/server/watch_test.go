@@ -190,7 +190,7 @@ func TestWatchOfAnAdoptedBucket(t *testing.T) {
 
 func TestWatchRefusals(t *testing.T) {
 	t.Parallel()
-	f := newRunningFront(t, Config{MaxWatchesPerUser: 2})
+	f := newRunningFront(t, Config{MaxWatchesPerUser: 2, OperatorToken: "let me see"})
 	d := f.device("u1", "phone")
 	d.get(t, "/sync/watch").is(t, 409, "scope_uninitialized")
 	d.connect(t)
@@ -203,6 +203,9 @@ func TestWatchRefusals(t *testing.T) {
 	last := d.watch(t, "")
 	d.get(t, "/sync/watch").is(t, 429, "too_many_streams").golden(t, "too_many_streams")
 	f.device("u2", "phone").connect(t).watch(t, "")
+	if !strings.Contains(f.metrics(t), "\npgtide_watches 3\n") {
+		t.Error("the metrics do not say how many watch")
+	}
 	last.close()
 	eventually(t, "a stream that was closed to be counted no more", func() bool { return f.server.hub.Subscribers() == 2 })
 	d.watch(t, "")
