@@ -21,6 +21,7 @@ type Client struct {
 	remote *remote
 	// app is for the application; own is one connection that writes for the server.
 	app, own *sql.DB
+	owned    *sql.DB // app, where Open opened it
 
 	wake    chan struct{}
 	fetched chan struct{} // buckets that the stream of events does not know of
@@ -39,19 +40,44 @@ var ErrOtherUser = errors.New("this database belongs to another user")
 // Open opens the file, makes what is lacking in it, and asks the server for the tables if it is new and
 // the Config has none. It does not sync.
 func Open(ctx context.Context, path string, config Config) (*Client, error) {
-	if path == "" || path == ":memory:" || config.User == "" || config.URL == "" {
-		return nil, errors.New("client: a path to a file, Config.User and Config.URL must be given")
+	if path == "" || path == ":memory:" {
+		return nil, errors.New("client: a path to a file must be given")
 	}
-	c := &Client{config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
-	c.remote = &remote{config: c.config}
-	var err error
-	if c.app, err = open(path, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(NORMAL)"); err != nil {
+	app, err := open(path, "foreign_keys(1)", "recursive_triggers(1)", "synchronous(NORMAL)")
+	if err != nil {
 		return nil, err
 	}
+	c, err := with(ctx, path, app, config)
+	if err != nil {
+		return nil, errors.Join(err, app.Close())
+	}
+	c.owned = app
+	return c, nil
+}
+
+// OpenDB is Open for an application that has the file open already, with whatever driver and settings. It
+// should use WAL and a busy_timeout. Close leaves db open.
+func OpenDB(ctx context.Context, db *sql.DB, config Config) (*Client, error) {
+	var path string
+	if err := db.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&path); err != nil {
+		return nil, fmt.Errorf("client: find the file of the database: %w", err)
+	}
+	if path == "" {
+		return nil, errors.New("client: the database is in memory, and a file is needed")
+	}
+	return with(ctx, path, db, config)
+}
+
+func with(ctx context.Context, path string, app *sql.DB, config Config) (_ *Client, err error) {
+	if config.User == "" || config.URL == "" {
+		return nil, errors.New("client: Config.User and Config.URL must be given")
+	}
+	c := &Client{app: app, config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
+	c.remote = &remote{config: c.config}
 	// What the server was told must not be forgotten by a power cut: hence FULL. Foreign keys are checked
 	// over the whole of what is applied; cascades would take along rows that the server never named.
 	if c.own, err = open(path, "foreign_keys(0)", "synchronous(FULL)"); err != nil {
-		return nil, errors.Join(err, c.app.Close())
+		return nil, err
 	}
 	c.own.SetMaxOpenConns(1)
 	if err := c.prepare(ctx); err != nil {
@@ -72,7 +98,13 @@ func open(path string, pragmas ...string) (*sql.DB, error) {
 func (c *Client) DB() *sql.DB { return c.app }
 
 // Close closes the database. What was not synced waits in the file.
-func (c *Client) Close() error { return errors.Join(c.app.Close(), c.own.Close()) }
+func (c *Client) Close() error {
+	err := c.own.Close()
+	if c.owned != nil {
+		err = errors.Join(err, c.owned.Close())
+	}
+	return err
+}
 
 // prepare makes the tables of this package, and reads them.
 func (c *Client) prepare(ctx context.Context) error {
@@ -213,7 +245,7 @@ func (w *writer) makeTables(specs []Table) error {
 
 // adopt takes rows that are there, and of which neither the server nor a trigger said so, for new ones.
 func (w *writer) adopt(t *table) error {
-	return w.exec(`INSERT INTO _tide_dirty (tab, key) SELECT ?1, o.key FROM (SELECT `+t.keyOf("o")+` AS key FROM `+t.name()+` AS o) AS o
+	return w.exec(`INSERT INTO _tide_dirty (tab, key, seed) SELECT ?1, o.key, 1 FROM (SELECT `+t.keyOf("o")+` AS key FROM `+t.name()+` AS o) AS o
 		 WHERE NOT EXISTS (SELECT 1 FROM _tide_row AS r WHERE r.tab = ?1 AND r.key = o.key) AND NOT EXISTS (SELECT 1 FROM _tide_outbox AS p WHERE p.tab = ?1 AND p.key = o.key)
 		    ON CONFLICT DO NOTHING`, t.id)
 }

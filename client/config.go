@@ -28,6 +28,9 @@ type Config struct {
 
 	// MaxRowsPerRequest is how many rows a push may have in one request; more go in several. Defaults to 500.
 	MaxRowsPerRequest int
+	// MaxRowsPerSeed is how many of the rows that were there before the first sync go in one bundle, if there are
+	// more. What is written later is never split. Defaults to 10000.
+	MaxRowsPerSeed int
 	// MaxRowsPerChunk of a snapshot are fetched at a time; a cut loses no more. Defaults to 5000.
 	MaxRowsPerChunk int
 	// MaxBundlesPerPage is how many bundles are asked for at a time. Defaults to 1000.
@@ -53,6 +56,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxRowsPerRequest <= 0 {
 		c.MaxRowsPerRequest = 500
+	}
+	if c.MaxRowsPerSeed <= 0 {
+		c.MaxRowsPerSeed = 10000
 	}
 	if c.MaxRowsPerChunk <= 0 {
 		c.MaxRowsPerChunk = 5000

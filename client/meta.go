@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS _tide_dirty (
     base TEXT, -- the row as the server has it, NULL for none
     gone INTEGER NOT NULL DEFAULT 0, -- the version of its deletion at the server
     held TEXT, -- why it waits, as JSON; a new write of the row ends it
+    seed INTEGER NOT NULL DEFAULT 0, -- 1 for a row that was there before anything was captured
     UNIQUE (tab, key)
 );
 CREATE TABLE IF NOT EXISTS _tide_outbox (

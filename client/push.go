@@ -36,9 +36,19 @@ func (w *writer) freeze() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	// Rows that were there before anything was captured are of no transaction: many go in several pushes,
+	// parents first, before all others.
+	part := `ORDER BY seq`
+	many, err := w.get(`SELECT 1 FROM _tide_dirty WHERE held IS NULL AND seed = 1 LIMIT 1 OFFSET ?`, []any{w.c.config.MaxRowsPerSeed}, new(int))
+	if err != nil {
+		return false, err
+	}
+	if many {
+		part = fmt.Sprintf(`AND seed = 1 ORDER BY tab, seq LIMIT %d`, w.c.config.MaxRowsPerSeed)
+	}
 	changes, err := all(w, func(scan func(...any) error) (c change, err error) {
 		return c, scan(&c.seq, &c.tab, &c.key, &c.base, &c.gone)
-	}, `SELECT seq, tab, key, base, gone FROM _tide_dirty WHERE held IS NULL ORDER BY seq`)
+	}, `SELECT seq, tab, key, base, gone FROM _tide_dirty WHERE held IS NULL `+part)
 	if err != nil {
 		return false, err
 	}

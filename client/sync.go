@@ -15,7 +15,8 @@ func (c *Client) Sync(ctx context.Context) error {
 	defer c.syncing.Unlock()
 	mode := Mode(c.mode.Load())
 	told := map[string]bool{}
-	for range 20 {
+	last := int64(0)
+	for try := 0; try < 20; try++ {
 		if err := c.withdraw(ctx, mode); err != nil {
 			return err
 		}
@@ -24,6 +25,11 @@ func (c *Client) Sync(ctx context.Context) error {
 		conflicts, err := c.send(ctx)
 		if err != nil {
 			return err
+		}
+		if s, _, err := c.readState(ctx); err != nil {
+			return err
+		} else if s.next > last { // another one arrived
+			last, try = s.next, 0
 		}
 		if mode == PushOnly {
 			if s, _, err := c.readState(ctx); err != nil || s.connected && len(conflicts) > 0 {

@@ -1,0 +1,62 @@
+package client
+
+import (
+	"database/sql"
+	"testing"
+)
+
+// A device that comes with more rows than go in one push brings them in several, parents first, and then
+// what was written since, each transaction whole.
+func TestManyRowsBeforeTheFirstSync(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path := t.TempDir() + "/device.db"
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
+		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
+		`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100) INSERT INTO item (id, list_id) SELECT n, 'l' || (n % 7) FROM n`,
+		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'x' FROM n`,
+	} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	config := s.config("7")
+	config.MaxRowsPerSeed = 4
+	a := s.open(t, path, config)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('n1', 'new'), ('n2', 'new'), ('n3', 'new'), ('n4', 'new'), ('n5', 'new'), ('n6', 'new')`)
+	synced(t, a)
+	is(t, letters(t, a), "")
+	is(t, s.there(t, `SELECT count(*) FROM app.item`), "100")
+	is(t, s.there(t, `SELECT count(*) || ' bundles of ' || max(n) FROM (SELECT count(*) AS n FROM tide.changes WHERE payload ->> 'title' IS DISTINCT FROM 'new' GROUP BY bundle_id) AS b`), "27 bundles of 4")
+	is(t, s.there(t, `SELECT count(*) FROM tide.changes WHERE payload ->> 'title' = 'new' GROUP BY bundle_id ORDER BY 1 DESC LIMIT 1`), "6")
+}
+
+// What was written since the last push and is more than the server takes in one bundle waits, and says
+// why. It is never sent in part; what is written later goes.
+func TestTooManyRowsForOneBundle(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `UPDATE tide.setting SET max_rows_per_push = 5`)
+	a := s.device(t, "7")
+	synced(t, a)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'x'), ('b', 'x'), ('c', 'x'), ('d', 'x'), ('e', 'x'), ('f', 'x')`)
+	synced(t, a)
+	is(t, s.there(t, `SELECT count(*) FROM app.list`), "0")
+	is(t, rows(t, a, `SELECT count(*), min(held ->> 'code'), min(held ->> 'detail') <> '' FROM _tide_dirty`), "6|bundle_limit_exceeded|1")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('g', 'x')`)
+	synced(t, a)
+	is(t, s.there(t, `SELECT id FROM app.list`), "g")
+	s.exec(t, `UPDATE tide.setting SET max_rows_per_push = 100`)
+	do(t, a, `UPDATE list SET rank = 1 WHERE id < 'g'`) // writing them again sends them
+	synced(t, a)
+	is(t, letters(t, a), "")
+	is(t, s.there(t, `SELECT count(*) FROM app.list`), "7")
+}
