@@ -9,6 +9,7 @@ SET LOCAL ROLE tide_owner;
 CREATE TABLE tide.setting (
     only_row              boolean NOT NULL DEFAULT true,
     seal_max_changes      bigint  NOT NULL DEFAULT 1000000,
+    seal_max_judged       bigint  NOT NULL DEFAULT 2000000,
     adoption_max_rows     bigint  NOT NULL DEFAULT 10000,
     change_partition_rows bigint  NOT NULL DEFAULT 16777216,
     bundle_partition_rows bigint  NOT NULL DEFAULT 16777216,
@@ -40,6 +41,7 @@ CREATE TABLE tide.setting (
     CONSTRAINT setting_pkey PRIMARY KEY (only_row),
     CONSTRAINT setting_one_row CHECK (only_row),
     CONSTRAINT setting_seal_max_changes_positive CHECK (seal_max_changes > 0),
+    CONSTRAINT setting_seal_max_judged_positive CHECK (seal_max_judged > 0),
     CONSTRAINT setting_adoption_max_rows_not_negative CHECK (adoption_max_rows >= 0),
     CONSTRAINT setting_partition_rows_positive CHECK (
         least(change_partition_rows, bundle_partition_rows, seal_partition_rows) > 0),
@@ -54,6 +56,7 @@ CREATE TABLE tide.setting (
 );
 COMMENT ON TABLE tide.setting IS 'Settings of this database, one row: UPDATE tide.setting SET ...';
 COMMENT ON COLUMN tide.setting.seal_max_changes IS 'More unsealed changes than this are sealed in several steps of about this size.';
+COMMENT ON COLUMN tide.setting.seal_max_judged IS 'When a seal finds more changes than this in tables that derived rules look at, it judges the tables with these rules as a whole, and their devices fetch them anew.';
 COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refreshed table with at most this many rows is sent to devices as bundles; a larger one sends them to a snapshot.';
 COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log and tide.key_log.';
 COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';

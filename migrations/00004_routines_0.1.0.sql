@@ -646,12 +646,14 @@ BEGIN
       FROM tide.synced_columns(v_table.table_id) AS c
      WHERE c.column_name = ANY (v_table.dep_columns);
 
-    -- A bucket function may look at any column.
+    -- A function that says buckets, or who reads them, may look at any column.
     SELECT CASE WHEN bool_and(a.used) THEN row_alias
                 ELSE format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.used)) END
       INTO image
       FROM (SELECT a.attname, a.attnum,
                    v_table.bucket_function IS NOT NULL
+                   OR EXISTS (SELECT FROM tide.bucket_dependency AS d WHERE d.source_id = v_table.table_id)
+                   OR EXISTS (SELECT FROM tide.access_dependency AS d WHERE d.source_id = v_table.table_id)
                    OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c) AS used
               FROM pg_attribute AS a
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
@@ -1602,7 +1604,8 @@ BEGIN
     INSERT INTO tide.bucket_dependency AS d (table_id, source_id, source_columns, table_columns, affects)
     VALUES (v_table.table_id, v_source, v_columns, CASE WHEN affects IS NULL THEN v_matched END, affects)
         ON CONFLICT ON CONSTRAINT bucket_dependency_pkey DO UPDATE SET table_columns = excluded.table_columns, affects = excluded.affects;
-    -- Registering again writes what the new declaration needs, of both.
+    -- Registering again writes what the new declaration needs, of both. Who writes under the old capture functions must be done before.
+    PERFORM tide.lock_briefly(on_table, 'SHARE ROW EXCLUSIVE');
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.table_id = v_table.table_id;
     IF affects IS NOT NULL THEN
@@ -1643,6 +1646,8 @@ BEGIN
     INSERT INTO tide.access_dependency AS a (source_id, source_columns, affects)
     VALUES (v_table.table_id, v_columns, affects)
         ON CONFLICT ON CONSTRAINT access_dependency_pkey DO UPDATE SET affects = excluded.affects;
+    -- Who writes under the old capture functions must be done before.
+    PERFORM tide.lock_briefly(on_table, 'SHARE ROW EXCLUSIVE');
     PERFORM tide.apply_registration(v_table, false, false);
     BEGIN
         EXECUTE format('SELECT tide_q.user_id::text FROM (SELECT NULL::json AS image) AS tide_i CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_q (user_id)',
@@ -1812,15 +1817,19 @@ DECLARE
     v_snap    pg_snapshot := (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1);
     v_changes tide.rule_change[];
     v_mark    "char";
+    v_marks   tide.table_mark[];
+    v_whole   boolean;
     v_judged  record;
 BEGIN
-    SELECT array_agg(ROW(c.table_id, NULL, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change) FILTER (WHERE c.op IN ('I', 'U', 'D', 'R')),
+    v_marks := tide.tables_to_judge(v_snap);
+    v_whole := EXISTS (SELECT FROM unnest(v_marks) AS m WHERE m.table_id = pending_moves.table_id);
+    SELECT array_agg(ROW(c.table_id, NULL, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change) FILTER (WHERE c.op IN ('I', 'U', 'D', 'R') AND NOT v_whole),
            max(c.op::text) FILTER (WHERE c.table_id = pending_moves.table_id AND c.op IN ('A', '!'))
       INTO v_changes, v_mark
       FROM tide.sealable_ranges(v_snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
      WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b WHERE b.table_id = pending_moves.table_id);
     -- While capture is paused nobody knows what changed, and other tables are read as they are.
-    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
+    IF v_whole OR EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
         v_mark := '!';
     END IF;
     IF v_changes IS NULL AND v_mark IS NULL THEN
@@ -1861,7 +1870,7 @@ BEGIN
                  CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)
                  CROSS JOIN LATERAL (SELECT %s) AS changed
                  CROSS JOIN LATERAL (SELECT tide_q.user_id::text FROM (%s) AS tide_q (user_id)) AS tide_u
-                 WHERE g.table_id = %s AND tide_i.image IS NOT NULL AND g.deps::text IS DISTINCT FROM g.old_deps::text AND tide_u.user_id <> ''$sql$,
+                 WHERE g.table_id = %s AND tide_i.image IS NOT NULL AND tide_u.user_id <> ''$sql$,
                 tide.changed_columns(source_id, v_dependency.source_columns),
                 coalesce(v_dependency.affects, format('SELECT changed.%I', v_dependency.source_columns[1])), source_id) USING changes;
         EXCEPTION
@@ -1903,7 +1912,7 @@ DECLARE
     v_derived  integer[];
     v_function integer[];
 BEGIN
-    SELECT array_agg(s.table_id), coalesce(array_agg(s.table_id) FILTER (WHERE s.bucket_function IS NOT NULL), '{}')
+    SELECT array_agg(s.table_id), coalesce(array_agg(s.table_id) FILTER (WHERE s.bucket_function IS NOT NULL), '{}') || ARRAY(SELECT d.source_id FROM tide.bucket_dependency AS d)
       INTO v_derived, v_function
       FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL;
     RETURN QUERY
@@ -1921,6 +1930,7 @@ BEGIN
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
     ), asked AS MATERIALIZED (
+        -- What a function looks at may be in any column.
         SELECT f.table_id, f.last_change_id, f.op, f.row_key, f.deps, f.old_deps
           FROM fresh AS f
          WHERE f.table_id = ANY (v_sources) AND (f.op <> 'U' OR f.moved OR f.deps::text IS DISTINCT FROM f.old_deps::text OR f.table_id = ANY (v_function))
@@ -3598,6 +3608,33 @@ COMMENT ON FUNCTION tide.noted_buckets(json[]) IS 'Known buckets that the patter
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- More changes than one value can hold, or anybody wants to follow one by one.
+CREATE OR REPLACE FUNCTION tide.tables_to_judge(previous pg_snapshot)
+    RETURNS tide.table_mark[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    v_changed integer[];
+    v_count   bigint;
+BEGIN
+    SELECT array_agg(DISTINCT c.table_id), count(*) INTO v_changed, v_count
+      FROM tide.sealable_ranges(previous) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
+     WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b);
+    IF v_count > (SELECT s.seal_max_judged FROM tide.setting AS s) THEN
+        RETURN (SELECT array_agg(ROW(s.table_id, '!', NULL, json_build_object('reason', 'many changes'))::tide.table_mark)
+                  FROM tide.synced_table AS s
+                 WHERE s.derived AND s.unregistered_at IS NULL
+                   AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = ANY (v_changed)));
+    END IF;
+    RETURN NULL;
+END;
+$$;
+COMMENT ON FUNCTION tide.tables_to_judge(pg_snapshot) IS 'Marks for tables with derived rules that a seal judges as a whole, because more than seal_max_judged changes since a snapshot may have moved their rows; NULL when these are few. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- One statement does the sealing, so that what it takes, reads and records is one snapshot, also
 -- under READ COMMITTED. The stages of it, in order:
 --   fresh      changes whose transaction the previous seal did not see, and this statement does
@@ -3631,6 +3668,7 @@ DECLARE
     v_last     bigint;
     v_sources  integer[];
     v_late     boolean;
+    v_marks    tide.table_mark[];
     v_effects  tide.seal_effect[];
 BEGIN
     -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
@@ -3662,9 +3700,17 @@ BEGIN
         SELECT t.step, t.cut, t.snap INTO v_step, v_cut, v_snap FROM tide.seal_step(v_complete, v_previous, v_drawn) AS t;
     END IF;
 
-    v_sources := (SELECT array_agg(o.source_id) FROM (SELECT b.source_id FROM tide.bucket_source AS b UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
+    -- Steps judge nothing. They tell whose access changed.
+    v_sources := (SELECT array_agg(o.source_id)
+                    FROM (SELECT b.source_id FROM tide.bucket_source AS b WHERE v_cut IS NULL UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
+    IF v_cut IS NULL AND v_sources IS NOT NULL AND v_drawn - v_complete.last_change_id > (SELECT s.seal_max_judged FROM tide.setting AS s) THEN
+        v_marks := tide.tables_to_judge(v_complete.snap);
+        IF v_marks IS NOT NULL THEN
+            v_sources := (SELECT array_agg(DISTINCT a.source_id) FROM tide.access_dependency AS a);
+        END IF;
+    END IF;
 
     FOR v_last, v_effects IN
     WITH fresh AS MATERIALIZED (
@@ -3710,8 +3756,8 @@ BEGIN
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
                   FROM fresh AS f) AS q
-         CROSS JOIN LATERAL tide.seal_effects(q.marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late THEN v_complete.snap END, q.last_xid) AS e
-         WHERE q.marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
+         CROSS JOIN LATERAL tide.seal_effects(q.marks || v_marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late AND v_marks IS NULL THEN v_complete.snap END, q.last_xid) AS e
+         WHERE q.marks IS NOT NULL OR v_marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
     ), entry AS (
         SELECT a.xid, false AS of_none, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
           FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a

@@ -110,6 +110,7 @@
 \ir functions/tide.adoption.sql
 \ir functions/tide.seal_step.sql
 \ir functions/tide.noted_buckets.sql
+\ir functions/tide.tables_to_judge.sql
 \ir functions/tide.seal.sql
 \ir functions/tide.set_origin.sql
 \ir functions/tide.seal_in_progress.sql

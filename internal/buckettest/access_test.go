@@ -135,3 +135,46 @@ func TestFindingsAboutRules(t *testing.T) {
 		t.Errorf("after the remedies: %q", got)
 	}
 }
+
+// A function may look at any column of the tables that are declared, not only at those that say which rows, or
+// users, a change is about: of a table that devices get, of one that none gets, and of who reads what.
+func TestUpdatesOfWhatFunctionsLookAt(t *testing.T) {
+	t.Parallel()
+	db := newApp(t, `
+		CREATE TABLE paper (id int PRIMARY KEY, title text, hidden boolean);
+		CREATE TABLE share (paper_id int, who text, role text, note text, PRIMARY KEY (paper_id, who));
+		CREATE TABLE topic (paper_id int PRIMARY KEY, org text);
+		CREATE TABLE member (who text PRIMARY KEY, active boolean);
+		CREATE FUNCTION paper_buckets(p paper) RETURNS text[] LANGUAGE sql STABLE AS $$
+			SELECT ARRAY(SELECT s.role || ':' || s.who FROM app.share AS s WHERE s.paper_id = p.id AND s.note IS NULL) || ARRAY(SELECT 'org:' || t.org FROM app.topic AS t WHERE t.paper_id = p.id AND p.hidden IS NOT TRUE) $$;
+		CREATE FUNCTION reads(user_id text) RETURNS SETOF text LANGUAGE sql STABLE AS $$ SELECT 'user:' || m.who FROM app.member AS m WHERE m.who = user_id AND m.active $$;
+		INSERT INTO paper VALUES (1, 'one'); INSERT INTO share VALUES (1, 'eve', 'editor'); INSERT INTO topic VALUES (1, 'red'); INSERT INTO member VALUES ('eve', true);
+		SELECT tide.register_table('paper', bucket_function => 'app.paper_buckets', sync_columns => '{id,title}');
+		SELECT tide.register_table('share', parent => 'paper', parent_fk => 'paper_id', exclude_columns => '{note}');
+		SELECT tide.add_bucket_dependency('paper', on_table => 'share', columns => 'paper_id');
+		SELECT tide.add_bucket_dependency('paper', on_table => 'topic', columns => 'paper_id');
+		SELECT tide.set_bucket_access('app.reads');
+		SELECT tide.add_access_dependency('member', 'who')`, `SELECT tide.seal()`)
+	for _, c := range []struct{ statement, want string }{
+		{`UPDATE share SET role = 'viewer'`, "{org:red,viewer:eve}"},
+		{`UPDATE share SET note = 'withdrawn'`, "{org:red}"},
+		{`UPDATE topic SET org = 'blue'`, "{org:blue}"},
+		{`UPDATE paper SET hidden = true`, "{}"},
+		{`UPDATE share SET note = NULL; UPDATE paper SET hidden = false`, "{org:blue,viewer:eve}"},
+	} {
+		exec(t, db, c.statement, `SELECT tide.seal()`)
+		for _, table := range []string{"paper", "share"} {
+			var got string
+			if err := db.QueryRow(t.Context(), `SELECT coalesce(array_agg(m.bucket_id ORDER BY m.bucket_id)::text, '{}') FROM tide.membership AS m JOIN tide.synced_table AS s USING (table_id) WHERE s.relation = $1::text::regclass`, table).Scan(&got); err != nil {
+				t.Fatal(err)
+			}
+			if got != c.want {
+				t.Errorf("%s: %s lies in %s, want %s", c.statement, table, got, c.want)
+			}
+		}
+	}
+	exec(t, db, `UPDATE member SET active = false`, `SELECT tide.seal()`)
+	if got := heard(t, db); !slices.Contains(got, "eve") {
+		t.Errorf("of what she may read no more heard %q", got)
+	}
+}

@@ -1,6 +1,14 @@
 package buckettest
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pgtide/pgtide/internal/cursorclient"
+	"github.com/pgtide/pgtide/internal/cursorserver"
+	"github.com/pgtide/pgtide/internal/pgtest"
+	"github.com/pgtide/pgtide/runtime/sealer"
+)
 
 // A subtree of more rows than are judged at a time moves as one: in one seal, one bundle of each bucket has all of it.
 func TestALargeSubtreeMovesWhole(t *testing.T) {
@@ -38,4 +46,74 @@ func TestALargeSubtreeMovesWhole(t *testing.T) {
 			t.Errorf("%s: %d rows are stored in the bucket, want %d; of %d the rule says something else", table, stored, want, wrong)
 		}
 	}
+}
+
+// After more changes than are followed one by one, tables are judged as a whole: buckets are what the rules say,
+// and devices that know them fetch them anew. In one seal, and in the last step of a long one.
+func TestMoreChangesThanAreFollowed(t *testing.T) {
+	t.Parallel()
+	for name, setting := range map[string]string{"one seal": "seal_max_judged = 30", "a long seal": "seal_max_judged = 30, seal_max_changes = 20"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newSite(t)
+			exec(t, db,
+				`CREATE FUNCTION app.reads(user_id text) RETURNS text[] LANGUAGE sql STABLE AS $$ SELECT ARRAY['user:' || user_id] $$`,
+				`SELECT tide.set_bucket_access('app.reads')`,
+				`INSERT INTO project VALUES (1, 'ann', 'a'), (2, 'bob', 'b')`,
+				`INSERT INTO folder (id, project_id) VALUES (1, 1), (2, 2)`,
+				`INSERT INTO doc (id, folder_id, author) SELECT g, 1 + g % 2, 'dan' FROM generate_series(1, 25) AS g`,
+				`SELECT tide.seal()`,
+				`UPDATE tide.setting SET `+setting)
+			phone := cursorclient.New(&cursorserver.SQL{Pool: db.Pool, User: "ann", Source: "phone"})
+			holds := func(d *cursorclient.Device, when string) {
+				t.Helper()
+				if err := d.Sync(t.Context()); err != nil {
+					t.Fatalf("%s: %v", when, err)
+				}
+				var want int
+				if err := db.QueryRow(t.Context(), `SELECT count(*) FROM (`+oracle+`) AS o WHERE bucket = 'user:ann'`).Scan(&want); err != nil {
+					t.Fatal(err)
+				}
+				if len(d.Rows) != want || want == 0 {
+					t.Errorf("%s: the device holds %d rows, want %d", when, len(d.Rows), want)
+				}
+			}
+			holds(phone, "before")
+			for i := range 5 {
+				exec(t, db, fmt.Sprintf(`UPDATE doc SET folder_id = 1 + (id + %d) %% 2 WHERE id %% 3 = %d`, i, i%3),
+					fmt.Sprintf(`INSERT INTO doc (id, folder_id, author) SELECT g, 1, 'dan' FROM generate_series(%d, %d) AS g`, 100+5*i, 104+5*i))
+			}
+			// A device that comes now is told of a snapshot that foretells what the seal makes of it.
+			tablet := cursorclient.New(&cursorserver.SQL{Pool: db.Pool, User: "ann", Source: "tablet"})
+			if setting == "seal_max_judged = 30" {
+				holds(tablet, "a snapshot that seals")
+			}
+			exec(t, db, `DELETE FROM doc WHERE id < 10`, `UPDATE doc SET folder_id = 2 WHERE id > 100`, `UPDATE doc SET title = 'all'`)
+			if _, err := sealer.Seal(t.Context(), db.Pool); err != nil {
+				t.Fatal(err)
+			}
+			holds(phone, "after that")
+			holds(tablet, "after that")
+			if err := storedAsTheRulesSay(t, db); err != nil {
+				t.Error(err)
+			}
+			var whole int
+			if err := db.QueryRow(t.Context(), `SELECT count(*) FROM tide.adoption_log WHERE reason = 'many changes' AND error IS NULL`).Scan(&whole); err != nil || whole == 0 {
+				t.Errorf("%d tables were judged as a whole: %v", whole, err)
+			}
+		})
+	}
+}
+
+// storedAsTheRulesSay compares stored buckets with what the rules say, for every table.
+func storedAsTheRulesSay(t *testing.T, db *pgtest.DB) error {
+	t.Helper()
+	var wrong int
+	if err := db.QueryRow(t.Context(), `SELECT count(*) FROM tide.synced_table AS s CROSS JOIN LATERAL tide.check_buckets(s.relation) WHERE s.derived`).Scan(&wrong); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		return fmt.Errorf("stored buckets of %d rows are not what the rules say", wrong)
+	}
+	return nil
 }

@@ -20,7 +20,7 @@ BEGIN
                  CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)
                  CROSS JOIN LATERAL (SELECT %s) AS changed
                  CROSS JOIN LATERAL (SELECT tide_q.user_id::text FROM (%s) AS tide_q (user_id)) AS tide_u
-                 WHERE g.table_id = %s AND tide_i.image IS NOT NULL AND g.deps::text IS DISTINCT FROM g.old_deps::text AND tide_u.user_id <> ''$sql$,
+                 WHERE g.table_id = %s AND tide_i.image IS NOT NULL AND tide_u.user_id <> ''$sql$,
                 tide.changed_columns(source_id, v_dependency.source_columns),
                 coalesce(v_dependency.affects, format('SELECT changed.%I', v_dependency.source_columns[1])), source_id) USING changes;
         EXCEPTION

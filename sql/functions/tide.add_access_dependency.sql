@@ -19,6 +19,8 @@ BEGIN
     INSERT INTO tide.access_dependency AS a (source_id, source_columns, affects)
     VALUES (v_table.table_id, v_columns, affects)
         ON CONFLICT ON CONSTRAINT access_dependency_pkey DO UPDATE SET affects = excluded.affects;
+    -- Who writes under the old capture functions must be done before.
+    PERFORM tide.lock_briefly(on_table, 'SHARE ROW EXCLUSIVE');
     PERFORM tide.apply_registration(v_table, false, false);
     BEGIN
         EXECUTE format('SELECT tide_q.user_id::text FROM (SELECT NULL::json AS image) AS tide_i CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_q (user_id)',

@@ -33,7 +33,8 @@ BEGIN
     INSERT INTO tide.bucket_dependency AS d (table_id, source_id, source_columns, table_columns, affects)
     VALUES (v_table.table_id, v_source, v_columns, CASE WHEN affects IS NULL THEN v_matched END, affects)
         ON CONFLICT ON CONSTRAINT bucket_dependency_pkey DO UPDATE SET table_columns = excluded.table_columns, affects = excluded.affects;
-    -- Registering again writes what the new declaration needs, of both.
+    -- Registering again writes what the new declaration needs, of both. Who writes under the old capture functions must be done before.
+    PERFORM tide.lock_briefly(on_table, 'SHARE ROW EXCLUSIVE');
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.relation = on_table;
     PERFORM tide.apply_registration(s, false, false) FROM tide.synced_table AS s WHERE s.table_id = v_table.table_id;
     IF affects IS NOT NULL THEN

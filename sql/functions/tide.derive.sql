@@ -21,7 +21,7 @@ DECLARE
     v_derived  integer[];
     v_function integer[];
 BEGIN
-    SELECT array_agg(s.table_id), coalesce(array_agg(s.table_id) FILTER (WHERE s.bucket_function IS NOT NULL), '{}')
+    SELECT array_agg(s.table_id), coalesce(array_agg(s.table_id) FILTER (WHERE s.bucket_function IS NOT NULL), '{}') || ARRAY(SELECT d.source_id FROM tide.bucket_dependency AS d)
       INTO v_derived, v_function
       FROM tide.synced_table AS s WHERE s.derived AND s.unregistered_at IS NULL;
     RETURN QUERY
@@ -39,6 +39,7 @@ BEGIN
           FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
          WHERE l.nth_from_last = 1 AND b.nth = 1
     ), asked AS MATERIALIZED (
+        -- What a function looks at may be in any column.
         SELECT f.table_id, f.last_change_id, f.op, f.row_key, f.deps, f.old_deps
           FROM fresh AS f
          WHERE f.table_id = ANY (v_sources) AND (f.op <> 'U' OR f.moved OR f.deps::text IS DISTINCT FROM f.old_deps::text OR f.table_id = ANY (v_function))

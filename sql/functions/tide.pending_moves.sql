@@ -12,15 +12,19 @@ DECLARE
     v_snap    pg_snapshot := (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1);
     v_changes tide.rule_change[];
     v_mark    "char";
+    v_marks   tide.table_mark[];
+    v_whole   boolean;
     v_judged  record;
 BEGIN
-    SELECT array_agg(ROW(c.table_id, NULL, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change) FILTER (WHERE c.op IN ('I', 'U', 'D', 'R')),
+    v_marks := tide.tables_to_judge(v_snap);
+    v_whole := EXISTS (SELECT FROM unnest(v_marks) AS m WHERE m.table_id = pending_moves.table_id);
+    SELECT array_agg(ROW(c.table_id, NULL, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change) FILTER (WHERE c.op IN ('I', 'U', 'D', 'R') AND NOT v_whole),
            max(c.op::text) FILTER (WHERE c.table_id = pending_moves.table_id AND c.op IN ('A', '!'))
       INTO v_changes, v_mark
       FROM tide.sealable_ranges(v_snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
      WHERE c.table_id IN (SELECT b.source_id FROM tide.bucket_source AS b WHERE b.table_id = pending_moves.table_id);
     -- While capture is paused nobody knows what changed, and other tables are read as they are.
-    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
+    IF v_whole OR EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL) THEN
         v_mark := '!';
     END IF;
     IF v_changes IS NULL AND v_mark IS NULL THEN

@@ -102,12 +102,14 @@ BEGIN
       FROM tide.synced_columns(v_table.table_id) AS c
      WHERE c.column_name = ANY (v_table.dep_columns);
 
-    -- A bucket function may look at any column.
+    -- A function that says buckets, or who reads them, may look at any column.
     SELECT CASE WHEN bool_and(a.used) THEN row_alias
                 ELSE format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.used)) END
       INTO image
       FROM (SELECT a.attname, a.attnum,
                    v_table.bucket_function IS NOT NULL
+                   OR EXISTS (SELECT FROM tide.bucket_dependency AS d WHERE d.source_id = v_table.table_id)
+                   OR EXISTS (SELECT FROM tide.access_dependency AS d WHERE d.source_id = v_table.table_id)
                    OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c) AS used
               FROM pg_attribute AS a
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;

@@ -31,6 +31,7 @@ DECLARE
     v_last     bigint;
     v_sources  integer[];
     v_late     boolean;
+    v_marks    tide.table_mark[];
     v_effects  tide.seal_effect[];
 BEGIN
     -- No snapshot is taken here, so it may also be the first statement of a REPEATABLE READ transaction.
@@ -62,9 +63,17 @@ BEGIN
         SELECT t.step, t.cut, t.snap INTO v_step, v_cut, v_snap FROM tide.seal_step(v_complete, v_previous, v_drawn) AS t;
     END IF;
 
-    v_sources := (SELECT array_agg(o.source_id) FROM (SELECT b.source_id FROM tide.bucket_source AS b UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
+    -- Steps judge nothing. They tell whose access changed.
+    v_sources := (SELECT array_agg(o.source_id)
+                    FROM (SELECT b.source_id FROM tide.bucket_source AS b WHERE v_cut IS NULL UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
+    IF v_cut IS NULL AND v_sources IS NOT NULL AND v_drawn - v_complete.last_change_id > (SELECT s.seal_max_judged FROM tide.setting AS s) THEN
+        v_marks := tide.tables_to_judge(v_complete.snap);
+        IF v_marks IS NOT NULL THEN
+            v_sources := (SELECT array_agg(DISTINCT a.source_id) FROM tide.access_dependency AS a);
+        END IF;
+    END IF;
 
     FOR v_last, v_effects IN
     WITH fresh AS MATERIALIZED (
@@ -110,8 +119,8 @@ BEGIN
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
                   FROM fresh AS f) AS q
-         CROSS JOIN LATERAL tide.seal_effects(q.marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late THEN v_complete.snap END, q.last_xid) AS e
-         WHERE q.marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
+         CROSS JOIN LATERAL tide.seal_effects(q.marks || v_marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late AND v_marks IS NULL THEN v_complete.snap END, q.last_xid) AS e
+         WHERE q.marks IS NOT NULL OR v_marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
     ), entry AS (
         SELECT a.xid, false AS of_none, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
           FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
