@@ -271,6 +271,8 @@
 \ir views/tide.bucket_failures.sql
 
 -- Operating it
+\ir functions/tide.partitions_end.sql
+\ir functions/tide.lock_logs.sql
 \ir functions/tide.add_partitions.sql
 \ir functions/tide.maintain.sql
 \ir functions/tide.set_maintenance.sql

@@ -56,6 +56,48 @@ func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 	}
 }
 
+// Who seals has locks of several logs, and so has who adds partitions to them: neither may be the victim
+// of a deadlock, nor wait for the other longer than a moment.
+func TestMaintainAndSealDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	// PostgreSQL looks for a deadlock once in a wait: one of these is the right moment.
+	for _, timeout := range []string{"220ms", "260ms", "300ms", "350ms", "400ms"} {
+		t.Run(timeout, func(t *testing.T) {
+			t.Parallel()
+			maintainBesideSeal(t, timeout)
+		})
+	}
+}
+
+func maintainBesideSeal(t *testing.T, deadlockTimeout string) {
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET partitions_ahead = 5`)
+	// It keeps maintenance waiting between two logs.
+	reader := db.Connect(t, db.URL)
+	must(t, reader, `BEGIN`, `LOCK TABLE tide.bundle_log_default IN ACCESS SHARE MODE`)
+	sealing := db.Connect(t, db.URL)
+	must(t, sealing, `SET deadlock_timeout = '`+deadlockTimeout+`'`, `BEGIN`, `SELECT count(*) FROM tide.seal_log`)
+	maintaining := db.Connect(t, db.URL)
+	pid := maintaining.PgConn().PID()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := maintaining.Exec(t.Context(), `SELECT tide.maintain()`)
+		ended <- err
+	}()
+	for len(ended) == 0 && !value[bool](t, db, `SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND mode = 'AccessExclusiveLock' AND relation = ANY ('{tide.change_log_default,tide.seal_log_default}'::regclass[]))`, pid) {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, sealing, `SELECT tide.seal()`, `COMMIT`)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	must(t, reader, `COMMIT`)
+	exec(t, db, `SELECT tide.maintain()`)
+	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.seal_log'::regclass`); got < 6 {
+		t.Errorf("%d partitions of seal_log, want more", got)
+	}
+}
+
 func TestMaintainGivesUpBehindAReader(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

@@ -17,10 +17,7 @@ DECLARE
     v_new     name;
 BEGIN
     LOOP
-        SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
-          INTO v_end
-          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-         WHERE i.inhparent = log;
+        v_end := tide.partitions_end(log);
         EXIT WHEN v_end >= reached + ahead * size;
         v_from := greatest(v_end, reached + greatest(size / 16, 10000));
         v_new := format('%s_from_%s', v_log, v_from);
