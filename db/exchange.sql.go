@@ -797,39 +797,66 @@ func (q *Queries) Push(ctx context.Context, arg PushParams) (PushRow, error) {
 	return i, err
 }
 
-const PushResult = `-- name: PushResult :many
-SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count,
-       tide.source_kind($1::text, $2::text)::text AS kind
+const PushedBundle = `-- name: PushedBundle :many
+SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
+       b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
+       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
   FROM tide.push_result($1::text, $2::text, $3::bigint) AS r
+ CROSS JOIN tide.source_kind($1::text, $2::text) AS k (kind)
+  LEFT JOIN LATERAL tide.device_bundle_rows($1::text, $2::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, $4::integer) AS b
+    ON true
 `
 
-type PushResultParams struct {
+type PushedBundleParams struct {
 	UserID         string
 	SourceID       string
 	SourceBundleID int64
+	MaxRows        int32
 }
 
-type PushResultRow struct {
-	BundleID  int64
-	BundleSeq int64
-	RowCount  int64
-	Kind      string
+type PushedBundleRow struct {
+	BundleID       string
+	BundleSeq      string
+	RowCount       string
+	Kind           string
+	SealedAt       string
+	SourceID       string
+	SourceBundleID string
+	TableSchema    string
+	TableName      string
+	Key            []byte
+	Op             string
+	Payload        []byte
 }
 
-func (q *Queries) PushResult(ctx context.Context, arg PushResultParams) ([]PushResultRow, error) {
-	rows, err := q.db.Query(ctx, PushResult, arg.UserID, arg.SourceID, arg.SourceBundleID)
+// The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
+func (q *Queries) PushedBundle(ctx context.Context, arg PushedBundleParams) ([]PushedBundleRow, error) {
+	rows, err := q.db.Query(ctx, PushedBundle,
+		arg.UserID,
+		arg.SourceID,
+		arg.SourceBundleID,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PushResultRow
+	var items []PushedBundleRow
 	for rows.Next() {
-		var i PushResultRow
+		var i PushedBundleRow
 		if err := rows.Scan(
 			&i.BundleID,
 			&i.BundleSeq,
 			&i.RowCount,
 			&i.Kind,
+			&i.SealedAt,
+			&i.SourceID,
+			&i.SourceBundleID,
+			&i.TableSchema,
+			&i.TableName,
+			&i.Key,
+			&i.Op,
+			&i.Payload,
 		); err != nil {
 			return nil, err
 		}

@@ -61,10 +61,15 @@ SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id,
   FROM tide.push(@user_id::text, @source_id::text, @source_bundle_id::bigint, sqlc.arg(wire_rows)::text::json, sqlc.narg(claims)::text::json,
                  sqlc.narg(initialization_id)::uuid) AS p;
 
--- name: PushResult :many
-SELECT coalesce(r.bundle_id, 0)::bigint AS bundle_id, coalesce(r.bundle_seq, 0)::bigint AS bundle_seq, coalesce(r.row_count, 0)::bigint AS row_count,
-       tide.source_kind(@user_id::text, @source_id::text)::text AS kind
-  FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r;
+-- The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
+-- name: PushedBundle :many
+SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
+       b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
+       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
+  FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r
+ CROSS JOIN tide.source_kind(@user_id::text, @source_id::text) AS k (kind)
+  LEFT JOIN LATERAL tide.device_bundle_rows(@user_id::text, @source_id::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, @max_rows::integer) AS b
+    ON true;
 
 -- name: PushedRows :many
 SELECT r.bundle_id::text AS bundle_id, to_json(r.buckets)::json AS buckets, r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key,

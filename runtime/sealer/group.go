@@ -25,6 +25,7 @@ type Group struct {
 	last atomic.Int64 // Unix nanoseconds
 
 	mutex   sync.Mutex
+	alone   bool
 	running bool
 	next    *round
 }
@@ -64,6 +65,29 @@ func (g *Group) Seal(ctx context.Context) (int64, error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("wait for a seal: %w", ctx.Err())
 	}
+}
+
+// Alone says whether nobody seals in this process or waits for it, so that the caller gains nothing
+// from sharing a seal: it may seal on a connection of its own, in one round trip with what it seals,
+// tells Sealed, and calls done. Nobody waits for that: who asks meanwhile seals beside it.
+func (g *Group) Alone() (done func(), alone bool) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.running || g.alone {
+		return nil, false
+	}
+	g.alone = true
+	return func() {
+		g.mutex.Lock()
+		defer g.mutex.Unlock()
+		g.alone = false
+	}, true
+}
+
+// Sealed is told of a seal that the group did not run.
+func (g *Group) Sealed(took time.Duration) {
+	g.last.Store(time.Now().UnixNano())
+	g.Observe("seal", took, nil)
 }
 
 func (g *Group) join(ctx context.Context) *round {

@@ -64,35 +64,54 @@ func (c *call) describe(seq int64) (bundle, error) {
 // readWhole hashes a bundle, and writes its rows into an answer if there is one. It reads page after
 // page, so that its size does not matter.
 func (c *call) readWhole(seq int64, answer *body) (bundle, error) {
-	var found bundle
-	hash := wire.NewBundleHash()
-	version := strconv.AppendInt(nil, seq, 10)
-	for {
-		n, err := c.readPage(seq, hash.Rows()-1, largestPage, &found, func(row wire.Row) error {
-			if answer != nil {
-				if hash.Rows() > 0 {
-					answer.raw(",")
-				}
-				answer.row(row, version)
-				if err := answer.check(); err != nil {
-					return err
-				}
-			}
-			return hash.Add(row, seq)
-		})
-		if err != nil {
-			return found, err
+	r := newBundleReader(seq, answer)
+	err := c.readRest(r)
+	return r.found, err
+}
+
+// bundleReader takes the rows of a bundle in their order, hashes them, and writes them into an answer
+// if there is one.
+type bundleReader struct {
+	found   bundle
+	seq     int64
+	version []byte
+	hash    *wire.BundleHash
+	more    bool // rows than it has may follow
+	answer  *body
+}
+
+func newBundleReader(seq int64, answer *body) *bundleReader {
+	return &bundleReader{seq: seq, version: strconv.AppendInt(nil, seq, 10), hash: wire.NewBundleHash(), more: true, answer: answer}
+}
+
+func (r *bundleReader) row(row wire.Row) error {
+	if r.answer != nil {
+		if r.hash.Rows() > 0 {
+			r.answer.raw(",")
 		}
-		if n < largestPage {
-			break
+		r.answer.row(row, r.version)
+		if err := r.answer.check(); err != nil {
+			return err
 		}
 	}
+	return r.hash.Add(row, r.seq)
+}
+
+// readRest reads what the reader does not have yet.
+func (c *call) readRest(r *bundleReader) error {
+	for r.more {
+		n, err := c.readPage(r.seq, r.hash.Rows()-1, largestPage, &r.found, r.row)
+		if err != nil {
+			return err
+		}
+		r.more = n == largestPage
+	}
 	var size int64
-	found.rowCount = hash.Rows()
-	found.hash, size = hash.Finish()
+	r.found.rowCount = r.hash.Rows()
+	r.found.hash, size = r.hash.Finish()
 	c.counts.committedBytes.Add(size)
-	c.hashes.Add(found.id, found)
-	return found, nil
+	c.hashes.Add(r.found.id, r.found)
+	return nil
 }
 
 // bundleRows is a page of a committed bundle.

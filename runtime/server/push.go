@@ -3,8 +3,10 @@ package server
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgtide/pgtide/db"
 	"github.com/pgtide/pgtide/runtime/wire"
@@ -20,42 +22,73 @@ func (c *call) push() error {
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
 	}
-	got, err := c.apply(func() (db.PushRow, error) {
-		return db.New(c.writing()).Push(c.r.Context(), db.PushParams{
-			UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, WireRows: string(asked.Rows), Claims: c.claims(),
-			InitializationID: initialization(asked.InitializationID),
-		})
-	})
-	if err != nil {
-		return err
-	}
-	place, err := c.place(asked.SourceBundleID)
-	if err != nil {
-		return err
-	}
-	if got.Status == "applied" {
-		c.rowsPushed = place.RowCount
+	params := db.PushParams{
+		UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, WireRows: string(asked.Rows), Claims: c.claims(),
+		InitializationID: initialization(asked.InitializationID),
 	}
 	answer := c.body(typeJSON)
 	defer answer.close()
 	answer.raw(`{"rows":[`)
-	pushed, err := c.pushedBundle(asked.SourceBundleID, place, answer)
+	p := &pushed{sourceID: c.source, sourceBundleID: asked.SourceBundleID, answer: answer}
+	got, err := c.apply(func() (db.PushRow, bool, error) {
+		if done, alone := c.seals.Alone(); alone {
+			defer done()
+			return c.pushAtOnce(params, p)
+		}
+		defer c.enterStage(applyStage)()
+		got, err := db.New(c.writing()).Push(c.r.Context(), params)
+		return got, false, err
+	})
 	if err != nil {
 		return err
 	}
+	if err := c.readPushed(p); err != nil {
+		return err
+	}
+	if got.Status == "applied" {
+		c.rowsPushed = p.rowCount
+	}
 	answer.raw(`],`)
-	answer.b = pushed.appendTo(answer.b)
+	answer.b = p.appendTo(answer.b)
 	answer.raw(`}`)
 	return answer.finish()
 }
 
-// apply runs a push. A conflict with a change that is not sealed yet is judged once more after a seal,
-// so that the answer has the version of that change.
-func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
-	got, err := c.applyOnce(push)
+// pushAtOnce applies a push, seals, and reads what it became, in one round trip.
+func (c *call) pushAtOnce(params db.PushParams, p *pushed) (got db.PushRow, sealed bool, err error) {
+	leave, began := c.enterStage(applyStage), time.Now()
+	next := func(s stage) {
+		leave()
+		leave, began = c.enterStage(s), time.Now()
+	}
+	defer func() { leave() }()
+	ctx := c.r.Context()
+	var batch pgx.Batch
+	c.writing().queue(ctx, &batch, func(batch *pgx.Batch) {
+		batch.Queue(db.Push, params.UserID, params.SourceID, params.SourceBundleID, params.WireRows, params.Claims, params.InitializationID).QueryRow(func(row pgx.Row) error {
+			defer next(sealStage)
+			return row.Scan(&got.Status, &got.SourceBundleID, &got.Conflict, &got.Conflicts, &got.Rejected, &got.Unsealed)
+		})
+	})
+	done(batch.Queue(begin))
+	done(batch.Queue(db.Seal))
+	batch.Queue(commit).Exec(func(pgconn.CommandTag) error {
+		c.seals.Sealed(time.Since(began))
+		sealed = true
+		next(readStage)
+		return nil
+	})
+	c.reading().queue(ctx, &batch, func(batch *pgx.Batch) { c.queuePushed(batch, p) })
+	return got, sealed, c.sendBatch(ctx, &batch)
+}
+
+// apply runs a push, and a seal unless that was done with it. A conflict with a change that is not sealed
+// yet is judged once more after a seal, so that the answer has the version of that change.
+func (c *call) apply(push func() (got db.PushRow, sealed bool, err error)) (db.PushRow, error) {
+	got, sealed, err := push()
 	if err == nil && got.Status == "conflict" && got.Unsealed {
 		if err = c.seal(); err == nil {
-			got, err = c.applyOnce(push)
+			got, sealed, err = push()
 		}
 	}
 	if err != nil {
@@ -64,7 +97,10 @@ func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
 	switch got.Status {
 	case "applied":
 		c.counts.applied.Add(1)
-		return got, c.seal()
+		if !sealed {
+			err = c.seal()
+		}
+		return got, err
 	case "already_committed":
 		c.counts.replays.Add(1)
 		return got, nil
@@ -78,119 +114,119 @@ func (c *call) apply(push func() (db.PushRow, error)) (db.PushRow, error) {
 	return got, fmt.Errorf("tide.push answered with status %q", got.Status)
 }
 
-func (c *call) applyOnce(push func() (db.PushRow, error)) (db.PushRow, error) {
-	defer c.enterStage(applyStage)()
-	return push()
-}
-
 func (c *call) seal() error {
 	defer c.enterStage(sealStage)()
 	_, err := c.seals.Seal(c.r.Context())
 	return err
 }
 
-// place is where a committed push stands in the log. What a retry asks for is sealed, as a rule.
-func (c *call) place(sourceBundleID int64) (db.PushResultRow, error) {
-	for try := 0; ; try++ {
-		var place db.PushResultRow
-		found := false
-		leave := c.enterStage(readStage)
-		err := c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
-			batch.Queue(db.PushResult, c.user.UserID, c.source, sourceBundleID).Query(func(rows pgx.Rows) error {
-				for rows.Next() {
-					found = true
-					if err := rows.Scan(&place.BundleID, &place.BundleSeq, &place.RowCount, &place.Kind); err != nil {
-						return err
-					}
-				}
-				return rows.Err()
-			})
-		})
-		leave()
-		switch {
-		case err != nil:
-			return place, err
-		case !found:
-			// A crash of the database can take a push that was not sealed.
-			return place, wire.Unavailable("the database lost this push in a crash. Push it again.", nil)
-		case place.BundleID > 0:
-			return place, nil
-		case try > 0:
-			return place, wire.Unavailable("the push is committed and not sealed yet. Ask again.", nil)
-		}
-		if err := c.seal(); err != nil {
-			return place, err
-		}
-	}
-}
-
 // pushed is what protocol v1 says of a committed push.
 type pushed struct {
-	place          db.PushResultRow
 	sourceID       string
 	sourceBundleID int64
-	hash           string
-}
+	answer         *body // gets the rows, if there is one
 
-// committed describes a push of this source.
-func (c *call) committed(sourceBundleID int64) (pushed, error) {
-	place, err := c.place(sourceBundleID)
-	if err != nil {
-		return pushed{}, err
-	}
-	return c.pushedBundle(sourceBundleID, place, nil)
-}
-
-// pushedBundle reads the bundle of a push, into an answer if there is one. A push without rows in the
-// home bucket has none there.
-func (c *call) pushedBundle(sourceBundleID int64, place db.PushResultRow, answer *body) (pushed, error) {
-	p := pushed{place: place, sourceID: c.source, sourceBundleID: sourceBundleID}
-	if place.Kind == cursorKind {
-		if answer == nil {
-			return p, nil
-		}
-		var err error
-		p.place.RowCount, err = c.pushedRows(sourceBundleID, answer)
-		return p, err
-	}
-	if place.BundleSeq == 0 {
-		return p, nil
-	}
-	var found bundle
-	var err error
-	if answer == nil {
-		found, err = c.describe(place.BundleSeq)
-	} else {
-		found, err = c.readWhole(place.BundleSeq, answer)
-	}
-	p.hash = found.hash
-	p.place.RowCount = found.rowCount // as this device gets them
-	return p, err
+	found                         bool
+	bundleID, bundleSeq, rowCount int64
+	kind                          string
+	bundle                        *bundleReader // nil where no row of the push is in the home bucket
+	hash                          string
 }
 
 // cursorKind is a source that reads many buckets. Its rows have the bundle_id as version, and no hash.
 const cursorKind = "cursor"
 
-// pushedRows writes the rows of a push as a device gets them that reads many buckets.
-func (c *call) pushedRows(sourceBundleID int64, answer *body) (n int64, err error) {
-	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
-		each(batch.Queue(db.PushedRows, c.user.UserID, c.source, sourceBundleID), func(v [][]byte) error {
-			if n > 0 {
-				answer.raw(",")
+// queuePushed asks where a push stands in the log, and for its bundle, or as much of it as names it.
+func (c *call) queuePushed(batch *pgx.Batch, p *pushed) {
+	maxRows := 1
+	if p.answer != nil {
+		maxRows = largestPage
+	}
+	done(batch.Queue(db.AssertScope, c.user.UserID))
+	each(batch.Queue(db.PushedBundle, c.user.UserID, c.source, p.sourceBundleID, int32(maxRows)), func(v [][]byte) error {
+		if !p.found {
+			p.found = true
+			p.kind = string(v[3])
+			for i, into := range []*int64{&p.bundleID, &p.bundleSeq, &p.rowCount} {
+				var err error
+				if *into, err = strconv.ParseInt(string(v[i]), 10, 64); err != nil {
+					return err
+				}
 			}
-			n++
-			answer.row(wire.Row{Buckets: v[1], Schema: v[2], Table: v[3], Key: v[4], Op: v[5], Payload: v[6]}, v[0])
-			return answer.check()
-		})
+		}
+		if v[10] == nil { // no row, so no op
+			return nil
+		}
+		if p.bundle == nil {
+			p.bundle = newBundleReader(p.bundleSeq, p.answer)
+			p.bundle.found = bundle{id: bundleID{c.user.UserID, c.source, p.bundleSeq, string(v[0]), string(v[4])}, sourceID: string(v[5]), sourceBundleID: string(v[6])}
+		}
+		err := p.bundle.row(wire.Row{Schema: v[7], Table: v[8], Key: v[9], Op: v[10], Payload: v[11]})
+		p.bundle.more = p.bundle.hash.Rows() == int64(maxRows)
+		return err
 	})
-	return n, err
 }
 
-func (p pushed) appendTo(b []byte) []byte {
-	b = strconv.AppendInt(append(b, `"bundle_seq":`...), p.place.BundleSeq, 10)
-	b = strconv.AppendInt(append(b, `,"bundle_id":`...), p.place.BundleID, 10)
+// readPushed reads the bundle of a committed push, or what is left of it. What a retry asks for is sealed,
+// as a rule.
+func (c *call) readPushed(p *pushed) error {
+	for try := 0; p.bundleID == 0; try++ {
+		p.found = false
+		leave := c.enterStage(readStage)
+		err := c.reading().run(c.r.Context(), func(batch *pgx.Batch) { c.queuePushed(batch, p) })
+		leave()
+		switch {
+		case err != nil:
+			return err
+		case !p.found:
+			// A crash of the database can take a push that was not sealed.
+			return wire.Unavailable("the database lost this push in a crash. Push it again.", nil)
+		case p.bundleID > 0:
+		case try > 0:
+			return wire.Unavailable("the push is committed and not sealed yet. Ask again.", nil)
+		default:
+			if err := c.seal(); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case p.kind == cursorKind && p.answer != nil:
+		return c.pushedRows(p)
+	case p.bundle == nil:
+		return nil
+	}
+	found, known := c.hashes.Get(p.bundle.found.id)
+	if !known || p.answer != nil {
+		if err := c.readRest(p.bundle); err != nil {
+			return err
+		}
+		found = p.bundle.found
+	}
+	p.hash, p.rowCount = found.hash, found.rowCount // as this device gets them
+	return nil
+}
+
+// pushedRows writes the rows of a push as a device gets them that reads many buckets.
+func (c *call) pushedRows(p *pushed) error {
+	p.rowCount = 0
+	return c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
+		each(batch.Queue(db.PushedRows, c.user.UserID, c.source, p.sourceBundleID), func(v [][]byte) error {
+			if p.rowCount > 0 {
+				p.answer.raw(",")
+			}
+			p.rowCount++
+			p.answer.row(wire.Row{Buckets: v[1], Schema: v[2], Table: v[3], Key: v[4], Op: v[5], Payload: v[6]}, v[0])
+			return p.answer.check()
+		})
+	})
+}
+
+func (p *pushed) appendTo(b []byte) []byte {
+	b = strconv.AppendInt(append(b, `"bundle_seq":`...), p.bundleSeq, 10)
+	b = strconv.AppendInt(append(b, `,"bundle_id":`...), p.bundleID, 10)
 	b = wire.AppendString(append(b, `,"source_id":`...), p.sourceID)
 	b = strconv.AppendInt(append(b, `,"source_bundle_id":`...), p.sourceBundleID, 10)
-	b = strconv.AppendInt(append(b, `,"row_count":`...), p.place.RowCount, 10)
+	b = strconv.AppendInt(append(b, `,"row_count":`...), p.rowCount, 10)
 	return wire.AppendString(append(b, `,"bundle_hash":`...), p.hash)
 }

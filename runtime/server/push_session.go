@@ -28,8 +28,8 @@ func (c *call) createPushSession() error {
 	}
 	if session.Status != "staging" {
 		c.counts.replays.Add(1)
-		committed, err := c.committed(asked.SourceBundleID)
-		if err != nil {
+		committed := &pushed{sourceID: c.source, sourceBundleID: asked.SourceBundleID}
+		if err := c.readPushed(committed); err != nil {
 			return err
 		}
 		return c.json(func(b []byte) []byte {
@@ -75,21 +75,22 @@ func (c *call) commitPushSession() error {
 	if err != nil {
 		return err
 	}
-	got, err := c.apply(func() (db.PushRow, error) {
+	got, err := c.apply(func() (db.PushRow, bool, error) {
+		defer c.enterStage(applyStage)()
 		got, err := db.New(c.writing()).CommitPushSession(c.r.Context(), db.CommitPushSessionParams{
 			UserID: c.user.UserID, SourceID: c.source, PushID: id, Claims: c.claims(),
 		})
-		return db.PushRow(got), err
+		return db.PushRow(got), false, err
 	})
 	if err != nil {
 		return err
 	}
-	committed, err := c.committed(got.SourceBundleID)
-	if err != nil {
+	committed := &pushed{sourceID: c.source, sourceBundleID: got.SourceBundleID}
+	if err := c.readPushed(committed); err != nil {
 		return err
 	}
 	if got.Status == "applied" {
-		c.rowsPushed = committed.place.RowCount
+		c.rowsPushed = committed.rowCount
 	}
 	return c.json(func(b []byte) []byte { return append(committed.appendTo(append(b, '{')), '}') })
 }

@@ -21,6 +21,7 @@ type transaction struct {
 }
 
 const (
+	begin = "BEGIN"
 	// Not READ WRITE: where somebody has made read-only the default, he means these too.
 	beginWrite = "BEGIN ISOLATION LEVEL READ COMMITTED"
 	beginRead  = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -55,17 +56,27 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Mi
 
 // run runs what queue puts into the batch.
 func (t transaction) run(ctx context.Context, queue func(*pgx.Batch)) error {
-	conn, err := t.server.acquire(ctx)
+	var batch pgx.Batch
+	t.queue(ctx, &batch, queue)
+	return t.server.sendBatch(ctx, &batch)
+}
+
+// queue puts the transaction into a batch, which may have several.
+func (t transaction) queue(ctx context.Context, batch *pgx.Batch, queue func(*pgx.Batch)) {
+	done(batch.Queue(t.begin))
+	done(queueBounds(ctx, batch, t.bounds))
+	queue(batch)
+	done(batch.Queue(commit))
+}
+
+// sendBatch runs the transactions of a batch in one round trip.
+func (s *Server) sendBatch(ctx context.Context, batch *pgx.Batch) error {
+	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	var batch pgx.Batch
-	done(batch.Queue(t.begin))
-	done(queueBounds(ctx, &batch, t.bounds))
-	queue(&batch)
-	done(batch.Queue(commit))
-	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
 		undo(conn.Conn())
 		return err
 	}

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION tide.device_bundle_rows(
         bundle_id bigint, row_ordinal bigint, table_schema text, table_name text,
         key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
     )
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -35,4 +35,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.device_bundle_rows(text, text, bigint, bigint, integer) IS
-'A page of the changes of one bundle of a user''s home bucket, as a device gets them: tables and columns that it does not know are left out. Raises TD014, TD018.';
+'A page of the changes of one bundle of a user''s home bucket, as a device gets them: tables and columns that it does not know are left out. No bundle (NULL) has no rows. Raises TD014, TD018.';
