@@ -4787,7 +4787,7 @@ CREATE OR REPLACE FUNCTION tide.device_bundle_rows(
         bundle_id bigint, row_ordinal bigint, table_schema text, table_name text,
         key json, op text, payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz
     )
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -4811,7 +4811,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.device_bundle_rows(text, text, bigint, bigint, integer) IS
-'A page of the changes of one bundle of a user''s home bucket, as a device gets them: tables and columns that it does not know are left out. Raises TD014, TD018.';
+'A page of the changes of one bundle of a user''s home bucket, as a device gets them: tables and columns that it does not know are left out. No bundle (NULL) has no rows. Raises TD014, TD018.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -8136,6 +8136,36 @@ COMMENT ON VIEW tide.bucket_failures IS 'Rows whose bucket rule raised an error:
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.partitions_end(log regclass)
+    RETURNS bigint
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
+      FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+     WHERE i.inhparent = log;
+$$;
+COMMENT ON FUNCTION tide.partitions_end(regclass) IS 'Where the partitions of a log end: from here on rows go to the DEFAULT one. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Attaching a partition locks the DEFAULT one exclusively. Whoever seals or reads has locks of several
+-- logs, so those of all logs are taken at once, that of the log first which sealing reads first: who
+-- waits for one while he holds another waits for a moment only, and is never in a deadlock.
+CREATE OR REPLACE FUNCTION tide.lock_logs()
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    SET lock_timeout = '150ms'
+AS $$
+BEGIN
+    LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
+END;
+$$;
+COMMENT ON FUNCTION tide.lock_logs() IS 'Keeps sealing and readers out of the logs for the rest of the transaction. Raises 55P03 when somebody reads them. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Attaching beside a DEFAULT partition makes PostgreSQL look through that partition under an
 -- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. And a
 -- statement that began before the attaching still routes by the old partitions: a row of the new
@@ -8155,10 +8185,7 @@ DECLARE
     v_new     name;
 BEGIN
     LOOP
-        SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
-          INTO v_end
-          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-         WHERE i.inhparent = log;
+        v_end := tide.partitions_end(log);
         EXIT WHEN v_end >= reached + ahead * size;
         v_from := greatest(v_end, reached + greatest(size / 16, 10000));
         v_new := format('%s_from_%s', v_log, v_from);
@@ -8202,15 +8229,9 @@ DECLARE
     v_bundle_id bigint;
     v_seal_id   bigint;
     v_table     record;
+    v_log       record;
+    v_locked    boolean := false;
 BEGIN
-    -- Read beforehand: a partition cannot be attached to a table that the same query reads.
-    SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
-    SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
-    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
-    RETURN QUERY SELECT tide.add_partitions('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
-    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
-    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
-
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
         SELECT s.table_id, s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
@@ -8229,6 +8250,30 @@ BEGIN
             WHEN SQLSTATE 'TD012' THEN
                 RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
         END;
+    END LOOP;
+
+    -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
+    SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
+    SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
+    FOR v_log IN
+        SELECT l.*
+          FROM (VALUES ('tide.change_log'::regclass, 'change_id'::name, v_change_id, v_setting.change_partition_rows),
+                       ('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows),
+                       ('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows),
+                       ('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows)) AS l (log, column_name, reached, size)
+         WHERE tide.partitions_end(l.log) < l.reached + v_setting.partitions_ahead * l.size
+    LOOP
+        IF NOT v_locked THEN
+            BEGIN
+                PERFORM tide.lock_logs();
+                v_locked := true;
+            EXCEPTION
+                WHEN lock_not_available THEN
+                    RETURN NEXT 'could not add partitions now: a reader holds the log; try again';
+                    RETURN;
+            END;
+        END IF;
+        RETURN QUERY SELECT tide.add_partitions(v_log.log, v_log.column_name, v_log.reached, v_log.size, v_setting.partitions_ahead);
     END LOOP;
 END;
 $$;
