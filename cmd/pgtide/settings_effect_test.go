@@ -129,7 +129,7 @@ func TestServeHeeds(t *testing.T) {
 	defer issuer.Close()
 	db := withItems(t)
 	s := serveWith(t, db.URL, "--jwks-url", issuer.URL, "--jwt-audience", "shop desk", "--jwt-leeway", "1h", "--app-name", "the shop", "--listen-url", db.URL,
-		"--max-header-bytes", "1000", "--max-body-bytes", "1000", "--header-timeout", "1s", "--idle-timeout", "1s", "--heartbeat-interval", "10ms", "--max-watches-per-user", "1")
+		"--max-header-bytes", "1000", "--max-body-bytes", "1000", "--header-timeout", "3s", "--idle-timeout", "3s", "--heartbeat-interval", "10ms", "--max-watches-per-user", "1")
 	ask := func(method, path, body string, claims jwt.MapClaims) (int, io.Reader) {
 		t.Helper()
 		token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
@@ -143,6 +143,7 @@ func TestServeHeeds(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header = http.Header{"Authorization": {"Bearer " + text}, "Tide-Source-Id": {"phone"}}
+		request.Close = true // a connection that idles is closed soon
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)

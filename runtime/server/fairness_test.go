@@ -5,48 +5,57 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// One user asks with everything he has, of all that costs; another one is served meanwhile, each time.
+// Twenty devices of one user ask for what takes long; another user is served meanwhile with all that there
+// is, on as few connections as a small database has.
 func TestAGreedyUserAndAModestOne(t *testing.T) {
 	t.Parallel()
-	f := newFrontOf(t, Config{BufferBytes: 1000}, 8)
+	f := newFrontOf(t, Config{LockTimeout: time.Minute}, 4)
 	greedy, modest := f.device("greedy", "a").connect(t), f.device("modest", "b").connect(t)
-	f.exec(t, `INSERT INTO app.note SELECT i, 'greedy', repeat('x', 1000) || i FROM generate_series(1, 300) AS i`, `SELECT tide.seal()`)
-	ctx, stop := context.WithCancel(t.Context())
-	var group sync.WaitGroup
-	asks := []struct{ method, path, body string }{
-		{http.MethodGet, "/sync/pull", ""},
-		{http.MethodGet, "/sync/snapshot", ""},
-		{http.MethodPost, "/sync/snapshot-sessions", ""},
-		{http.MethodPost, "/sync/verify", `{}`},
-		{http.MethodPost, "/sync/push", `{"source_bundle_id":1,"rows":[` + note("INSERT", 7, 0, `"body":"z"`) + `]}`},
+	greedy.push(t, 1, note("INSERT", 1, 0, ``))
+	tx, err := f.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i := range 40 {
-		group.Go(func() {
-			ask := asks[i%len(asks)]
-			for ctx.Err() == nil {
-				got, err := greedy.try(ask.method, ask.path, ask.body)
-				if err != nil || got.status >= http.StatusInternalServerError && got.status != http.StatusServiceUnavailable {
-					t.Errorf("%s %s: %d %s %v", ask.method, ask.path, got.status, got.body, err)
-				}
+	defer func() { _ = tx.Rollback(context.Background()) }() // it only held a lock
+	if _, err := tx.Exec(t.Context(), `SELECT FROM app.note FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	statuses := make(chan int, 20)
+	for i := range cap(statuses) {
+		go func() {
+			got, err := f.device("greedy", fmt.Sprint(i)).try(http.MethodPost, "/sync/push", pushOf(1, note("UPDATE", 1, 1, `"body":"z"`)))
+			if err != nil {
+				t.Error(err)
 			}
-		})
+			statuses <- got.status
+		}()
 	}
-	defer group.Wait()
-	defer stop()
 	share := f.server.shares.of("greedy")
-	eventually(t, "the greedy user to take all that he may", func() bool { return len(share.slots) == cap(share.slots) })
-	for n := range 15 {
-		modest.push(t, n+1, note("INSERT", 1000+n, 0, fmt.Sprintf(`"body":"m %d"`, n)))
-		modest.get(t, fmt.Sprintf("/sync/pull?after_bundle_seq=%d", n)).is(t, http.StatusOK, "")
-		if got := modest.get(t, "/sync/snapshot"); got.status != http.StatusOK {
-			t.Errorf("a snapshot: %d %s", got.status, got.body)
+	eventually(t, "the greedy user to take all that he may", func() bool { return len(share.slots) == cap(share.slots) && f.waits(t) })
+	modest.push(t, 1, note("INSERT", 2, 0, `"body":"m"`))
+	modest.get(t, "/sync/pull").is(t, http.StatusOK, "")
+	modest.post(t, "/sync/snapshot-sessions", "").is(t, http.StatusOK, "")
+	modest.post(t, "/sync/verify", "{}").is(t, http.StatusOK, "")
+	if got := modest.get(t, "/sync/snapshot"); got.status != http.StatusOK {
+		t.Errorf("a snapshot: %d %s", got.status, got.body)
+	}
+	for range cap(statuses) - cap(share.slots) {
+		if got := <-statuses; got != http.StatusTooManyRequests {
+			t.Errorf("one too many: %d", got)
+		}
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range cap(share.slots) {
+		if got := <-statuses; got != http.StatusOK && got != http.StatusConflict {
+			t.Errorf("one that waited: %d", got)
 		}
 	}
 }
@@ -56,7 +65,7 @@ func TestStreamsOutliveTheHostsTimeouts(t *testing.T) {
 	t.Parallel()
 	f := newFront(t, Config{LockTimeout: time.Minute, BufferBytes: 1000})
 	web := httptest.NewUnstartedServer(asHeaderSays(f.server))
-	web.Config.WriteTimeout, web.Config.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
+	web.Config.WriteTimeout, web.Config.ReadTimeout = time.Second, time.Second
 	web.Start()
 	defer web.Close()
 	f.exec(t, `INSERT INTO app.note SELECT i, 'u1', repeat('x', 1000) || i FROM generate_series(1, 3000) AS i`, `SELECT tide.seal()`)
