@@ -90,3 +90,25 @@ func TestInsertedAfterItsDeletion(t *testing.T) {
 	synced(t, a, b)
 	is(t, rows(t, b, `SELECT id, title FROM list`), "x|third")
 }
+
+// A key that is another user's row at the server: the row waits here and says so, the rest goes, and given
+// up it is gone.
+func TestKeyOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('taken', '8', 'not his')`)
+	s.seal(t)
+	a := s.device(t, "7")
+	synced(t, a)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('taken', 'mine'), ('free', 'mine')`)
+	synced(t, a)
+	is(t, s.there(t, `SELECT id || owner_id || title FROM app.list`), "free7mine\ntaken8not his")
+	is(t, rows(t, a, `SELECT key, held ->> 'code', held ->> 'constraint', instr(held, 'not his') FROM _tide_dirty`), "taken|23505|list_pkey|0")
+	is(t, rows(t, a, `SELECT id || title FROM list ORDER BY id`), "freemine\ntakenmine")
+	if err := a.Discard(t.Context(), "list", "taken"); err != nil {
+		t.Fatal(err)
+	}
+	synced(t, a)
+	is(t, rows(t, a, `SELECT id FROM list`), "free")
+	is(t, letters(t, a), "")
+}
