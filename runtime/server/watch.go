@@ -28,7 +28,7 @@ func (c *call) watch() error {
 	if err != nil {
 		return err
 	}
-	return c.subscribe(c.homeBucket(), func() (stream eventStream, err error) {
+	return c.subscribe([]string{c.homeBucket()}, func() (stream eventStream, err error) {
 		var position db.HomePositionRow
 		err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 			done(batch.Queue(db.AssertScope, c.user.UserID))
@@ -49,14 +49,14 @@ func (c *call) homeBucket() string { return "user:" + c.user.UserID } // as tide
 const bucketsPerStream = 1000
 
 // subscribe to buckets, and begin with what look finds. It looks after that: what is sealed later is news.
-func (c *call) subscribe(bucket string, look func() (eventStream, error), others ...string) error {
-	count := 1 + len(others)/bucketsPerStream
+func (c *call) subscribe(buckets []string, look func() (eventStream, error)) error {
+	count := 1 + (len(buckets)-1)/bucketsPerStream
 	if !c.watches.begin(c.user.UserID, count) {
 		return &wire.Error{Code: wire.TooManyStreams, Retryable: true, RetryAfter: tooManyWatchesWait,
 			Message: "this user has as many streams as a user may have (" + strconv.Itoa(c.config.MaxWatchesPerUser) + "). Close one, or try again when one that was cut has been noticed."}
 	}
 	defer c.watches.end(c.user.UserID, count)
-	news := c.hub.Subscribe(append(others, bucket)...)
+	news := c.hub.Subscribe(buckets...)
 	defer news.Close()
 	stream, err := look()
 	if err != nil {

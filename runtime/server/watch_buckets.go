@@ -21,17 +21,15 @@ func (c *call) watchBuckets() error {
 	if err != nil {
 		return err
 	}
-	home := c.homeBucket()
-	others := slices.DeleteFunc(known.Buckets, func(bucket string) bool { return bucket == home })
-	return c.subscribe(home, func() (eventStream, error) {
+	return c.subscribe(known.Buckets, func() (eventStream, error) {
 		now, err := c.watchCursor()
 		after := max(now.BundleID, min(heard, now.NewestBundleID))
-		stream := eventStream{call: c, told: max(after, now.NewestBundleID), held: append(others, home)}
+		stream := eventStream{call: c, told: max(after, now.NewestBundleID), held: known.Buckets}
 		if now.NewestBundleID > after || now.Changed {
 			stream.first = watch.Frame("bundle_id", stream.told)
 		}
 		return stream, err
-	}, others...)
+	})
 }
 
 // watchCursor is what the cursor of the request says now.
