@@ -3,6 +3,9 @@ package client
 import (
 	"context"
 	"database/sql"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -40,5 +43,38 @@ func TestFirstSnapshotIsLoaded(t *testing.T) {
 		if err != nil || status.Pending != 1 {
 			t.Fatalf("%d rows wait to be pushed, %v", status.Pending, err)
 		}
+	}
+}
+
+// Large chunks are fetched ahead: a cut loses the one that was on its way, and no other.
+func TestChunksAhead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.member VALUES ('7', 'red'); INSERT INTO app.notice SELECT g, '{red}', 'n' || g FROM generate_series(1, 2500) AS g`)
+	s.seal(t)
+	var served, left atomic.Int64
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/sync/snapshot-sessions/") {
+				if left.Add(-1) < 0 {
+					http.Error(w, "cut", http.StatusBadGateway)
+					return
+				}
+				served.Add(1)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	a := s.device(t, "7", func(c *Config) { c.MaxRowsPerChunk = 1000 })
+	left.Store(1)
+	if a.Sync(t.Context()) == nil {
+		t.Fatal("synced")
+	}
+	is(t, rows(t, a, `SELECT next, (SELECT count(*) FROM notice) FROM _tide_snapshot`), "1000|0")
+	left.Store(100)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT count(*), count(DISTINCT body), min(id), max(id) FROM notice`), "2500|2500|1|2500")
+	if served.Load() != 3 {
+		t.Fatalf("%d chunks were fetched", served.Load())
 	}
 }
