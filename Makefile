@@ -29,8 +29,8 @@ race: ## what strangers reach, with the race detector
 	@$(MAKE) test-race PACKAGES="./internal/hostiletest ./runtime/auth ./runtime/sealer ./runtime/watch"
 
 .PHONY: sim
-sim: server ## simulate: fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
-	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds 6 -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
+sim: server ## simulate: SEEDS=6 fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
+	@$(GO) run ./internal/pgtest/with $(GO) test ./sim -count=1 -timeout 1h -run '$(or $(RUN),TestHistories)' -seed $(or $(SEED),0) -seeds $(or $(SEEDS),6) -for $(or $(FOR),2m) -history "$(abspath $(HISTORY))" $(ARGS)
 
 .PHONY: soak
 soak: server ## RULES=1000 random rule sets and histories of the workspace, then fresh histories until stopped, or until one fails

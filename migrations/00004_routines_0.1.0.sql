@@ -4194,11 +4194,15 @@ COMMENT ON FUNCTION tide.pull(text[], bigint, integer, bigint, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- The floor keeps readers from going on past something that the log does not tell. A device that pushed
+-- asks for the answer that got lost, and must get it however late: else it would push again.
 CREATE OR REPLACE FUNCTION tide.bundle_rows(
     bucket            text,
     seq               bigint,
     after_row_ordinal bigint  DEFAULT -1,
-    max_rows          integer DEFAULT 1000
+    max_rows          integer DEFAULT 1000,
+    pushed_by_user    text    DEFAULT NULL,
+    pushed_by_source  text    DEFAULT NULL
 )
     RETURNS TABLE (
         bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
@@ -4222,7 +4226,9 @@ BEGIN
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
      WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
-    IF v_bundle.bundle_id IS NULL OR EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
+    IF v_bundle.bundle_id IS NULL
+       OR (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE
+          AND EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
@@ -4239,8 +4245,8 @@ BEGIN
      ORDER BY e.nth;
 END;
 $$;
-COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer) IS
-'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Never writes. Raises TD014, TD018.';
+COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS
+'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Bundles that this user and source pushed are given also below the floor. Never writes. Raises TD014, TD018.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4797,14 +4803,14 @@ BEGIN
     IF v_shape IS NULL THEN
         RETURN QUERY
         SELECT b.bundle_id, b.row_ordinal, b.table_schema, b.table_name, b.key, b.op, b.payload, b.source_id, b.source_bundle_id, b.sealed_at
-          FROM tide.bundle_rows(v_home, seq, after_row_ordinal, max_rows) AS b;
+          FROM tide.bundle_rows(v_home, seq, after_row_ordinal, max_rows, user_id, device) AS b;
         RETURN;
     END IF;
     RETURN QUERY
     SELECT r.bundle_id, r.nth, r.table_schema, r.table_name, r.key, r.op,
            tide.project_payload(r.payload, v_shape -> (r.table_schema || '.' || r.table_name)), r.source_id, r.source_bundle_id, r.sealed_at
       FROM (SELECT b.*, row_number() OVER (ORDER BY b.row_ordinal) - 1 AS nth
-              FROM tide.bundle_rows(v_home, seq, -1, 2147483647) AS b
+              FROM tide.bundle_rows(v_home, seq, -1, 2147483647, user_id, device) AS b
              WHERE jsonb_exists(v_shape, b.table_schema || '.' || b.table_name)) AS r
      WHERE r.nth > after_row_ordinal AND r.nth <= after_row_ordinal + max_rows
      ORDER BY r.nth;
@@ -5932,26 +5938,29 @@ CREATE OR REPLACE FUNCTION tide.home_version(user_id text, changed_by xid8)
 AS $$
 DECLARE
     v_bundle_id bigint;
+    v_version   bigint;
 BEGIN
     IF tide.is_cursor_push() THEN
         RETURN CASE WHEN changed_by IS NULL THEN tide.head() ELSE tide.position_of(changed_by) END;
     END IF;
-    IF changed_by IS NULL THEN
-        RETURN (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p);
+    IF changed_by IS NOT NULL THEN
+        v_bundle_id := tide.position_of(changed_by);
+        IF v_bundle_id IS NULL THEN
+            RETURN NULL;
+        END IF;
+        v_version := (SELECT l.bundle_seq FROM tide.bundle_log AS l
+                       WHERE l.bucket_id = tide.home_bucket(home_version.user_id) COLLATE "C" AND l.bundle_id <= v_bundle_id
+                       ORDER BY l.bundle_id DESC LIMIT 1);
     END IF;
-    v_bundle_id := tide.position_of(changed_by);
-    RETURN CASE WHEN v_bundle_id IS NOT NULL THEN
-               coalesce((SELECT l.bundle_seq FROM tide.bundle_log AS l
-                          WHERE l.bucket_id = tide.home_bucket(home_version.user_id) COLLATE "C" AND l.bundle_id <= v_bundle_id
-                          ORDER BY l.bundle_id DESC LIMIT 1), 0)
-           END;
+    -- Where it was there before the bucket began, or came into it when its table was read.
+    RETURN coalesce(v_version, (SELECT greatest(p.floor_seq, 1) FROM tide.bucket_position(tide.home_bucket(user_id)) AS p));
 END;
 $$;
 COMMENT ON FUNCTION tide.home_version(text, xid8) IS 'Version that a row last changed by this transaction has in the home bucket of a user; NULL while that is not sealed. In the push of a device that reads many buckets, its bundle_id. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.conflict_bodies(user_id text, rows tide.pushed_row[], judged json, images json[], OUT conflicts json, OUT unsealed boolean)
+CREATE OR REPLACE FUNCTION tide.conflict_bodies(user_id text, source_id text, rows tide.pushed_row[], judged json, images json[], OUT conflicts json, OUT unsealed boolean)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -5959,6 +5968,7 @@ AS $$
       FROM json_to_recordset(judged) AS j (ordinal bigint, row_exists boolean, deleted boolean, changed_by xid8)
       JOIN unnest(rows) AS r ON r.ordinal = j.ordinal
       JOIN tide.synced_table AS s ON s.table_id = r.table_id
+     CROSS JOIN (SELECT tide.source_shape(user_id, source_id) AS shape OFFSET 0) AS k
       LEFT JOIN (SELECT (e ->> 'ordinal')::bigint AS ordinal, e -> 'payload' AS payload FROM unnest(images) AS e) AS i ON i.ordinal = r.ordinal
      -- Once for each transaction (OFFSET 0 keeps it so): it has to be looked for, and often changed them all.
       JOIN (SELECT d.xid, tide.home_version(user_id, nullif(d.xid, '0')) AS version
@@ -5971,16 +5981,17 @@ AS $$
                            THEN coalesce(v.version, CASE WHEN tide.is_cursor_push() THEN tide.head() ELSE (SELECT p.head_seq FROM tide.bucket_position(tide.home_bucket(user_id)) AS p) END)
                            ELSE 0 END AS server_row_version,
                       j.deleted AS server_row_deleted,
-                      CASE WHEN j.row_exists THEN i.payload END AS server_row
+                      CASE WHEN j.row_exists AND k.shape IS NULL THEN i.payload
+                           WHEN j.row_exists THEN tide.project_payload(i.payload, k.shape -> (s.table_schema || '.' || s.table_name)) END AS server_row
            ) AS b;
 $$;
-COMMENT ON FUNCTION tide.conflict_bodies(text, tide.pushed_row[], json, json[]) IS 'Conflicts as the wire has them; unsealed when one has no version yet. Internal.';
+COMMENT ON FUNCTION tide.conflict_bodies(text, text, tide.pushed_row[], json, json[]) IS 'Conflicts as the wire has them, with the columns that the device knows; unsealed when one has no version yet. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, source_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -6025,10 +6036,10 @@ BEGIN
     IF rejected IS NOT NULL THEN
         RETURN;
     END IF;
-    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, v_found, v_judged, v_images) AS b;
+    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, source_id, v_found, v_judged, v_images) AS b;
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text, text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6256,7 +6267,7 @@ BEGIN
             END IF;
             rejected := tide.unknown_columns(rows);
             IF rejected IS NULL THEN
-                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
                 BEGIN
@@ -6275,7 +6286,7 @@ BEGIN
                 END IF;
                 IF status IS NULL AND rejected IS NULL THEN
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN
                         rejected := tide.write_pushed_otherwise(tide.revive_rows(rows, v_revived), user_id);
                     END IF;
@@ -8511,7 +8522,7 @@ GRANT EXECUTE ON FUNCTION
     tide.bucket_heads(text[]),
     tide.pull(text, bigint, integer, bigint, bigint),
     tide.pull(text[], bigint, integer, bigint, bigint),
-    tide.bundle_rows(text, bigint, bigint, integer),
+    tide.bundle_rows(text, bigint, bigint, integer, text, text),
     tide.buckets_of(text),
     tide.sealed_after(bigint, integer),
     tide.scope_state(text),
@@ -8561,11 +8572,11 @@ GRANT EXECUTE ON FUNCTION
     tide.forget_push_chunks(text, text, uuid),
     tide.claim_push(text, text, bigint, bigint, uuid),
     tide.unknown_columns(tide.pushed_row[]),
-    tide.find_conflicts(tide.pushed_row[], text),
+    tide.find_conflicts(tide.pushed_row[], text, text),
     tide.lock_pushed(tide.pushed_row[], text),
     tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]),
     tide.home_version(text, xid8),
-    tide.conflict_bodies(text, tide.pushed_row[], json, json[]),
+    tide.conflict_bodies(text, text, tide.pushed_row[], json, json[]),
     tide.push_groups(tide.pushed_row[], boolean),
     tide.client_role(),
     tide.run_push_step(integer, text, text, tide.pushed_row[], text),

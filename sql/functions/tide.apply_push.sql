@@ -18,7 +18,7 @@ BEGIN
             END IF;
             rejected := tide.unknown_columns(rows);
             IF rejected IS NULL THEN
-                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
             END IF;
             IF rejected IS NULL AND conflicts IS NULL THEN
                 BEGIN
@@ -37,7 +37,7 @@ BEGIN
                 END IF;
                 IF status IS NULL AND rejected IS NULL THEN
                     -- The key of an insert may have appeared meanwhile.
-                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id) AS f;
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
                     IF conflicts IS NULL AND rejected IS NULL THEN
                         rejected := tide.write_pushed_otherwise(tide.revive_rows(rows, v_revived), user_id);
                     END IF;

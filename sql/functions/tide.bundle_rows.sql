@@ -1,8 +1,12 @@
+-- The floor keeps readers from going on past something that the log does not tell. A device that pushed
+-- asks for the answer that got lost, and must get it however late: else it would push again.
 CREATE OR REPLACE FUNCTION tide.bundle_rows(
     bucket            text,
     seq               bigint,
     after_row_ordinal bigint  DEFAULT -1,
-    max_rows          integer DEFAULT 1000
+    max_rows          integer DEFAULT 1000,
+    pushed_by_user    text    DEFAULT NULL,
+    pushed_by_source  text    DEFAULT NULL
 )
     RETURNS TABLE (
         bundle_id bigint, bundle_seq bigint, bucket_ids text[], row_ordinal bigint, table_schema text, table_name text,
@@ -26,7 +30,9 @@ BEGIN
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
      WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
-    IF v_bundle.bundle_id IS NULL OR EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
+    IF v_bundle.bundle_id IS NULL
+       OR (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE
+          AND EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
@@ -43,5 +49,5 @@ BEGIN
      ORDER BY e.nth;
 END;
 $$;
-COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer) IS
-'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Never writes. Raises TD014, TD018.';
+COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS
+'A page of the changes of one bundle, for bundles too large to be taken at once; row_ordinal counts from 0. Bundles that this user and source pushed are given also below the floor. Never writes. Raises TD014, TD018.';

@@ -21,14 +21,14 @@ BEGIN
     IF v_shape IS NULL THEN
         RETURN QUERY
         SELECT b.bundle_id, b.row_ordinal, b.table_schema, b.table_name, b.key, b.op, b.payload, b.source_id, b.source_bundle_id, b.sealed_at
-          FROM tide.bundle_rows(v_home, seq, after_row_ordinal, max_rows) AS b;
+          FROM tide.bundle_rows(v_home, seq, after_row_ordinal, max_rows, user_id, device) AS b;
         RETURN;
     END IF;
     RETURN QUERY
     SELECT r.bundle_id, r.nth, r.table_schema, r.table_name, r.key, r.op,
            tide.project_payload(r.payload, v_shape -> (r.table_schema || '.' || r.table_name)), r.source_id, r.source_bundle_id, r.sealed_at
       FROM (SELECT b.*, row_number() OVER (ORDER BY b.row_ordinal) - 1 AS nth
-              FROM tide.bundle_rows(v_home, seq, -1, 2147483647) AS b
+              FROM tide.bundle_rows(v_home, seq, -1, 2147483647, user_id, device) AS b
              WHERE jsonb_exists(v_shape, b.table_schema || '.' || b.table_name)) AS r
      WHERE r.nth > after_row_ordinal AND r.nth <= after_row_ordinal + max_rows
      ORDER BY r.nth;

@@ -1,6 +1,6 @@
 -- Locking comes first and judging in a later statement, so that it sees what those had committed for
 -- whom locking waited.
-CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
+CREATE OR REPLACE FUNCTION tide.find_conflicts(rows tide.pushed_row[], user_id text, source_id text, OUT conflicts json, OUT rejected json, OUT unsealed boolean, OUT revived bigint[])
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -45,7 +45,7 @@ BEGIN
     IF rejected IS NOT NULL THEN
         RETURN;
     END IF;
-    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, v_found, v_judged, v_images) AS b;
+    SELECT b.conflicts, b.unsealed INTO conflicts, unsealed FROM tide.conflict_bodies(user_id, source_id, v_found, v_judged, v_images) AS b;
 END;
 $$;
-COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
+COMMENT ON FUNCTION tide.find_conflicts(tide.pushed_row[], text, text) IS 'Locks the rows of a push and judges them. Conflicts, or rows that the caller may only read, as the wire has them, NULL for none; unsealed when one has no version yet; revived are rows to be inserted that are there, deleted softly. Raises TD014, TD126. Internal.';
