@@ -15,11 +15,11 @@ var requestID = regexp.MustCompile(`"request_id":"[^"]*"`)
 func strangers(t *testing.T, s *site) (bob *v1client.Device, pushID, snapshotID string, ann caller) {
 	t.Helper()
 	bob = s.attached(t, "bob")
-	must(t, bob.Insert("doc", doc("bob", "bob-1", "secret", 4711)), bob.Sync(t.Context()))
-	must(t, bob.Update("doc", doc("bob", "bob-1", "secret", 4712)), bob.Sync(t.Context()))
+	must(t, bob.Insert("doc", doc("bob", "bob-1", "secret", 1471147111)), bob.Sync(t.Context()))
+	must(t, bob.Update("doc", doc("bob", "bob-1", "secret", 1471147112)), bob.Sync(t.Context()))
 	his := caller{s: s, token: token(t, "bob"), source: bob.SourceID()}
 	pushID = field(t, his.want(t, 200, "", "POST", "/sync/push-sessions", `{"source_bundle_id":3,"planned_row_count":2}`), "push_id")
-	his.want(t, 200, "", "POST", "/sync/push-sessions/"+pushID+"/chunks", `{"start_row_ordinal":0,"rows":[{"schema":"app","table":"doc","key":{"id":"bob-2"},"op":"INSERT","base_row_version":0,"payload":`+doc("bob", "bob-2", "secret 2", 4713)+`}]}`)
+	his.want(t, 200, "", "POST", "/sync/push-sessions/"+pushID+"/chunks", `{"start_row_ordinal":0,"rows":[{"schema":"app","table":"doc","key":{"id":"bob-2"},"op":"INSERT","base_row_version":0,"payload":`+doc("bob", "bob-2", "secret 2", 1471147113)+`}]}`)
 	snapshotID = field(t, his.want(t, 200, "", "POST", "/sync/snapshot-sessions", `{}`), "snapshot_id")
 	must(t, s.attached(t, "ann").Pull(t.Context()))
 	return bob, pushID, snapshotID, caller{s: s, token: token(t, "ann"), source: "ann's"}
@@ -63,7 +63,7 @@ func TestForgedSessionIDsOpenNothing(t *testing.T) {
 			ann.want(t, 409, "history_pruned", "GET", "/sync/pull?after_bundle_seq=1", ""),
 		)
 		for _, answer := range answers {
-			if strings.Contains(answer, "secret") || strings.Contains(answer, "471") || strings.Contains(answer, "bob") && source != bob.SourceID() {
+			if strings.Contains(answer, "secret") || strings.Contains(answer, "147114711") || strings.Contains(answer, "bob") && source != bob.SourceID() {
 				t.Errorf("ann reads %s", answer)
 			}
 		}
@@ -129,7 +129,7 @@ func TestAPushTellsNothingOfOthersRows(t *testing.T) {
 	} {
 		id := map[string]string{"key": "bob-1", "unique value": "ann-1"}[name]
 		status, body := push(fmt.Sprintf(`{"schema":"app","table":"doc","key":{"id":%q},"op":"INSERT","base_row_version":0,"payload":%s}`, id, row))
-		if status != 422 && status != 409 || strings.Contains(body, "4712") || strings.Contains(body, `"bob"`) || name == "key" && strings.Contains(body, "secret") {
+		if status != 422 && status != 409 || strings.Contains(body, "1471147112") || strings.Contains(body, `"bob"`) || name == "key" && strings.Contains(body, "secret") {
 			t.Errorf("taken %s: %d %s", name, status, body)
 		}
 	}

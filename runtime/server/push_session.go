@@ -56,7 +56,8 @@ func (c *call) addPushChunk() error {
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
 	}
-	next, err := db.New(c.writing()).AddPushChunk(c.r.Context(), db.AddPushChunkParams{
+	// The answer is a promise: a crash or failover that took the rows would leave a session that cannot be committed.
+	next, err := db.New(c.lasting()).AddPushChunk(c.r.Context(), db.AddPushChunkParams{
 		UserID: c.user.UserID, SourceID: c.source, PushID: id, StartRowOrdinal: asked.StartRowOrdinal, WireRows: string(asked.Rows),
 	})
 	if err != nil {
