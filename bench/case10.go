@@ -158,6 +158,20 @@ func (r *ruled) movedTree() Comparison {
 	}
 }
 
+// moving gives the project to another owner and seals that, if it shall, and says when it is done.
+func (r *ruled) moving(ctx context.Context, move bool) <-chan error {
+	moved := make(chan error, 1)
+	go func() {
+		if !move {
+			moved <- nil
+			return
+		}
+		r.owner++
+		moved <- r.execAll(ctx, fmt.Sprintf("UPDATE bench.project SET owner_id = %d WHERE project_id = 1", r.owner), "SELECT tide.seal()")
+	}()
+	return moved
+}
+
 // meanwhile is what transactions of others take while that is sealed, which they do not wait for.
 func (r *ruled) meanwhile() Comparison {
 	committing := func(move bool) Contender {
@@ -166,15 +180,7 @@ func (r *ruled) meanwhile() Comparison {
 			if err != nil {
 				return err
 			}
-			moved := make(chan error, 1)
-			go func() {
-				if !move {
-					moved <- nil
-					return
-				}
-				r.owner++
-				moved <- r.execAll(ctx, fmt.Sprintf("UPDATE bench.project SET owner_id = %d WHERE project_id = 1", r.owner), "SELECT tide.seal()")
-			}()
+			moved := r.moving(ctx, move)
 			if err := w.write(ctx, t, w.insert, 0, r.size.Duration); err != nil {
 				return err
 			}
@@ -197,15 +203,7 @@ func (r *ruled) heard() Comparison {
 	sealing := func(move bool) Contender {
 		return func(ctx context.Context, t *Trial) error {
 			return t.Measure(ctx, func() error {
-				moved := make(chan error, 1)
-				go func() {
-					if !move {
-						moved <- nil
-						return
-					}
-					r.owner++
-					moved <- r.execAll(ctx, fmt.Sprintf("UPDATE bench.project SET owner_id = %d WHERE project_id = 1", r.owner), "SELECT tide.seal()")
-				}()
+				moved := r.moving(ctx, move)
 				var err error
 				for end := time.Now().Add(r.size.Duration); moved != nil || time.Now().Before(end); {
 					began := time.Now()

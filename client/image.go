@@ -81,20 +81,15 @@ func (t *table) parseImage(text *string) (image, error) {
 	if err := json.Unmarshal([]byte(*text), &literals); err != nil {
 		return nil, fmt.Errorf("image of a row of %s: %w", t.local, err)
 	}
-	return imageOf(t, literals, func(_ Column, literal string) (any, error) { return parseLiteral(literal) })
-}
-
-// imageOf has the values of all columns, read from what stands under their names.
-func imageOf[T any](t *table, fields map[string]T, read func(Column, T) (any, error)) (image, error) {
 	i := make(image, len(t.spec.Columns))
 	for n, column := range t.spec.Columns {
-		field, ok := fields[column.Name]
+		literal, ok := literals[column.Name]
 		if !ok {
 			i[n] = absent{}
 			continue
 		}
 		var err error
-		if i[n], err = read(column, field); err != nil {
+		if i[n], err = parseLiteral(literal); err != nil {
 			return nil, fmt.Errorf("column %s of %s: %w", column.Name, t.local, err)
 		}
 	}

@@ -26,15 +26,18 @@ func (c *Client) Sync(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s, _, err := c.readState(ctx); err != nil {
+		s, _, err := c.readState(ctx)
+		if err != nil {
 			return err
-		} else if s.next > last { // another one arrived
+		}
+		if s.next > last { // another one arrived
 			last, try = s.next, 0
 		}
 		if mode == PushOnly {
-			if s, _, err := c.readState(ctx); err != nil || s.connected && len(conflicts) > 0 {
-				return err
-			} else if !s.connected {
+			if s.connected && len(conflicts) > 0 {
+				return nil
+			}
+			if !s.connected {
 				mode = Both // there is no base to push on
 			}
 		}

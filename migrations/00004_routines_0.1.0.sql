@@ -211,18 +211,6 @@ COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.key_match(table_id integer, row_alias text, other_alias text)
-    RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT string_agg(format('%s.%I OPERATOR(%s) %s.%I', row_alias, k.column_name, k.equality, other_alias, k.column_name), ' AND ')
-      FROM tide.key_equality(table_id) AS k;
-$$;
-COMMENT ON FUNCTION tide.key_match(integer, text, text) IS 'SQL expression: two rows of a synced table have the same key, by the index on it. Internal.';
--- +goose StatementEnd
-
--- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name name, OUT type text, OUT equality text)
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -961,20 +949,20 @@ COMMENT ON FUNCTION tide.capture_statement(integer, text, text, text) IS 'The IN
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.capture_again_condition(table_id integer, event text)
     RETURNS text
-    LANGUAGE plpgsql STABLE
+    LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
-BEGIN
     -- The inner subquery stays one: a join might be planned for a table that was small. EXCEPT is
     -- never planned as a nested loop.
-    RETURN format('EXISTS (SELECT FROM %s AS tide_o WHERE (SELECT true FROM %s AS tide_n WHERE %s))',
-        CASE event
-            WHEN 'DELETE' THEN 'deleted'
-            ELSE format('(SELECT %1$s FROM before EXCEPT SELECT %1$s FROM updated)', (SELECT string_agg(quote_ident(k.column_name), ', ') FROM tide.key_equality(table_id) AS k))
-        END,
-        (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = capture_again_condition.table_id),
-        tide.key_match(table_id, 'tide_n', 'tide_o'));
-END;
+    SELECT format('EXISTS (SELECT FROM %s AS tide_o WHERE (SELECT true FROM %s AS tide_n WHERE %s))',
+               CASE event WHEN 'DELETE' THEN 'deleted' ELSE format('(SELECT %1$s FROM before EXCEPT SELECT %1$s FROM updated)', k.names) END,
+               s.relation, k.same)
+      FROM tide.synced_table AS s
+     CROSS JOIN LATERAL (
+               SELECT string_agg(quote_ident(e.column_name), ', ') AS names,
+                      string_agg(format('tide_n.%1$I OPERATOR(%2$s) tide_o.%1$I', e.column_name, e.equality), ' AND ') AS same
+                 FROM tide.key_equality(s.table_id) AS e) AS k
+     WHERE s.table_id = capture_again_condition.table_id;
 $$;
 COMMENT ON FUNCTION tide.capture_again_condition(integer, text) IS 'SQL expression over the transition tables of a statement: a key that it took away is there. Internal.';
 -- +goose StatementEnd
@@ -6420,10 +6408,12 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
     v_buckets   text[];
 BEGIN
-    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(tide.buckets_of(pushed_rows.user_id)) AS b;
+    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
     SELECT array_agg(l.bucket_id::text) INTO v_buckets
       FROM tide.push_log AS p
       JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
@@ -8147,36 +8137,6 @@ COMMENT ON VIEW tide.bucket_failures IS 'Rows whose bucket rule raised an error:
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.partitions_end(log regclass)
-    RETURNS bigint
-    LANGUAGE sql STABLE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
-      FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-     WHERE i.inhparent = log;
-$$;
-COMMENT ON FUNCTION tide.partitions_end(regclass) IS 'Where the partitions of a log end: from here on rows go to the DEFAULT one. Internal.';
--- +goose StatementEnd
-
--- +goose StatementBegin
--- Attaching a partition locks the DEFAULT one exclusively. Whoever seals or reads has locks of several
--- logs, so those of all logs are taken at once, that of the log first which sealing reads first: who
--- waits for one while he holds another waits for a moment only, and is never in a deadlock.
-CREATE OR REPLACE FUNCTION tide.lock_logs()
-    RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    SET lock_timeout = '150ms'
-AS $$
-BEGIN
-    LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
-END;
-$$;
-COMMENT ON FUNCTION tide.lock_logs() IS 'Keeps sealing and readers out of the logs for the rest of the transaction. Raises 55P03 when somebody reads them. Internal.';
--- +goose StatementEnd
-
--- +goose StatementBegin
 -- Attaching beside a DEFAULT partition makes PostgreSQL look through that partition under an
 -- exclusive lock, unless a validated CHECK tells that nothing in it belongs to the new one. And a
 -- statement that began before the attaching still routes by the old partitions: a row of the new
@@ -8196,11 +8156,18 @@ DECLARE
     v_new     name;
 BEGIN
     LOOP
-        v_end := tide.partitions_end(log);
+        SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
+          INTO v_end
+          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent = log;
         EXIT WHEN v_end >= reached + ahead * size;
         v_from := greatest(v_end, reached + greatest(size / 16, 10000));
         v_new := format('%s_from_%s', v_log, v_from);
         BEGIN
+            -- Attaching locks a DEFAULT partition exclusively, and who seals or reads has locks of several
+            -- logs. So those of all are taken at once, that first which sealing reads first: who waits for
+            -- one while he holds another waits for a moment only, and is never in a deadlock.
+            LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
             EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
                 v_new, log, column_name, v_from, v_from + size);
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS tide_range', v_default);
@@ -8240,8 +8207,6 @@ DECLARE
     v_bundle_id bigint;
     v_seal_id   bigint;
     v_table     record;
-    v_log       record;
-    v_locked    boolean := false;
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
@@ -8266,26 +8231,10 @@ BEGIN
     -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
     SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
-    FOR v_log IN
-        SELECT l.*
-          FROM (VALUES ('tide.change_log'::regclass, 'change_id'::name, v_change_id, v_setting.change_partition_rows),
-                       ('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows),
-                       ('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows),
-                       ('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows)) AS l (log, column_name, reached, size)
-         WHERE tide.partitions_end(l.log) < l.reached + v_setting.partitions_ahead * l.size
-    LOOP
-        IF NOT v_locked THEN
-            BEGIN
-                PERFORM tide.lock_logs();
-                v_locked := true;
-            EXCEPTION
-                WHEN lock_not_available THEN
-                    RETURN NEXT 'could not add partitions now: a reader holds the log; try again';
-                    RETURN;
-            END;
-        END IF;
-        RETURN QUERY SELECT tide.add_partitions(v_log.log, v_log.column_name, v_log.reached, v_log.size, v_setting.partitions_ahead);
-    END LOOP;
+    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 END;
 $$;
 COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs and capture functions in step with altered tables; says what it did. To be called now and then, by the runtime, pg_cron or a DBA.';

@@ -363,7 +363,7 @@ func (p *phone) recorded(i int) bool {
 
 // told says whether there was a conflict about the row since the edit.
 func (p *phone) told(e *localEdit) bool {
-	return e.conflictsBefore <= len(p.device.Conflicts()) && slices.ContainsFunc(p.device.Conflicts()[e.conflictsBefore:],
+	return e.told || e.conflictsBefore <= len(p.device.Conflicts()) && slices.ContainsFunc(p.device.Conflicts()[e.conflictsBefore:],
 		func(c v1client.Conflict) bool { return c.Table == e.table && c.Key == e.key })
 }
 

@@ -61,6 +61,8 @@ type localEdit struct {
 	acknowledged, lost bool
 	// again: a device that was restored may push it once more.
 	again bool
+	// told: there was a conflict about the row since, on a device that is gone.
+	told bool
 }
 
 type refusedRow struct{ table, key string }
@@ -70,8 +72,31 @@ func (w *World) newPhone(user string, n, number int) (*phone, error) {
 	return p, p.install()
 }
 
+// remember what the user was told on this device, whose lists are gone with it.
+func (p *phone) remember() {
+	for _, e := range p.edits {
+		e.told = p.told(e)
+	}
+}
+
+// become goes on from another state of the device, and ends its processes.
+func (p *phone) become(state Device) error {
+	next, err := state.Clone()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.killAll(), p.device.Close()); err != nil {
+		return err
+	}
+	p.device, p.full = next, false
+	return nil
+}
+
 // install puts a new device in place of the one there was.
 func (p *phone) install() error {
+	if p.device != nil {
+		p.remember()
+	}
 	if err := p.killAll(); err != nil {
 		return err
 	}
@@ -113,15 +138,7 @@ func (p *phone) crash() error {
 	if len(p.processes) == 0 {
 		return nil
 	}
-	left, err := p.device.Clone()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(p.killAll(), p.device.Close()); err != nil {
-		return err
-	}
-	p.device, p.full = left, false
-	return nil
+	return p.become(p.device)
 }
 
 func (p *phone) killAll() error { return p.killOthers(nil) }
@@ -427,18 +444,15 @@ func (p *phone) restore() error {
 	if p.backup == nil {
 		return nil
 	}
-	restored, err := p.backup.Clone()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(p.killAll(), p.device.Close()); err != nil {
+	p.remember()
+	if err := p.become(p.backup); err != nil {
 		return err
 	}
 	for i, e := range p.edits {
 		e.again = e.again || i < p.backupAt
 		e.lost = e.lost || !e.acknowledged && i >= p.backupAt
 	}
-	p.device, p.restored, p.seen, p.full = restored, true, seen{}, false
+	p.restored, p.seen = true, seen{}
 	return nil
 }
 

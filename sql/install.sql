@@ -13,7 +13,6 @@
 \ir functions/tide.bucket_patterns.sql
 \ir functions/tide.key_index.sql
 \ir functions/tide.key_equality.sql
-\ir functions/tide.key_match.sql
 \ir functions/tide.column_equality.sql
 \ir functions/tide.key_columns.sql
 \ir functions/tide.parent_columns.sql
@@ -271,8 +270,6 @@
 \ir views/tide.bucket_failures.sql
 
 -- Operating it
-\ir functions/tide.partitions_end.sql
-\ir functions/tide.lock_logs.sql
 \ir functions/tide.add_partitions.sql
 \ir functions/tide.maintain.sql
 \ir functions/tide.set_maintenance.sql

@@ -58,13 +58,7 @@ func (c *call) describe(seq int64) (bundle, error) {
 	if known, ok := c.hashes.Get(found.id); ok {
 		return known, nil
 	}
-	return c.readWhole(seq, nil)
-}
-
-// readWhole hashes a bundle, and writes its rows into an answer if there is one. It reads page after
-// page, so that its size does not matter.
-func (c *call) readWhole(seq int64, answer *body) (bundle, error) {
-	r := newBundleReader(seq, answer)
+	r := newBundleReader(seq, nil)
 	err := c.readRest(r)
 	return r.found, err
 }
@@ -97,7 +91,7 @@ func (r *bundleReader) row(row wire.Row) error {
 	return r.hash.Add(row, r.seq)
 }
 
-// readRest reads what the reader does not have yet.
+// readRest reads what the reader does not have yet, page after page, so that its size does not matter.
 func (c *call) readRest(r *bundleReader) error {
 	for r.more {
 		n, err := c.readPage(r.seq, r.hash.Rows()-1, largestPage, &r.found, r.row)

@@ -17,11 +17,18 @@ DECLARE
     v_new     name;
 BEGIN
     LOOP
-        v_end := tide.partitions_end(log);
+        SELECT coalesce(max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''?(\d+)''?\)'))[1]::bigint), 0)
+          INTO v_end
+          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent = log;
         EXIT WHEN v_end >= reached + ahead * size;
         v_from := greatest(v_end, reached + greatest(size / 16, 10000));
         v_new := format('%s_from_%s', v_log, v_from);
         BEGIN
+            -- Attaching locks a DEFAULT partition exclusively, and who seals or reads has locks of several
+            -- logs. So those of all are taken at once, that first which sealing reads first: who waits for
+            -- one while he holds another waits for a moment only, and is never in a deadlock.
+            LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
             EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
                 v_new, log, column_name, v_from, v_from + size);
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS tide_range', v_default);

@@ -9,8 +9,6 @@ DECLARE
     v_bundle_id bigint;
     v_seal_id   bigint;
     v_table     record;
-    v_log       record;
-    v_locked    boolean := false;
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
@@ -35,26 +33,10 @@ BEGIN
     -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
     SELECT s.last_value INTO v_change_id FROM tide.change_id AS s;
-    FOR v_log IN
-        SELECT l.*
-          FROM (VALUES ('tide.change_log'::regclass, 'change_id'::name, v_change_id, v_setting.change_partition_rows),
-                       ('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows),
-                       ('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows),
-                       ('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows)) AS l (log, column_name, reached, size)
-         WHERE tide.partitions_end(l.log) < l.reached + v_setting.partitions_ahead * l.size
-    LOOP
-        IF NOT v_locked THEN
-            BEGIN
-                PERFORM tide.lock_logs();
-                v_locked := true;
-            EXCEPTION
-                WHEN lock_not_available THEN
-                    RETURN NEXT 'could not add partitions now: a reader holds the log; try again';
-                    RETURN;
-            END;
-        END IF;
-        RETURN QUERY SELECT tide.add_partitions(v_log.log, v_log.column_name, v_log.reached, v_log.size, v_setting.partitions_ahead);
-    END LOOP;
+    RETURN QUERY SELECT tide.add_partitions('tide.change_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.key_log', 'change_id', v_change_id, v_setting.change_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.bundle_log', 'bundle_id', v_bundle_id, v_setting.bundle_partition_rows, v_setting.partitions_ahead);
+    RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 END;
 $$;
 COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs and capture functions in step with altered tables; says what it did. To be called now and then, by the runtime, pg_cron or a DBA.';

@@ -9,10 +9,12 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
     v_buckets   text[];
 BEGIN
-    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(tide.buckets_of(pushed_rows.user_id)) AS b;
+    SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
     SELECT array_agg(l.bucket_id::text) INTO v_buckets
       FROM tide.push_log AS p
       JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
