@@ -132,8 +132,9 @@ func (w *writer) store(t *table, values []any) error {
 		return err
 	}
 	row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
-	const most = 30000 // of the parameters that a statement may have
-	for part := range slices.Chunk(values, max(1, min(100, most/len(columns)))*len(columns)) {
+	// The driver looks for each parameter among all of them: with many, that costs more than the rows.
+	const most = 100
+	for part := range slices.Chunk(values, max(1, most/len(columns))*len(columns)) {
 		if err := w.exec(`INSERT INTO `+t.stageName()+` VALUES `+row+strings.Repeat(", "+row, len(part)/len(columns)-1), part...); err != nil {
 			return err
 		}

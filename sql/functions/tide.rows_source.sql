@@ -1,5 +1,6 @@
 -- Like tide.snapshot_source, for many buckets: each row once. For an owner its column is compared with all
--- the owners that the buckets name, so that its index finds them.
+-- the owners that the buckets name, so that its index finds them. Of a row in one bucket that bucket is
+-- wanted, and wanted ones are shown: most rows need no filter, which costs as much as their JSON.
 CREATE OR REPLACE FUNCTION tide.rows_source(table_id integer, wanted text[], shown jsonb)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -20,7 +21,7 @@ BEGIN
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
-            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload, ARRAY(SELECT b FROM unnest(g.buckets) AS b WHERE jsonb_exists(%4$L, b) ORDER BY b COLLATE "C") AS buckets
+            SELECT %1$s AS table_id, %2$s AS row_key, %3$s AS payload, CASE WHEN cardinality(g.buckets) = 1 THEN g.buckets ELSE ARRAY(SELECT b FROM unnest(g.buckets) AS b WHERE jsonb_exists(%4$L, b) ORDER BY b COLLATE "C") END AS buckets
               FROM (WITH pending AS MATERIALIZED (SELECT p.row_key COLLATE "C" AS row_key, p.after FROM tide.pending_moves(%1$s) AS p)
                     SELECT k.row_key, ARRAY(SELECT o.bucket_id::text FROM tide.membership AS o WHERE o.table_id = %1$s AND o.key_hash = k.key_hash AND o.row_key = k.row_key) AS buckets
                       FROM (SELECT DISTINCT m.key_hash, m.row_key FROM tide.membership AS m WHERE m.bucket_id = ANY (%5$L::text[]) AND m.table_id = %1$s) AS k
@@ -60,7 +61,7 @@ BEGIN
             END IF;
         END IF;
     END IF;
-    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload, ARRAY(SELECT b FROM unnest(tide_b.buckets) AS b WHERE jsonb_exists(%L, b) ORDER BY b COLLATE "C") AS buckets '
+    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload, CASE WHEN cardinality(tide_b.buckets) = 1 THEN tide_b.buckets ELSE ARRAY(SELECT b FROM unnest(tide_b.buckets) AS b WHERE jsonb_exists(%L, b) ORDER BY b COLLATE "C") END AS buckets '
                   || 'FROM %s AS tide_n CROSS JOIN LATERAL (SELECT %s AS buckets OFFSET 0) AS tide_b WHERE %s ORDER BY %s',
         table_id, n.row_key, n.payload, shown, v_table.relation, n.buckets,
         concat_ws(' AND ', v_filter, format('jsonb_exists_any(%L, tide_b.buckets)', (SELECT jsonb_object_agg(w, 0) FROM unnest(wanted) AS w))),

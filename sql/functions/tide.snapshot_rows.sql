@@ -19,7 +19,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload,
-           CASE WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
+           CASE WHEN jsonb_exists_all(v_shown, r.buckets) THEN r.buckets
+                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
       FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
      WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
      ORDER BY r.row_ordinal;
