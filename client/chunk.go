@@ -5,67 +5,161 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
 
-// chunks fetches a snapshot in parts. While one is stored the next one is on its way, if they are large.
+// chunks fetches a snapshot in parts. While some are stored the next ones are on their way, if they are large.
 type chunks struct {
-	get    func(after int64) ([]gjson.Result, error)
-	large  int64
-	after  int64
-	count  int64
-	coming chan fetched
+	get   func(after int64) (chunk, error)
+	size  int64
+	after int64 // where the next request begins
+	count int64
+	ahead []chan fetched
+	end   context.CancelFunc
 }
 
 type fetched struct {
-	rows []gjson.Result
-	err  error
+	chunk
+	err error
 }
 
-// large chunks are worth a goroutine.
-const largeChunk = 1000
+// chunk is rows as they are staged, those of one table after the other.
+type chunk struct {
+	rows  int64
+	parts []part
+}
+
+// part is rows of one table: of each its key, the JSON of its buckets, which columns it lacks, and its values.
+type part struct {
+	table  *table
+	values []any
+}
+
+const (
+	largeChunk = 1000 // worth a goroutine
+	aheadMost  = 2    // one that the server reads, one that is being parsed
+)
 
 func (c *Client) chunks(ctx context.Context, source, path string, after, count int64) *chunks {
 	size := int64(c.config.MaxRowsPerChunk)
-	return &chunks{large: max(size, largeChunk), after: after, count: count, get: func(after int64) ([]gjson.Result, error) {
-		return c.remote.chunk(ctx, source, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, after, size))
+	ctx, end := context.WithCancel(ctx)
+	return &chunks{end: end, size: size, after: after, count: count, get: func(after int64) (chunk, error) {
+		return c.chunk(ctx, source, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, after, size))
 	}}
 }
 
-func (c *chunks) next() ([]gjson.Result, error) {
-	var got fetched
-	if c.coming == nil {
-		got.rows, got.err = c.get(c.after)
-	} else {
-		got = <-c.coming
-		c.coming = nil
+func (c *chunks) next() (chunk, error) {
+	if len(c.ahead) == 0 {
+		c.ask()
 	}
-	c.after += int64(len(got.rows))
-	if got.err == nil && int64(len(got.rows)) >= c.large && c.after < c.count {
-		coming, after := make(chan fetched, 1), c.after
-		c.coming = coming
-		go func() {
-			rows, err := c.get(after)
-			coming <- fetched{rows, err}
-		}()
+	got := <-c.ahead[0]
+	c.ahead = c.ahead[1:]
+	switch {
+	case got.err != nil || got.rows < c.size:
+		// What is on its way, if anything is, does not begin where this one ends.
+		c.after -= c.size*int64(1+len(c.ahead)) - got.rows
+		c.drop()
+	case got.rows >= largeChunk:
+		for len(c.ahead) < aheadMost && c.after < c.count {
+			c.ask()
+		}
 	}
-	return got.rows, got.err
+	return got.chunk, got.err
+}
+
+func (c *chunks) drop() {
+	for _, coming := range c.ahead {
+		<-coming
+	}
+	c.ahead = nil
+}
+
+// close ends what is on its way: nothing is asked for in the name of the device once it returned.
+func (c *chunks) close() {
+	c.end()
+	c.drop()
+}
+
+func (c *chunks) ask() {
+	coming, after := make(chan fetched, 1), c.after
+	c.ahead = append(c.ahead, coming)
+	c.after += c.size
+	go func() {
+		got, err := c.get(after)
+		coming <- fetched{got, err}
+	}()
 }
 
 // chunk is a page of a snapshot, whose JSON is looked at once.
-func (r *remote) chunk(ctx context.Context, source, path string) ([]gjson.Result, error) {
-	answer, err := r.request(ctx, source, http.MethodGet, path, nil)
+func (c *Client) chunk(ctx context.Context, source, path string) (got chunk, err error) {
+	answer, err := c.remote.request(ctx, source, http.MethodGet, path, nil)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	defer answer.Body.Close() //nolint:errcheck // It was only read.
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && !gjson.ValidBytes(text) {
+	var text strings.Builder
+	_, err = io.Copy(&text, answer.Body)
+	if err == nil && !gjson.Valid(text.String()) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, fmt.Errorf("client: answer to GET %s: %w", path, err)
+		return got, fmt.Errorf("client: answer to GET %s: %w", path, err)
 	}
-	return gjson.GetBytes(text, "rows").Array(), nil
+	gjson.Get(text.String(), "rows").ForEach(func(_, row gjson.Result) bool {
+		got.rows++
+		err = c.parse(&got, row)
+		return err == nil
+	})
+	return got, err
+}
+
+// parse appends a row to a chunk.
+func (c *Client) parse(to *chunk, row gjson.Result) error {
+	var name rowName
+	var key, payload, buckets gjson.Result
+	row.ForEach(func(field, value gjson.Result) bool {
+		switch field.Str {
+		case "schema":
+			name.Schema = value.Str
+		case "table":
+			name.Table = value.Str
+		case "key":
+			key = value
+		case "payload":
+			payload = value
+		case "buckets":
+			buckets = value
+		}
+		return true
+	})
+	t := c.tableOf(name)
+	if t == nil {
+		return nil // a table that this device does not sync
+	}
+	if last := len(to.parts) - 1; last < 0 || to.parts[last].table != t {
+		to.parts = append(to.parts, part{table: t})
+	}
+	p := &to.parts[len(to.parts)-1]
+	id, err := t.keyFromValid(key)
+	if err != nil {
+		return err
+	}
+	if !payload.IsObject() {
+		return fmt.Errorf("row %s of table %s has no payload", id, t.local)
+	}
+	values, err := t.fromValid(payload)
+	if err != nil {
+		return err
+	}
+	var lacks any
+	for n, v := range values {
+		if _, is := v.(absent); is {
+			missing, _ := lacks.(string)
+			lacks, values[n] = missing+fmt.Sprintf("%d,", n), nil
+		}
+	}
+	p.values = append(append(p.values, id, buckets.Raw, lacks), values...)
+	return nil
 }

@@ -20,6 +20,7 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 	}
 	path := "/sync/snapshot-sessions/" + taken.ID
 	chunks := c.chunks(ctx, s.source, path, next, taken.Count)
+	defer chunks.close()
 	for next < taken.Count {
 		chunk, err := chunks.next()
 		var refused *ServerError
@@ -27,7 +28,7 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 			// It expired while the device was away.
 			return true, c.transact(ctx, (*writer).dropStage)
 		}
-		if err == nil && len(chunk) == 0 {
+		if err == nil && chunk.rows == 0 {
 			err = fmt.Errorf("client: a snapshot of %d rows ends after %d", taken.Count, next)
 		}
 		if err == nil {
@@ -36,7 +37,7 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 		if err != nil {
 			return true, err
 		}
-		next += int64(len(chunk))
+		next += chunk.rows
 		c.config.Progress(Progress{"fetch", next, taken.Count})
 	}
 	err = c.advance(ctx, s, func(w *writer) error { return w.applying(func() error { return w.applySnapshot(*taken) }) })

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/tidwall/gjson"
 )
 
 // The rows of a snapshot that is being fetched lie in tables of their own, in the order they came, one
@@ -38,7 +36,7 @@ func (w *writer) dropStage() error {
 }
 
 // stage keeps a chunk.
-func (w *writer) stage(taken *snapshot, from int64, rows []gjson.Result) error {
+func (w *writer) stage(taken *snapshot, from int64, got chunk) error {
 	var session string
 	var next int64
 	found, err := w.get(`SELECT session, next FROM _tide_snapshot`, nil, &session, &next)
@@ -48,94 +46,30 @@ func (w *writer) stage(taken *snapshot, from int64, rows []gjson.Result) error {
 	if !found || next != from || !strings.Contains(session, taken.ID) {
 		return errOvertaken
 	}
-	var last *table
-	var values []any
-	store := func() error {
-		if last == nil {
-			return nil
-		}
-		defer func() { values = values[:0] }()
-		return w.store(last, values)
-	}
-	for _, row := range rows {
-		var name rowName
-		var key, payload, buckets gjson.Result
-		row.ForEach(func(field, value gjson.Result) bool {
-			switch field.Str {
-			case "schema":
-				name.Schema = value.Str
-			case "table":
-				name.Table = value.Str
-			case "key":
-				key = value
-			case "payload":
-				payload = value
-			case "buckets":
-				buckets = value
-			}
-			return true
-		})
-		t := w.c.tableOf(name)
-		if t == nil {
-			continue // a table that this device does not sync
-		}
-		if t != last {
-			if err := store(); err != nil {
-				return err
-			}
-			last = t
-		}
-		if values, err = w.stageRow(t, values, key, payload, buckets); err != nil {
+	for _, p := range got.parts {
+		if err := w.store(p); err != nil {
 			return err
 		}
 	}
-	if err := store(); err != nil {
-		return err
-	}
-	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+int64(len(rows)))
-}
-
-// stageRow appends what is stored of a row: its key, its set of buckets, which columns it lacks, and the others.
-func (w *writer) stageRow(t *table, values []any, key, payload, buckets gjson.Result) ([]any, error) {
-	name, err := t.keyFromValid(key)
-	if err != nil {
-		return nil, err
-	}
-	set, err := w.setOfText(buckets.Raw)
-	if err != nil {
-		return nil, err
-	}
-	if !payload.IsObject() {
-		return nil, fmt.Errorf("row %s of table %s has no payload", name, t.local)
-	}
-	row, err := t.fromValid(payload)
-	if err != nil {
-		return nil, err
-	}
-	lacks := len(values) + 2
-	values = append(values, name, set, nil)
-	for n, v := range row {
-		if _, is := v.(absent); is {
-			missing, _ := values[lacks].(string)
-			values[lacks] = missing + fmt.Sprintf("%d,", n)
-			v = nil
-		}
-		values = append(values, v)
-	}
-	return values, nil
+	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+got.rows)
 }
 
 // store writes rows, many with one statement.
-func (w *writer) store(t *table, values []any) error {
-	columns := append([]string{"key", "buckets", "lacks"}, t.stageColumns()...)
-	if err := w.exec(`CREATE TABLE IF NOT EXISTS ` + t.stageName() + ` (` + strings.Join(columns, ", ") + `)`); err != nil {
+func (w *writer) store(p part) (err error) {
+	columns := append([]string{"key", "buckets", "lacks"}, p.table.stageColumns()...)
+	if err := w.exec(`CREATE TABLE IF NOT EXISTS ` + p.table.stageName() + ` (` + strings.Join(columns, ", ") + `)`); err != nil {
 		return err
+	}
+	for at := 1; at < len(p.values); at += len(columns) {
+		if p.values[at], err = w.setOfText(p.values[at].(string)); err != nil {
+			return err
+		}
 	}
 	row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
 	// The driver looks for each parameter among all of them: with many, that costs more than the rows.
 	const most = 100
-	for part := range slices.Chunk(values, max(1, most/len(columns))*len(columns)) {
-		if err := w.exec(`INSERT INTO `+t.stageName()+` VALUES `+row+strings.Repeat(", "+row, len(part)/len(columns)-1), part...); err != nil {
+	for some := range slices.Chunk(p.values, max(1, most/len(columns))*len(columns)) {
+		if err := w.exec(`INSERT INTO `+p.table.stageName()+` VALUES `+row+strings.Repeat(", "+row, len(some)/len(columns)-1), some...); err != nil {
 			return err
 		}
 	}
