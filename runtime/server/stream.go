@@ -73,6 +73,9 @@ func (s *body) flush() error {
 
 // stillMayRead is asked before each piece of a stream: others come from memory, at once.
 func (s *body) stillMayRead() error {
+	if end := s.c.user.ExpiresAt; !end.IsZero() && time.Now().After(end) {
+		return wire.Refuse(wire.AuthenticationFailed, "the token expired while the answer was sent. Get a new one, and ask again.")
+	}
 	if s.mayRead == nil {
 		return nil
 	}

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/wire"
 )
 
@@ -57,17 +60,23 @@ func TestTooManyStreams(t *testing.T) {
 // open begins to read the streamed form of a snapshot.
 func (d phone) open(t *testing.T) *http.Response {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.f.url+"/sync/snapshot", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("X-User", d.user)
-	request.Header.Set("Oversync-Source-ID", d.source)
-	response, err := d.f.client.Do(request)
+	response, err := d.tryOpen("/sync/snapshot")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return response
+}
+
+// tryOpen begins to read an answer, as large as it is.
+func (d phone) tryOpen(path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(d.f.t.Context(), http.MethodGet, d.f.url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-User", d.user)
+	request.Header.Set("Oversync-Source-ID", d.source)
+	request.Header.Set("Accept-Encoding", "identity")
+	return d.f.client.Do(request)
 }
 
 // A stream that was cut has no last line, and nothing stays open in the database.
@@ -97,6 +106,39 @@ func TestCutStream(t *testing.T) {
 	}
 }
 
+// An answer that takes longer than its token is cut, and is not taken for a whole one.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	f, _ := large(t, Config{BufferBytes: 10_000}, 20_000)
+	var expires time.Time
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.server.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User"), ExpiresAt: expires})))
+	}))
+	web.Listener = smallBuffers{web.Listener} // so that a server is not far ahead of its client
+	web.Start()
+	defer web.Close()
+	d := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
+	for path, whole := range map[string]string{"/sync/snapshot": `{"done":true`, "/sync/pull": `"has_more":`} {
+		response, lifetime := (*http.Response)(nil), time.Second
+		for response == nil {
+			expires = time.Now().Add(lifetime)
+			response, _ = d.tryOpen(path) // on a busy machine it may end before its first word
+			lifetime *= 2
+		}
+		time.Sleep(time.Until(expires))
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close() // it was read
+		if err == nil || strings.Contains(string(text), whole) {
+			t.Errorf("%s: %d bytes came with a token that had expired, and then %v", path, len(text), err)
+		}
+		expires = time.Now().Add(time.Hour)
+		if got := d.get(t, path); got.status != http.StatusOK || !strings.Contains(got.body, whole) {
+			t.Errorf("%s: %d, and it did not come to its end", path, got.status)
+		}
+	}
+	nothingOpen(t, f)
+}
+
 // A client that reads nothing is cut off, and gives back what it held.
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
@@ -108,6 +150,9 @@ func TestSlowClient(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("its stream still counts")
 		}
+	}
+	if text, err := io.ReadAll(response.Body); err == nil {
+		t.Errorf("all %d bytes came", len(text))
 	}
 }
 
