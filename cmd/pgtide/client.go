@@ -24,8 +24,8 @@ func clientCommand() *cli.Command {
 		Name:  "client",
 		Usage: "be a device: a SQLite file that stays in sync",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Value: "pgtide.db", Usage: "the SQLite `FILE`", Sources: from("file")},
-			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8080", Usage: "`URL` of the server, without /sync", Sources: from("url")},
+			&cli.StringFlag{Name: "file", Value: "pgtide.db", Usage: "the SQLite `FILE`", Sources: from("file"), Validator: notEmpty},
+			&cli.StringFlag{Name: "url", Value: "http://127.0.0.1:8080", Usage: "`URL` of the server, without /sync", Sources: from("url"), Validator: notEmpty},
 			&cli.StringFlag{Name: "token", Usage: "bearer `TOKEN` of the user; better given in the environment", Sources: from("token")},
 			&cli.StringFlag{Name: "user", Usage: "`USER` whose file it is; without it, the one whom the token names", Sources: from("user")},
 		},

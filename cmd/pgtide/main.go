@@ -30,8 +30,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	app := newApp(stdout, stderr)
-	err := app.Run(ctx, args)
+	err := refuseEmptyFlags(args)
+	if err == nil {
+		err = newApp(stdout, stderr).Run(ctx, args)
+	}
 	var exit cli.ExitCoder
 	switch {
 	case err == nil:
@@ -86,6 +88,16 @@ func refuseArguments(_ context.Context, cmd *cli.Command) error {
 		return wrongUsage("there is no command %q; %s --help lists them", cmd.Args().First(), cmd.FullName())
 	}
 	return wrongUsage("%s takes no argument %q", cmd.FullName(), cmd.Args().First())
+}
+
+// refuseEmptyFlags: the library takes --watch= for --watch.
+func refuseEmptyFlags(args []string) error {
+	for _, arg := range args {
+		if name, empty := strings.CutSuffix(arg, "="); empty && strings.HasPrefix(name, "-") && !strings.ContainsAny(name, "= ") {
+			return wrongUsage("%s has no value: give it one, or leave the flag out", arg)
+		}
+	}
+	return nil
 }
 
 func refuseWrongFlags(cmd *cli.Command) {

@@ -61,7 +61,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 
 // guards are the settings of what stands before the server. All are read before anything is begun.
 func guards(ctx context.Context, cmd *cli.Command, logger *slog.Logger) (middleware, error) {
-	if err := refuseUnknownSettings(os.Environ(), cmd); err != nil {
+	if err := refuseSettings(os.Environ(), cmd); err != nil {
 		return nil, err
 	}
 	believe, err := identity(ctx, cmd, logger)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func grouped(heading string, flags ...cli.Flag) []cli.Flag {
 }
 
 func text(name, usage, standard string) cli.Flag {
-	return &cli.StringFlag{Name: name, Usage: usage, Value: standard, Sources: cli.EnvVars(environmentName(name))}
+	return &cli.StringFlag{Name: name, Usage: usage, Value: standard, Sources: cli.EnvVars(environmentName(name)), Validator: notEmpty}
 }
 
 func toggle(name, usage string, standard bool) cli.Flag {
@@ -105,6 +106,15 @@ func interval(name, usage string, standard time.Duration) cli.Flag {
 	return &cli.DurationFlag{Name: name, Usage: usage, Value: standard, Sources: cli.EnvVars(environmentName(name)), Validator: notNegative[time.Duration](standard)}
 }
 
+// notEmpty: an address that is empty would be every address, and an issuer that is empty anybody. A
+// variable of the environment that somebody forgot to fill must not open anything.
+func notEmpty(value string) error {
+	if strings.TrimSpace(value) == "" {
+		return errors.New("it is empty: give it a value, or leave it out")
+	}
+	return nil
+}
+
 // notNegative takes 0 only where 0 is the standard, and means something.
 func notNegative[T int64 | time.Duration](standard T) func(T) error {
 	return func(value T) error {
@@ -115,16 +125,21 @@ func notNegative[T int64 | time.Duration](standard T) func(T) error {
 	}
 }
 
-// refuseUnknownSettings looks for names that are no setting: a misspelt limit is no limit.
-func refuseUnknownSettings(environment []string, cmd *cli.Command) error {
+// refuseSettings looks for names that are no setting, and for those without a value: a misspelt limit is
+// no limit, and one that is empty would be ignored.
+func refuseSettings(environment []string, cmd *cli.Command) error {
 	known := map[string]bool{}
 	for _, flag := range cmd.Flags {
 		known[environmentName(flag.Names()[0])] = true
 	}
 	for _, entry := range environment {
-		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, environmentPrefix) && !known[name] {
+		name, value, _ := strings.Cut(entry, "=")
+		switch {
+		case !strings.HasPrefix(name, environmentPrefix):
+		case !known[name]:
 			return wrongUsage("there is no setting %s; %s --help lists them", name, cmd.FullName())
+		case value == "":
+			return wrongUsage("%s is empty: give it a value, or leave it out", name)
 		}
 	}
 	return nil
