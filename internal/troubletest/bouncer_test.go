@@ -1,16 +1,23 @@
 package troubletest
 
 import (
+	"bufio"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
+	"github.com/pgtide/pgtide/runtime/watch"
 )
 
 // The whole exchange goes through a PgBouncer in transaction mode, with fewer connections than there
-// are devices, when statements are not prepared.
+// are devices, when statements are not prepared. Only what hears of seals has a connection of its own.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Private(t, pgtest.ClusterConfig{})
@@ -18,12 +25,18 @@ func TestThroughPgBouncer(t *testing.T) {
 	if _, err := db.Exec(t.Context(), `CREATE ROLE front LOGIN IN ROLE tide_runtime`); err != nil {
 		t.Fatal(err)
 	}
+	direct, err := pgx.ParseConfig(db.As("front"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct.RuntimeParams["application_name"] = "ear"
 	url := pgtest.Bounced(t, cluster, 4, "front")(db.As("front"))
 	separator := "?"
 	if strings.Contains(url, "?") {
 		separator = "&"
 	}
-	s := newSite(t, db, url+separator+"default_query_exec_mode=exec")
+	// Nothing is polled: what is not heard is never told.
+	s := newWatchedSite(t, db, url+separator+"default_query_exec_mode=exec", watch.Config{Listen: direct, PollInterval: time.Hour})
 	devices := make([]*counter, 6)
 	var group sync.WaitGroup
 	for i := range devices {
@@ -52,5 +65,41 @@ func TestThroughPgBouncer(t *testing.T) {
 		if status, body := s.get(t, http.MethodGet, path, ""); status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
+	}
+	s.watchThroughPgBouncer(t)
+}
+
+// watchThroughPgBouncer hears of each write, also when the connection that listens was lost.
+func (s *site) watchThroughPgBouncer(t *testing.T) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.web.URL+"/sync/watch", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Oversync-Source-ID", "desk")
+	response, err := s.web.Client().Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }() // it was read
+	var told atomic.Int64
+	go func() {
+		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+			if id, is := strings.CutPrefix(lines.Text(), "id: "); is {
+				seq, _ := strconv.ParseInt(id, 10, 64) // 0 is never waited for
+				told.Store(seq)
+			}
+		}
+	}()
+	for round := range 4 {
+		if round == 2 {
+			s.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ear'`)
+		}
+		s.exec(t, `UPDATE app.counter SET note = clock_timestamp()`, `SELECT tide.seal()`)
+		var head int64
+		if err := s.db.QueryRow(t.Context(), `SELECT head_seq FROM tide.bucket_position('user:ann')`).Scan(&head); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "an event", func() bool { return told.Load() == head })
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/sealer"
 	"github.com/pgtide/pgtide/runtime/server"
+	"github.com/pgtide/pgtide/runtime/watch"
 )
 
 const (
@@ -43,6 +44,12 @@ type site struct {
 // newSite serves what url leads to. Whatever the database does, no answer is a fault of the server.
 func newSite(t *testing.T, db *pgtest.DB, url string) *site {
 	t.Helper()
+	return newWatchedSite(t, db, url, watch.Config{})
+}
+
+// newWatchedSite says how it hears of seals, too.
+func newWatchedSite(t *testing.T, db *pgtest.DB, url string, hearing watch.Config) *site {
+	t.Helper()
 	s := &site{db: db}
 	s.exec(t, schema)
 	config, err := pgxpool.ParseConfig(url)
@@ -55,7 +62,7 @@ func newSite(t *testing.T, db *pgtest.DB, url string) *site {
 	if s.pool, err = pgxpool.NewWithConfig(t.Context(), config); err != nil {
 		t.Fatal(err)
 	}
-	s.server = server.New(s.pool, server.Config{RequestTimeout: 3 * time.Second, LockTimeout: time.Second, Sealing: sealer.Config{Interval: 20 * time.Millisecond}})
+	s.server = server.New(s.pool, server.Config{RequestTimeout: 3 * time.Second, LockTimeout: time.Second, Watch: hearing, Sealing: sealer.Config{Interval: 20 * time.Millisecond}})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.server.Run(ctx) }()

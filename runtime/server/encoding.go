@@ -34,8 +34,19 @@ func compressing(next http.Handler) http.Handler {
 	if err != nil {
 		panic(err) // it refuses options that contradict each other, and these do not
 	}
-	return wrap(next)
+	compressed := wrap(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { compressed.ServeHTTP(flusher{w}, r) })
 }
+
+// flusher is for the library, which flushes nothing when the writer of a host's middleware has Unwrap
+// alone: events would never leave.
+type flusher struct{ http.ResponseWriter }
+
+// Flush implements http.Flusher. What cannot be flushed leaves with what follows.
+func (w flusher) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
+
+// Unwrap is for http.ResponseController.
+func (w flusher) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // decoded reads the body of the request as it was before it was compressed, and never more of it than
 // MaxBodyBytes.

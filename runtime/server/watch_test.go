@@ -247,6 +247,29 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	f.server.Drain()
 }
 
+// Events leave at once also through a writer of the host that has Unwrap, and no Flush.
+func TestWatchBehindAMiddleware(t *testing.T) {
+	t.Parallel()
+	f := newRunningFront(t, Config{})
+	host := asHeaderSays(f.server)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host.ServeHTTP(struct {
+			http.ResponseWriter
+			unwrapper
+		}{w, unwrapper{w}}, r)
+	}))
+	defer web.Close()
+	f.device("u1", "phone").connect(t)
+	s := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}.watch(t, "")
+	f.exec(t, `INSERT INTO app.note VALUES (1, 'u1')`)
+	s.until(1)
+	f.server.Drain()
+}
+
+type unwrapper struct{ inner http.ResponseWriter }
+
+func (u unwrapper) Unwrap() http.ResponseWriter { return u.inner }
+
 // Between looking at the head and listening, nothing is lost: a writer goes on all the while.
 func TestNothingFallsBetweenHeadAndWatch(t *testing.T) {
 	t.Parallel()
