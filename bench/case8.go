@@ -80,7 +80,7 @@ func watching(ctx context.Context, b *Bench) error {
 }
 
 // crowdOf watchers is idle at first, then told a few times.
-func crowdOf(ctx context.Context, t *Trial, front *front, n int, open func() (*watchers, error), tell func(context.Context) error) error {
+func crowdOf(ctx context.Context, t *Trial, front *front, n int, open func() (*watchers, error), tell func(context.Context) error) (err error) {
 	t.Front = front
 	before, err := front.settled()
 	if err != nil {
@@ -90,7 +90,12 @@ func crowdOf(ctx context.Context, t *Trial, front *front, n int, open func() (*w
 	if err != nil {
 		return err
 	}
-	defer w.close()
+	defer func() {
+		w.close()
+		if _, hung := front.order(orderHangUp); err == nil {
+			err = hung
+		}
+	}()
 	after, err := front.order(orderHeld)
 	if err != nil {
 		return err

@@ -45,6 +45,7 @@ const (
 	orderHeld      = "held"      // what its objects and stacks take, without garbage
 	orderSockets   = "sockets"   // the port of bare sockets
 	orderSay       = "say"       // write to all of them
+	orderHangUp    = "hang up"   // on all of them
 )
 
 // Front starts the HTTP front on the database. It ends with the case.

@@ -15,7 +15,6 @@ import (
 	"runtime/pprof"
 	"syscall"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/runtime/auth"
@@ -48,7 +47,6 @@ func serveFront(ctx context.Context, url string, orders io.Reader, answers io.Wr
 	if err != nil {
 		return fmt.Errorf("read the URL: %w", err)
 	}
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.ConnConfig.RuntimeParams["application_name"] = "pgtide serve"
 	config.ConnConfig.RuntimeParams["role"] = "tide_runtime"
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -105,6 +103,8 @@ func obey(orders io.Reader, answers io.Writer, bare *sockets) error {
 			answer = bare.port()
 		case orderSay:
 			bare.say()
+		case orderHangUp:
+			bare.hangUp()
 		}
 		fmt.Fprintln(answers, answer)
 	}

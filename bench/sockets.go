@@ -9,8 +9,8 @@ import (
 // something is said.
 type sockets struct {
 	net.Listener
-	mutex sync.Mutex
-	said  chan struct{}
+	mutex        sync.Mutex
+	said, hungUp chan struct{}
 }
 
 func listenSockets() (*sockets, error) {
@@ -18,7 +18,7 @@ func listenSockets() (*sockets, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sockets{Listener: listener, said: make(chan struct{})}
+	s := &sockets{Listener: listener, said: make(chan struct{}), hungUp: make(chan struct{})}
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -33,23 +33,31 @@ func listenSockets() (*sockets, error) {
 
 func (s *sockets) port() int64 { return int64(s.Addr().(*net.TCPAddr).Port) }
 
-// serve says at once that it is there, and ends when its client has gone.
+// serve says at once that it is there. It does not read, so it does not see when its client has gone.
 func (s *sockets) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }() // the client did
 	for {
 		s.mutex.Lock()
-		said := s.said
+		said, hungUp := s.said, s.hungUp
 		s.mutex.Unlock()
 		if _, err := conn.Write([]byte("said\n")); err != nil {
 			return
 		}
-		<-said
+		select {
+		case <-said:
+		case <-hungUp:
+			return
+		}
 	}
 }
 
-func (s *sockets) say() {
+func (s *sockets) say() { s.tell(&s.said) }
+
+func (s *sockets) hangUp() { s.tell(&s.hungUp) }
+
+func (s *sockets) tell(all *chan struct{}) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	close(s.said)
-	s.said = make(chan struct{})
+	close(*all)
+	*all = make(chan struct{})
 }

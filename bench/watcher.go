@@ -53,12 +53,20 @@ const atOnce = 64
 // openWatchers connects so often, sends the request and waits for a line that begins with ready. Every
 // line that begins with event is one.
 func openWatchers(ctx context.Context, address string, n int, request, ready, event string) (*watchers, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	w := &watchers{events: make(chan told, 2*n+16)}
 	begun := make(chan error, n)
 	var dialer net.Dialer
 	for i := range n + atOnce {
 		if i >= atOnce && i-atOnce < n {
-			if err := <-begun; err != nil {
+			var err error
+			select {
+			case err = <-begun:
+			case <-ctx.Done():
+				err = fmt.Errorf("not all could begin: %w", ctx.Err())
+			}
+			if err != nil {
 				w.close()
 				return nil, fmt.Errorf("watch: %w", err)
 			}

@@ -20,22 +20,17 @@ func databaseURL(cmd *cli.Command) (string, error) {
 	return url, nil
 }
 
-// connect prepares connections; the first is made when it is used. Statements are not prepared by
-// name, so that all commands also work through a pooler in transaction mode.
+// prepares says whether statements are prepared by name. Commands that send few of them do not, so that they
+// also work through a pooler in transaction mode.
+func prepares(cmd *cli.Command) bool {
+	return cmd.Bool("prepared-statements") && (cmd.IsSet("prepared-statements") || cmd.String("listen-url") == "")
+}
+
+// connect prepares connections; the first is made when it is used.
 func connect(ctx context.Context, cmd *cli.Command, change ...func(*pgxpool.Config)) (*pgxpool.Pool, error) {
-	url, err := databaseURL(cmd)
+	config, err := poolSettings(cmd)
 	if err != nil {
 		return nil, err
-	}
-	config, err := pgxpool.ParseConfig(url)
-	if err != nil {
-		return nil, wrongUsage("the database URL cannot be read: %v", err)
-	}
-	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
-		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	}
-	if config.ConnConfig.RuntimeParams["application_name"] == "" {
-		config.ConnConfig.RuntimeParams["application_name"] = "pgtide " + cmd.Name
 	}
 	for _, f := range change {
 		f(config)
@@ -45,4 +40,22 @@ func connect(ctx context.Context, cmd *cli.Command, change ...func(*pgxpool.Conf
 		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return pool, nil
+}
+
+func poolSettings(cmd *cli.Command) (*pgxpool.Config, error) {
+	url, err := databaseURL(cmd)
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, wrongUsage("the database URL cannot be read: %v", err)
+	}
+	if config.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && !prepares(cmd) {
+		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if config.ConnConfig.RuntimeParams["application_name"] == "" {
+		config.ConnConfig.RuntimeParams["application_name"] = "pgtide " + cmd.Name
+	}
+	return config, nil
 }

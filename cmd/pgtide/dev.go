@@ -21,20 +21,20 @@ func devCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "dev",
 		Usage:       "try it: serve an example from a throwaway PostgreSQL, until Ctrl-C",
-		Description: "It prints how to connect with psql and with curl. Settings are those of serve, except that tokens are signed with a secret.",
+		Description: "It prints how to connect with psql and with curl. Settings are those of serve, except that tokens are signed with a secret, and statements prepared.",
 		Flags:       devSettings(),
 		Action:      dev,
 	}
 }
 
 func devSettings() []cli.Flag {
-	identity := []string{"jwt-secret", "jwt-key-file", "jwks-url", "trust-user-header", "jwt-issuer", "jwt-audience", "jwt-user-claim", "jwt-leeway"}
+	own := []string{"jwt-secret", "jwt-key-file", "jwks-url", "trust-user-header", "jwt-issuer", "jwt-audience", "jwt-user-claim", "jwt-leeway", "prepared-statements"}
 	return slices.Concat(
 		grouped("Database",
 			text("server", "`URL` of the superuser of a server to make the example on, in a database that is dropped at the end; without it a server is started", "")),
 		grouped("Identity",
 			text("jwt-secret", "`SECRET` that signs the tokens of users, at least 32 bytes; drawn at random if not given", "")),
-		slices.DeleteFunc(serveSettings(), func(flag cli.Flag) bool { return slices.Contains(identity, flag.Names()[0]) }),
+		slices.DeleteFunc(serveSettings(), func(flag cli.Flag) bool { return slices.Contains(own, flag.Names()[0]) }),
 	)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5"
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
@@ -51,7 +52,7 @@ func TestEverySettingArrives(t *testing.T) {
 		"addr": TestServeAsTheRuntime, "operator-addr": TestServeWithItsSettings, "cors-origins": TestServeWithItsSettings,
 		"jwt-secret": TestServeAsTheRuntime, "jwt-key-file": TestServeWithItsSettings, "jwks-url": TestServeHeeds, "trust-user-header": TestServeInDevelopmentMode,
 		"jwt-issuer": TestServeWithItsSettings, "jwt-user-claim": TestServeWithItsSettings, "jwt-audience": TestServeHeeds, "jwt-leeway": TestServeHeeds,
-		"shutdown-timeout": TestServeCutsOff,
+		"shutdown-timeout": TestServeCutsOff, "prepared-statements": TestPreparedStatements,
 	}
 	standard := arrived(t)
 	for _, flag := range serveSettings() {
@@ -108,6 +109,31 @@ func arrived(t *testing.T, args ...string) map[string]string {
 		t.Fatalf("%v: %v", args, err)
 	}
 	return fields
+}
+
+// Statements are prepared by name unless a pooler may be in between.
+func TestPreparedStatements(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]pgx.QueryExecMode{
+		"":                            pgx.QueryExecModeCacheStatement,
+		"--prepared-statements=false": pgx.QueryExecModeExec,
+		"--listen-url=postgres:///x":  pgx.QueryExecModeExec,
+		"--listen-url=postgres:///x --prepared-statements":          pgx.QueryExecModeCacheStatement,
+		"--database-url=postgres:///x?default_query_exec_mode=exec": pgx.QueryExecModeExec,
+	} {
+		command := serveCommand()
+		command.Flags = append(command.Flags, &cli.StringFlag{Name: "database-url", Value: "postgres:///x"})
+		command.Action = func(_ context.Context, cmd *cli.Command) error {
+			config, err := poolSettings(cmd)
+			if err == nil && config.ConnConfig.DefaultQueryExecMode != want {
+				t.Errorf("serve %s: statements are sent as %s, want %s", args, config.ConnConfig.DefaultQueryExecMode, want)
+			}
+			return err
+		}
+		if err := command.Run(t.Context(), append([]string{"serve"}, strings.Fields(args)...)); err != nil {
+			t.Errorf("serve %s: %v", args, err)
+		}
+	}
 }
 
 // A server with small bounds, and users whom somebody else's keys vouch for.

@@ -2,7 +2,10 @@ package troubletest
 
 import (
 	"bufio"
+	"bytes"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,8 +14,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
+	"github.com/pgtide/pgtide/runtime/server"
 	"github.com/pgtide/pgtide/runtime/watch"
 )
 
@@ -67,6 +72,52 @@ func TestThroughPgBouncer(t *testing.T) {
 		}
 	}
 	s.watchThroughPgBouncer(t)
+	preparedThroughPgBouncer(t, url)
+}
+
+// Whoever prepares statements by name nevertheless learns what to do, and no request is answered with 500.
+func preparedThroughPgBouncer(t *testing.T, url string) {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var log lockedBuffer
+	web := httptest.NewServer(asAnn(server.New(pool, server.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})))
+	defer web.Close()
+	s := &site{web: web}
+	until(t, "a statement that another session has", func() bool {
+		var refused atomic.Bool
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				switch status, body := s.get(t, http.MethodGet, "/sync/pull", ""); status {
+				case http.StatusOK:
+				case http.StatusServiceUnavailable:
+					refused.Store(true)
+				default:
+					t.Errorf("%d %s", status, body)
+				}
+			})
+		}
+		group.Wait()
+		return refused.Load()
+	})
+	if !strings.Contains(log.String(), "--prepared-statements=false") {
+		t.Errorf("the log does not say what to do: %s", log.String())
+	}
+}
+
+type lockedBuffer struct {
+	mutex sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.Buffer.Write(p)
 }
 
 // watchThroughPgBouncer hears of each write, also when the connection that listens was lost.

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -49,6 +50,9 @@ func fromDatabase(refused *pgconn.PgError, err error, failed Code) *Error {
 		return answer
 	}
 	switch {
+	case unprepared(refused.Code):
+		return Unavailable("the database is behind a pooler that this server is not set up for. Try again later.",
+			fmt.Errorf("%w: a pooler in transaction mode needs pgtide serve --prepared-statements=false, or default_query_exec_mode=exec in the URL of the pool", err))
 	case passing(refused.Code):
 		return Unavailable("the database is busy, or starting, or stopping. Try again.", err)
 	case unreadable(refused.Code):
@@ -56,6 +60,10 @@ func fromDatabase(refused *pgconn.PgError, err error, failed Code) *Error {
 	}
 	return failure(err, failed)
 }
+
+// unprepared are SQLSTATEs of a session that lacks a statement prepared in another, or has one already: a
+// pooler gave the connection another session.
+func unprepared(state string) bool { return state == "26000" || state == "42P05" }
 
 // passing are SQLSTATEs that say something about the server and this moment.
 func passing(state string) bool {
