@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
@@ -11,16 +9,8 @@ import (
 // Few rows, so that plans.sql does not rot; its figures are for people.
 func TestPlansAreMeasured(t *testing.T) {
 	t.Parallel()
-	program, err := exec.LookPath("psql")
-	if err != nil {
-		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/psql") // the pattern is well formed
-		if len(found) == 0 {
-			t.Fatal("psql is needed: install a PostgreSQL client (Debian: apt-get install postgresql-client)")
-		}
-		program = found[len(found)-1]
-	}
 	db := pgtest.New(t)
-	output, err := exec.CommandContext(t.Context(), program, "-X", "-v", "rows=2000", "-v", "singles=20", "-f", "plans.sql", db.URL).CombinedOutput()
+	output, err := pgtest.Psql(t, "-v", "rows=2000", "-v", "singles=20", "-f", "plans.sql", db.URL).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}

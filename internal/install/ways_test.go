@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -72,15 +70,7 @@ func withStockGoose(t *testing.T, url string, f func(*sql.DB) error) error {
 // psql runs a script as psql -X does when it is piped in, and returns what it printed.
 func psql(t *testing.T, url, script string) (string, error) {
 	t.Helper()
-	program, err := exec.LookPath("psql")
-	if err != nil {
-		found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/psql") // the pattern is well formed
-		if len(found) == 0 {
-			t.Fatal("psql is needed: install a PostgreSQL client (Debian: apt-get install postgresql-client)")
-		}
-		program = found[len(found)-1]
-	}
-	cmd := exec.CommandContext(t.Context(), program, "-X", url)
+	cmd := pgtest.Psql(t, url)
 	cmd.Stdin = strings.NewReader(script)
 	output, err := cmd.CombinedOutput()
 	if err != nil {

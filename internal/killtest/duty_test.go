@@ -2,10 +2,6 @@ package killtest
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -16,25 +12,11 @@ import (
 // Two processes keep the log sealed; one of them is killed, again and again, and the other goes on.
 func TestSealingGoesOnWhenOneIsKilled(t *testing.T) {
 	t.Parallel()
-	directory := t.TempDir()
-	binary := filepath.Join(directory, "pgtide")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/pgtide/pgtide/cmd/pgtide").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
 	db := pgtest.New(t)
 	if _, err := db.Exec(t.Context(), schema); err != nil {
 		t.Fatal(err)
 	}
-	fronts := make([]*frontend, 2)
-	for i := range fronts {
-		log, err := os.Create(filepath.Join(directory, fmt.Sprintf("serve-%d.log", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fronts[i] = &frontend{binary: binary, addr: freeAddress(t), database: db.URL, log: log}
-		fronts[i].start(t)
-		t.Cleanup(func() { fronts[i].kill(t) })
-	}
+	fronts := startTwo(t, db.URL)
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	defer group.Wait()

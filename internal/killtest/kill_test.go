@@ -60,33 +60,58 @@ func (f *frontend) kill(t *testing.T) {
 	_ = f.process.Wait() // it was killed
 }
 
-// Devices push and pull, the application writes, and now the runtime, now PostgreSQL is killed: what was
-// acknowledged is there once, and in the end devices, log and table are the same.
-func TestKillsAmidPushesAndPulls(t *testing.T) {
-	t.Parallel()
+// startTwo fronts on one database.
+func startTwo(t *testing.T, database string) []*frontend {
+	t.Helper()
 	directory := t.TempDir()
-	front := &frontend{binary: filepath.Join(directory, "pgtide"), addr: freeAddress(t)}
-	if out, err := exec.Command("go", "build", "-o", front.binary, "github.com/pgtide/pgtide/cmd/pgtide").CombinedOutput(); err != nil {
+	binary := filepath.Join(directory, "pgtide")
+	if out, err := exec.Command("go", "build", "-o", binary, "github.com/pgtide/pgtide/cmd/pgtide").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	fronts := make([]*frontend, 2)
+	for i := range fronts {
+		log, err := os.Create(filepath.Join(directory, fmt.Sprintf("serve-%d.log", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fronts[i] = &frontend{binary: binary, addr: freeAddress(t), database: database, log: log}
+		fronts[i].start(t)
+		t.Cleanup(func() { fronts[i].kill(t) })
+	}
+	return fronts
+}
+
+// either connects to one of the fronts that is there, as a load balancer does, anew for each request.
+func either(fronts []*frontend) *http.Client {
+	var dialer net.Dialer
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			first := rand.IntN(len(fronts))
+			conn, err := dialer.DialContext(ctx, network, fronts[first].addr)
+			if err != nil {
+				conn, err = dialer.DialContext(ctx, network, fronts[1-first].addr)
+			}
+			return conn, err
+		},
+	}}
+}
+
+// Devices push and pull, the application writes, and now one of two runtimes, now PostgreSQL is killed:
+// what was acknowledged is there once, and in the end devices, log and table are the same.
+func TestKillsAmidPushesAndPulls(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.Private(t, pgtest.ClusterConfig{Settings: map[string]string{"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}})
 	db := pgtest.NewOn(t, cluster)
-	front.database = db.URL
 	if _, err := db.Exec(t.Context(), schema); err != nil {
 		t.Fatal(err)
 	}
-	var err error
-	if front.log, err = os.Create(filepath.Join(directory, "serve.log")); err != nil {
-		t.Fatal(err)
-	}
-	front.start(t)
-	t.Cleanup(func() { front.kill(t) })
-
+	fronts := startTwo(t, db.URL)
 	stop, stopped := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	fleet := make([]*counter, devices)
 	for i := range fleet {
-		fleet[i] = newCounter(t, front.addr, i)
+		fleet[i] = newCounter(t, fronts, i)
 		group.Go(func() { fleet[i].work(stop, t) })
 	}
 	var written atomic.Int64
@@ -101,10 +126,12 @@ func TestKillsAmidPushesAndPulls(t *testing.T) {
 	})
 	random := rand.New(rand.NewPCG(4, 2))
 	for round := range rounds {
-		time.Sleep(time.Duration(1000+random.IntN(1500)) * time.Millisecond)
+		time.Sleep(time.Duration(500+random.IntN(1200)) * time.Millisecond)
 		if round%2 == 0 {
-			front.kill(t)
-			front.start(t)
+			killed := fronts[round/2%2]
+			killed.kill(t)
+			time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond) // the other one serves
+			killed.start(t)
 			continue
 		}
 		if err := cluster.Kill(); err != nil {
@@ -137,14 +164,14 @@ type counter struct {
 	acknowledged int64
 }
 
-func newCounter(t *testing.T, addr string, i int) *counter {
+func newCounter(t *testing.T, fronts []*frontend, i int) *counter {
 	t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(secret))
 	if err != nil {
 		t.Fatal(err)
 	}
 	device, err := v1client.New(v1client.Config{
-		URL: "http://" + addr, Token: token, Schema: "app", ClientWins: true, Client: &http.Client{Timeout: 10 * time.Second},
+		URL: "http://pgtide.test", Token: token, Schema: "app", ClientWins: true, Client: either(fronts),
 		Tables: []v1client.Table{{Name: "counter", Key: []string{"id"}, Columns: []string{"id", "owner_id", "n"}}},
 	})
 	if err != nil {

@@ -1,7 +1,9 @@
 package watchtest
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -13,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/auth"
@@ -102,9 +102,19 @@ func TestThousandsWatch(t *testing.T) {
 	}
 }
 
-// writeBundles with plain SQL, for four of five users, and return where every bucket stands.
+// writeBundles by psql, for four of five users, and return where every bucket stands.
 func writeBundles(t *testing.T, db *pgtest.DB) map[string]int64 {
 	t.Helper()
+	psql := pgtest.Psql(t, "-q", "-v", "ON_ERROR_STOP=1", db.URL)
+	var said bytes.Buffer
+	psql.Stderr = &said
+	in, err := psql.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := psql.Start(); err != nil {
+		t.Fatal(err)
+	}
 	written := map[string]int64{}
 	for user := range users {
 		written[strconv.Itoa(user)] = 1
@@ -115,17 +125,13 @@ func writeBundles(t *testing.T, db *pgtest.DB) map[string]int64 {
 	for i := range bundles {
 		<-clock.C
 		user := random.IntN(users * 4 / 5)
-		err := pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(t.Context(), `SELECT tide.set_origin($1, $2)`, fmt.Sprintf("for %d", user), i+1); err != nil {
-				return err
-			}
-			_, err := tx.Exec(t.Context(), `UPDATE app.item SET n = n + 1 WHERE owner = $1`, user)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
+		if _, err := fmt.Fprintf(in, "BEGIN; SELECT tide.set_origin('for %d', %d) \\g /dev/null\nUPDATE app.item SET n = n + 1 WHERE owner = %[1]d; COMMIT;\n", user, i+1); err != nil {
+			t.Fatalf("psql: %v: %s", err, &said)
 		}
 		written[strconv.Itoa(user)]++
+	}
+	if err := errors.Join(in.Close(), psql.Wait()); err != nil {
+		t.Fatalf("psql: %v: %s", err, &said)
 	}
 	return written
 }

@@ -266,6 +266,36 @@ func TestRestart(t *testing.T) {
 	s.until(t, "user:ann", 3)
 }
 
+// A seal is told once, however many bundles it made, and one that found nothing is not.
+func TestEverySealIsToldOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db.Pool, schema, `SELECT tide.seal()`)
+	ear := db.Connect(t, db.URL)
+	if _, err := ear.Exec(t.Context(), listen); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for range 3 {
+		for i := range 20 {
+			exec(t, db.Pool, fmt.Sprintf(`INSERT INTO app.item VALUES (%d, 'user %[1]d', 0) ON CONFLICT (id) DO UPDATE SET n = item.n + 1`, i))
+		}
+		var head string
+		if err := db.QueryRow(t.Context(), `SELECT tide.seal()::text`).Scan(&head); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, head)
+		exec(t, db.Pool, `SELECT tide.seal()`)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, head := range want {
+		if said, err := ear.WaitForNotification(ctx); err != nil || said.Payload != head {
+			t.Fatalf("heard %v (%v), want %s", said, err, head)
+		}
+	}
+}
+
 // A log that goes back ends what was told, and is followed from where it stands.
 func TestRestoredHistory(t *testing.T) {
 	t.Parallel()
