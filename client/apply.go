@@ -29,8 +29,8 @@ type touched struct {
 	gone    []inbound
 }
 
-func (c *Client) tableOf(n rowName) *table {
-	for _, t := range c.tables {
+func (t tables) of(n rowName) *table {
+	for _, t := range t {
 		if t.spec.Name == n.Table && t.spec.Schema == n.Schema {
 			return t
 		}
@@ -40,7 +40,7 @@ func (c *Client) tableOf(n rowName) *table {
 
 // read makes a row of the server ready; nil for a table that this device does not sync.
 func (w *writer) read(row wireRow) (*inbound, error) {
-	t := w.c.tableOf(row.rowName)
+	t := w.tables.of(row.rowName)
 	if t == nil {
 		return nil, nil
 	}
@@ -209,7 +209,7 @@ func (w *writer) finishInbox() error {
 		if err := scan(&tab, &in.key, &in.version, &buckets, &payload); err != nil {
 			return in, err
 		}
-		in.table, in.payload, in.fetched = w.c.tables[tab], json.RawMessage(payload), true
+		in.table, in.payload, in.fetched = w.tables[tab], json.RawMessage(payload), true
 		if err := json.Unmarshal([]byte(buckets), &in.buckets); err != nil || in.table == nil {
 			return in, err
 		}

@@ -51,7 +51,7 @@ func (c *Client) tell(changed map[int64]bool) {
 	for listener := range c.heard {
 		listener.mutex.Lock()
 		for id := range changed {
-			if t := c.tables[id]; t != nil {
+			if t := c.tables()[id]; t != nil {
 				listener.tables[t.local] = struct{}{}
 			}
 		}

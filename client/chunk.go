@@ -134,7 +134,7 @@ func (c *Client) parse(to *chunk, row gjson.Result) error {
 		}
 		return true
 	})
-	t := c.tableOf(name)
+	t := c.tables().of(name)
 	if t == nil {
 		return nil // a table that this device does not sync
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	_ "modernc.org/sqlite" // docs/decisions/0015 says why this one
 )
@@ -28,7 +28,8 @@ type Client struct {
 	mode    atomic.Int32
 	syncing sync.Mutex // held while one goroutine of this process talks to the server
 
-	tables map[int64]*table // by _tide_table.tab; they do not change once the client is open
+	shape  atomic.Pointer[shape]
+	looked time.Time // when the server was asked for its tables; syncing guards it
 
 	mutex sync.Mutex // guards heard
 	heard map[*Changes]struct{}
@@ -72,8 +73,9 @@ func with(ctx context.Context, path string, app *sql.DB, config Config) (_ *Clie
 	if config.User == "" || config.URL == "" {
 		return nil, errors.New("client: Config.User and Config.URL must be given")
 	}
-	c := &Client{app: app, config: config.withDefaults(), tables: map[int64]*table{}, heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
+	c := &Client{app: app, config: config.withDefaults(), heard: map[*Changes]struct{}{}, wake: make(chan struct{}, 1), fetched: make(chan struct{}, 1)}
 	c.remote = &remote{config: c.config}
+	c.shape.Store(&shape{})
 	// What the server was told must not be forgotten by a power cut: hence FULL. Foreign keys are checked
 	// over the whole of what is applied; cascades would take along rows that the server never named.
 	if c.own, err = open(path, "foreign_keys(0)", "synchronous(FULL)"); err != nil {
@@ -130,117 +132,36 @@ func (c *Client) prepare(ctx context.Context) error {
 		if user != c.config.User {
 			return fmt.Errorf("client: %w (%s, not %s): sync as that user, or use a file of its own", ErrOtherUser, user, c.config.User)
 		}
-		if err := w.loadTables(); err != nil {
+		if err := w.readState(); err != nil {
 			return err
 		}
-		for _, t := range c.tables {
+		for _, t := range w.tables {
 			if err := w.capture(t); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if err != nil || len(c.tables) > 0 {
-		return err
-	}
-	tables := c.config.Tables
-	if tables == nil {
-		if tables, err = c.remote.schema(ctx, source); err != nil {
-			return fmt.Errorf("client: a new database has no tables until the server says which: %w", err)
-		}
-	}
-	return c.write(ctx, func(w *writer) error { return w.makeTables(tables) })
-}
-
-// loadTables reads what the server said of the tables when they were made.
-func (w *writer) loadTables() error {
-	rows, err := w.tx.QueryContext(w.ctx, `SELECT tab, local, spec FROM _tide_table`)
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // Err says it.
-	var all []*table
-	for rows.Next() {
-		var id int64
-		var local, text string
-		if err := rows.Scan(&id, &local, &text); err != nil {
-			return err
-		}
-		var spec Table
-		if err := json.Unmarshal([]byte(text), &spec); err != nil {
-			return fmt.Errorf("client: table %s: %w", local, err)
-		}
-		t, err := newTable(id, local, spec)
-		if err != nil {
-			return err
-		}
-		all = append(all, t)
+	if c.config.Tables != nil {
+		return c.transact(ctx, func(w *writer) error { return w.follow(c.config.Tables) })
 	}
-	if err := rows.Err(); err != nil {
-		return err
+	if len(c.tables()) > 0 {
+		return nil
 	}
-	link(all)
-	tables := make(map[int64]*table, len(all))
-	for _, t := range all {
-		tables[t.id] = t
+	told, err := c.remote.schema(ctx, source)
+	if err != nil {
+		return fmt.Errorf("client: a new database has no tables until the server says which: %w", err)
 	}
-	w.c.tables = tables
-	return nil
-}
-
-// makeTables makes the tables that are not there, adopts those that are, and captures both from now on.
-// Rows that are there already are new to the server.
-func (w *writer) makeTables(specs []Table) error {
-	var all []*table
-	locals := map[string]bool{}
-	for i, spec := range specs {
-		local := spec.Name
-		if locals[local] {
-			local = spec.Schema + "_" + spec.Name
-		}
-		locals[local] = true
-		t, err := newTable(int64(i+1), local, spec)
-		if err != nil {
+	c.looked = time.Now()
+	return c.transact(ctx, func(w *writer) error {
+		if err := w.follow(told.Tables); err != nil {
 			return err
 		}
-		all = append(all, t)
-	}
-	link(all)
-	var misfits []error
-	for _, t := range all {
-		found, err := w.columnsOf(t.local)
-		switch {
-		case err != nil:
-			return err
-		case found == nil:
-			for _, statement := range t.create() {
-				if err := w.exec(statement); err != nil {
-					return fmt.Errorf("client: %s: %w", statement, err)
-				}
-			}
-		default:
-			misfits = append(misfits, t.misfits(found)...)
-		}
-	}
-	if len(misfits) > 0 {
-		return fmt.Errorf("client: these tables cannot be synced as they are:\n%w", errors.Join(misfits...))
-	}
-	for _, t := range all {
-		spec, err := json.Marshal(t.spec)
-		if err != nil {
-			return err
-		}
-		if err := w.exec(`INSERT INTO _tide_table (tab, local, spec) VALUES (?, ?, ?)`, t.id, t.local, string(spec)); err != nil {
-			return err
-		}
-		if err := w.capture(t); err != nil {
-			return err
-		}
-		if err := w.adopt(t); err != nil {
-			return err
-		}
-	}
-	return w.loadTables()
+		return w.exec(`UPDATE _tide_state SET schema_version = ?`, told.Newest)
+	})
 }
 
 // adopt takes rows that are there, and of which neither the server nor a trigger said so, for new ones.

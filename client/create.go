@@ -12,16 +12,9 @@ import (
 func (t *table) create() []string {
 	var lines []string
 	for _, c := range t.spec.Columns {
-		line := quoteName(c.Name) + " " + sqliteType(c.Kind)
-		standard := localDefault(c)
 		// What the server fills in is not there yet when the application writes the row.
-		if slices.Contains(t.spec.PrimaryKey, c.Name) || c.NotNull && c.Name != t.spec.OwnerColumn && (standard != "" || !c.mayBeLeftOut()) {
-			line += " NOT NULL"
-		}
-		if standard != "" {
-			line += " DEFAULT " + standard
-		}
-		lines = append(lines, line)
+		notNull := slices.Contains(t.spec.PrimaryKey, c.Name) || c.NotNull && c.Name != t.spec.OwnerColumn && (localDefault(c) != "" || !c.mayBeLeftOut())
+		lines = append(lines, columnLine(c, notNull))
 	}
 	lines = append(lines, "PRIMARY KEY ("+quoteNames(t.spec.PrimaryKey)+")")
 	statements := []string{""}
@@ -43,6 +36,27 @@ func (t *table) create() []string {
 	}
 	statements[0] = "CREATE TABLE " + t.name() + " (\n    " + strings.Join(lines, ",\n    ") + "\n)"
 	return statements
+}
+
+// add is the statements that bring the columns that the table lacks. Rows that are there have no value yet.
+func (t *table) add(found map[string]localColumn) (statements []string) {
+	for _, c := range t.spec.Columns {
+		if _, ok := found[c.Name]; !ok {
+			statements = append(statements, "ALTER TABLE "+t.name()+" ADD COLUMN "+columnLine(c, c.NotNull && localDefault(c) != ""))
+		}
+	}
+	return statements
+}
+
+func columnLine(c Column, notNull bool) string {
+	line := quoteName(c.Name) + " " + sqliteType(c.Kind)
+	if notNull {
+		line += " NOT NULL"
+	}
+	if standard := localDefault(c); standard != "" {
+		line += " DEFAULT " + standard
+	}
+	return line
 }
 
 func sqliteType(kind string) string {

@@ -26,7 +26,7 @@ func (c *Client) DeadLetters(ctx context.Context) (letters []DeadLetter, err err
 			return err
 		}
 		for _, h := range held {
-			t := w.c.tables[h.tab]
+			t := w.tables[h.tab]
 			if t == nil {
 				continue
 			}
@@ -56,7 +56,7 @@ type heldChange struct {
 }
 
 func (w *writer) letter(name, key string) (t *table, h heldChange, err error) {
-	for _, t := range w.c.tables {
+	for _, t := range w.tables {
 		if t.local != name {
 			continue
 		}
@@ -123,7 +123,7 @@ func (c *Client) Conflicts(ctx context.Context, after int64) (list []Resolved, e
 			if err := scan(&r.ID, &tab, &r.Key, &base, &local, &server, &result, &r.Resolution, &r.At); err != nil {
 				return r, err
 			}
-			t := w.c.tables[tab]
+			t := w.tables[tab]
 			if t == nil {
 				return r, nil
 			}

@@ -23,7 +23,7 @@ func (c *Client) Inbox(ctx context.Context) (list []Inbound, err error) {
 			if err := scan(&tab, &in.Key, &payload, &in.Reason); err != nil {
 				return in, err
 			}
-			t := w.c.tables[tab]
+			t := w.tables[tab]
 			if t == nil {
 				return in, nil
 			}

@@ -20,11 +20,16 @@ func (c *Client) rotate(ctx context.Context, from state, why string) error {
 		if w.state.source != from.source {
 			return nil // another process did
 		}
-		if err := w.thaw(); err != nil {
-			return err
-		}
-		return w.exec(`UPDATE _tide_state SET source_id = ?, next_bundle = 1, cursor = '', connected = 0, initialization_id = ''`, rand.Text())
+		return w.become(rand.Text())
 	})
+}
+
+// become makes this device another source, which has pushed nothing and stands nowhere.
+func (w *writer) become(source string) error {
+	if err := w.thaw(); err != nil {
+		return err
+	}
+	return w.exec(`UPDATE _tide_state SET source_id = ?, next_bundle = 1, cursor = '', connected = 0, initialization_id = ''`, source)
 }
 
 // thaw makes the push under way local changes again.
@@ -53,7 +58,7 @@ func (c *Client) Detach(ctx context.Context, discard bool) error {
 			return fmt.Errorf("client: %w: %d rows wait. Sync, or discard them", ErrPending, pending)
 		}
 		return w.applying(func() error {
-			for _, t := range w.c.tables {
+			for _, t := range w.tables {
 				w.changed[t.id] = true
 				if err := w.exec(`DELETE FROM ` + t.name()); err != nil {
 					return err
@@ -105,6 +110,8 @@ type Status struct {
 	// Conflicts were resolved.
 	Conflicts int
 	Buckets   []string
+	// Misfit is why the tables here are not followed to what the server has by now; empty if they are.
+	Misfit string
 }
 
 // Status reads it from the file.
@@ -112,8 +119,8 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.transact(ctx, func(w *writer) error {
 		if _, err := w.get(`SELECT user_id, source_id,
 			(SELECT count(*) FROM _tide_dirty WHERE held IS NULL) + (SELECT count(*) FROM _tide_outbox), (SELECT count(*) FROM _tide_dirty WHERE held IS NOT NULL),
-			(SELECT count(*) FROM _tide_inbox), (SELECT count(*) FROM _tide_conflict) FROM _tide_state`, nil,
-			&s.User, &s.Source, &s.Pending, &s.Refused, &s.Inbound, &s.Conflicts); err != nil {
+			(SELECT count(*) FROM _tide_inbox), (SELECT count(*) FROM _tide_conflict), misfit FROM _tide_state`, nil,
+			&s.User, &s.Source, &s.Pending, &s.Refused, &s.Inbound, &s.Conflicts, &s.Misfit); err != nil {
 			return err
 		}
 		s.Buckets, err = all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) }, `SELECT name FROM _tide_bucket ORDER BY name`)

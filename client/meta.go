@@ -1,7 +1,7 @@
 package client
 
 // format is raised when these tables change.
-const format = 1
+const format = 2
 
 // metaTables lie in the application's file: what is applied and how far it brings the device is one
 // transaction.
@@ -17,12 +17,16 @@ CREATE TABLE IF NOT EXISTS _tide_state (
     initialization_id TEXT NOT NULL DEFAULT '',
     next_bundle       INTEGER NOT NULL DEFAULT 1, -- the number of the push in the outbox, or of the next one
     attempted         INTEGER NOT NULL DEFAULT 0, -- the push in the outbox may have reached the server
-    looked            INTEGER NOT NULL DEFAULT 0  -- up to which change of _tide_dirty a push was made: what is left waits for others
+    looked            INTEGER NOT NULL DEFAULT 0, -- up to which change of _tide_dirty a push was made: what is left waits for others
+    shape             INTEGER NOT NULL DEFAULT 0, -- counts how often _tide_table was written
+    schema_version    TEXT NOT NULL DEFAULT '',   -- of the server, when the tables here were last what it tells of
+    misfit            TEXT NOT NULL DEFAULT ''    -- why they are not now
 );
 CREATE TABLE IF NOT EXISTS _tide_table (
     tab   INTEGER PRIMARY KEY,
     local TEXT NOT NULL UNIQUE,
-    spec  TEXT NOT NULL
+    spec  TEXT NOT NULL,
+    made  INTEGER NOT NULL -- 1 if this package made the table: then it adds columns as well
 );
 CREATE TABLE IF NOT EXISTS _tide_bucket (
     name      TEXT PRIMARY KEY,

@@ -65,7 +65,8 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 				return err
 			}
 		}
-		if err := w.exec(`UPDATE _tide_bucket SET missing = 0`); err != nil {
+		// Those that were to be fetched, and are not named any more, were taken away meanwhile. A bucket to be rebuilt still is.
+		if err := w.exec(`DELETE FROM _tide_bucket WHERE bundle_id IS NULL`); err != nil {
 			return err
 		}
 		for _, bucket := range slices.Concat(answer.Buckets.Add, answer.Buckets.Repair) {
@@ -143,7 +144,7 @@ func (w *writer) leave(buckets []string, upTo int64) error {
 		if len(left) == len(set.names) {
 			continue
 		}
-		for _, t := range w.c.tables {
+		for _, t := range w.tables {
 			staged, err := w.stagedKeys(t)
 			if err != nil {
 				return err
@@ -171,7 +172,7 @@ func (w *writer) leaveInbox(buckets []string, upTo int64) error {
 		if err := scan(&tab, &in.key, &in.version, &names); err != nil {
 			return in, err
 		}
-		in.table = w.c.tables[tab]
+		in.table = w.tables[tab]
 		return in, json.Unmarshal([]byte(names), &in.buckets)
 	}, `SELECT tab, key, version, buckets FROM _tide_inbox`)
 	if err != nil {

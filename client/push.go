@@ -57,7 +57,7 @@ func (w *writer) freeze() (bool, error) {
 	}
 	ordinal := 0
 	for _, change := range changes {
-		t := w.c.tables[change.tab]
+		t := w.tables[change.tab]
 		if t == nil || waits[keyName{change.tab, change.key}] {
 			continue
 		}
@@ -99,7 +99,7 @@ func (w *writer) waiting() (map[keyName]bool, error) {
 	for len(held) > 0 && err == nil {
 		var more []change
 		for _, h := range held {
-			t := w.c.tables[h.tab]
+			t := w.tables[h.tab]
 			if t == nil {
 				continue
 			}
@@ -173,7 +173,7 @@ func (w *writer) wireRow(t *table, change change) ([]byte, error) {
 			continue
 		case op == "INSERT" && now[n] == nil && (c.mayBeLeftOut() || c.Name == t.spec.OwnerColumn):
 			continue
-		case op == "UPDATE" && base != nil && same(base[n], now[n]):
+		case op == "UPDATE" && base != nil && (same(base[n], now[n]) || same(base[n], absent{})):
 			continue
 		}
 		if columns++; columns > 1 {
@@ -229,11 +229,12 @@ func (c *Client) send(ctx context.Context) ([]serverConflict, error) {
 		return nil, err
 	}
 	switch refused.Code {
-	case "push_conflict", "push_rejected", "push_chunk_invalid", "bundle_limit_exceeded", "request_too_large", "push_commit_invalid", "invalid_request":
+	case "push_conflict", "push_rejected", "push_refused", "push_chunk_invalid", "bundle_limit_exceeded", "request_too_large", "push_commit_invalid", "invalid_request":
 		return refused.Conflicts, c.returned(ctx, p, refused)
 	case "source_sequence_out_of_order", "source_sequence_changed", "source_retired", "history_pruned":
 		return nil, c.rotate(ctx, p.state, refused.Code)
-	case "initialization_stale", "initialization_expired", "scope_uninitialized", "scope_initializing":
+	case "push_session_invalid", // the answer to a connect was lost: the server waits for the first data of this device
+		"initialization_stale", "initialization_expired", "scope_uninitialized", "scope_initializing":
 		return nil, c.transact(ctx, func(w *writer) error {
 			return w.exec(`UPDATE _tide_state SET connected = 0, initialization_id = ''`)
 		})
@@ -425,15 +426,9 @@ func (c *Client) returned(ctx context.Context, p push, refused *ServerError) err
 				}
 			}
 		default:
-			// It cannot be read, or is too large: no row is named, so all of them wait, or those of tables that
-			// take no pushes, as the server said once.
-			closed := func(c change) bool { t := w.c.tables[c.tab]; return t != nil && t.spec.PushPolicy == "disabled" }
-			some := slices.ContainsFunc(sent, closed)
+			// It is too large, or the application refuses it: no row is named, so all of them wait.
 			for n := range sent {
-				if some && !closed(sent[n]) {
-					continue
-				}
-				if err := hold(n, Held{Code: refused.Code, Detail: refused.Message}); err != nil {
+				if err := hold(n, Held{Code: cmp.Or(refused.SQLState, refused.Code), Detail: refused.Message}); err != nil {
 					return err
 				}
 			}

@@ -30,6 +30,7 @@ type ServerError struct {
 
 	Conflicts []serverConflict `json:"conflicts"`
 	Rejected  []rejection      `json:"rejected"`
+	SQLState  string           `json:"sqlstate"`
 }
 
 type serverConflict struct {
@@ -187,12 +188,15 @@ func (r *remote) do(ctx context.Context, source, method, path string, body, into
 	return nil
 }
 
-// schema is what the tables are made from.
-func (r *remote) schema(ctx context.Context, source string) ([]Table, error) {
-	var answer struct {
-		Tables []Table `json:"tables"`
-	}
-	return answer.Tables, r.do(ctx, source, http.MethodGet, "/sync/schema", nil, &answer)
+// toldSchema is what the tables are made from.
+type toldSchema struct {
+	Version string  `json:"version"` // of what this source is told
+	Newest  string  `json:"newest_version"`
+	Tables  []Table `json:"tables"`
+}
+
+func (r *remote) schema(ctx context.Context, source string) (told toldSchema, err error) {
+	return told, r.do(ctx, source, http.MethodGet, "/sync/schema", nil, &told)
 }
 
 func (r *remote) pull(ctx context.Context, source, cursor string, bundles int) (page pulled, err error) {

@@ -100,6 +100,12 @@ func (w *writer) rebase(in inbound) (image, error) {
 		return nil, err
 	}
 	server := in.server.over(local)
+	for n := range base {
+		// A column that came after the row was changed: only the server has had it.
+		if _, lacks := base[n].(absent); lacks && local != nil && server != nil {
+			local[n] = server[n]
+		}
+	}
 	base = base.over(server)
 	var result image
 	conflict := Conflict{Table: t.local, Key: in.key, Base: t.row(base), Local: t.row(local), Server: t.row(server)}

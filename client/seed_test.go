@@ -2,6 +2,10 @@ package client
 
 import (
 	"database/sql"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 )
 
@@ -59,4 +63,46 @@ func TestTooManyRowsForOneBundle(t *testing.T) {
 	synced(t, a)
 	is(t, letters(t, a), "")
 	is(t, s.there(t, `SELECT count(*) FROM app.list`), "7")
+}
+
+// The first device of a user seeds, a second one waits meanwhile and adopts then. The lease of the first
+// ends before it has pushed, and the answer that gives it another is lost: it asks again.
+func TestFirstDeviceSeeds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a, b := s.device(t, "7", func(c *Config) { c.MaxRowsPerRequest = 1 }), s.device(t, "7")
+	first, err := a.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'of the first'), ('c', 'too')`)
+	do(t, b, `INSERT INTO list (id, title) VALUES ('b', 'of the second')`)
+	var second error
+	var pushed, lost atomic.Bool
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/sync/push-sessions" && pushed.CompareAndSwap(false, true):
+				second = b.Sync(t.Context())
+				do(t, a, `INSERT INTO list (id, title) VALUES ('d', 'written meanwhile')`)
+				s.exec(t, `UPDATE tide.scope_lease SET expires_at = now() - interval '1 minute'`)
+			case r.URL.Path == "/sync/connect" && pushed.Load() && r.Header.Get("Tide-Source-ID") == first.Source && lost.CompareAndSwap(false, true):
+				next.ServeHTTP(httptest.NewRecorder(), r)
+				http.Error(w, "lost", http.StatusBadGateway)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	if err := a.Sync(t.Context()); err == nil {
+		t.Fatal("the answer was not lost")
+	}
+	if !errors.Is(second, ErrWait) {
+		t.Fatalf("the second device did not wait: %v", second)
+	}
+	synced(t, a, b, a)
+	for _, c := range []*Client{a, b} {
+		is(t, rows(t, c, `SELECT group_concat(id) FROM (SELECT id FROM list ORDER BY id)`), "a,b,c,d")
+		is(t, letters(t, c), "")
+	}
 }

@@ -107,8 +107,8 @@ func (w *writer) applySnapshot(taken snapshot) error {
 	if err := w.leave(taken.Buckets, taken.BundleID); err != nil {
 		return err
 	}
-	for _, id := range slices.Sorted(maps.Keys(w.c.tables)) {
-		if err := w.applyStage(w.c.tables[id], taken.BundleID); err != nil {
+	for _, id := range slices.Sorted(maps.Keys(w.tables)) {
+		if err := w.applyStage(w.tables[id], taken.BundleID); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,9 @@ func (c *Client) Sync(ctx context.Context) error {
 	c.syncing.Lock()
 	defer c.syncing.Unlock()
 	mode := Mode(c.mode.Load())
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
 	told := map[string]bool{}
 	last := int64(0)
 	for try := 0; try < 20; try++ {

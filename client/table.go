@@ -16,6 +16,7 @@ import (
 type table struct {
 	id      int64
 	local   string // its name in this database
+	made    bool   // by this package
 	spec    Table
 	key     []int          // which columns are the key
 	at      map[string]int // where each column is

@@ -40,7 +40,7 @@ type heldRow struct {
 // server never had, is sent.
 func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
 	err = c.transact(ctx, func(w *writer) error {
-		for _, t := range c.tables {
+		for _, t := range w.tables {
 			if err := w.adopt(t); err != nil {
 				return err
 			}
@@ -81,12 +81,12 @@ func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
 	}
 	wanted := map[place]string{}
 	for _, sum := range told.Checksums {
-		if t := c.tableOf(sum.rowName); t != nil {
+		if t := c.tables().of(sum.rowName); t != nil {
 			wanted[place{sum.Bucket, t.id}] = strconv.Itoa(sum.Count) + " " + sum.Checksum
 		}
 	}
 	for _, bucket := range status.Buckets {
-		for _, t := range c.tables {
+		for _, t := range c.tables() {
 			held, err := c.heldRows(ctx, bucket, t)
 			if err != nil {
 				return v, err
@@ -361,5 +361,5 @@ func (w *writer) leaveRow(row keyName, bucket string, upTo int64) error {
 		}
 		return w.exec(`UPDATE _tide_row SET buckets = ? WHERE tab = ? AND key = ?`, set, row.tab, row.key)
 	}
-	return w.apply(inbound{table: w.c.tables[row.tab], key: row.key, version: upTo, fetched: true})
+	return w.apply(inbound{table: w.tables[row.tab], key: row.key, version: upTo, fetched: true})
 }

@@ -14,6 +14,7 @@ type writer struct {
 	ctx   context.Context
 	tx    *sql.Tx
 	state state
+	shape
 	// prepared statements live as long as the transaction.
 	prepared map[string]*sql.Stmt
 	sets     map[string]int64
@@ -25,10 +26,10 @@ type writer struct {
 
 // state is what _tide_state says.
 type state struct {
-	source, cursor, initialization string
-	connected                      bool
-	next                           int64
-	attempted                      bool
+	source, cursor, initialization, version string
+	connected                               bool
+	next, shape                             int64
+	attempted                               bool
 }
 
 // write runs f in a transaction that no other connection can be in beside it: SQLite has one writer, so
@@ -38,13 +39,14 @@ func (c *Client) write(ctx context.Context, f func(*writer) error) (err error) {
 	if err != nil {
 		return err
 	}
-	w := &writer{c: c, ctx: ctx, tx: tx, prepared: map[string]*sql.Stmt{}, sets: map[string]int64{}, held: map[string]bool{}, changed: map[int64]bool{}}
+	w := &writer{c: c, ctx: ctx, tx: tx, shape: *c.shape.Load(), prepared: map[string]*sql.Stmt{}, sets: map[string]int64{}, held: map[string]bool{}, changed: map[int64]bool{}}
 	if err := f(w); err != nil {
 		return errors.Join(err, ignoreDone(tx.Rollback()))
 	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}
+	c.shape.Store(&w.shape)
 	c.tell(w.changed)
 	return nil
 }
@@ -69,9 +71,13 @@ func (c *Client) transact(ctx context.Context, f func(*writer) error) error {
 
 func (w *writer) readState() error {
 	s := &w.state
-	return w.tx.QueryRowContext(w.ctx, `
-		SELECT source_id, cursor, initialization_id, connected, next_bundle, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
-		Scan(&s.source, &s.cursor, &s.initialization, &s.connected, &s.next, &s.attempted, &w.dirty)
+	err := w.tx.QueryRowContext(w.ctx, `
+		SELECT source_id, cursor, initialization_id, connected, next_bundle, shape, schema_version, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
+		Scan(&s.source, &s.cursor, &s.initialization, &s.connected, &s.next, &s.shape, &s.version, &s.attempted, &w.dirty)
+	if err != nil || s.shape == w.number {
+		return err
+	}
+	return w.loadTables() // another process made them, or this one before
 }
 
 func (w *writer) stmt(query string) (*sql.Stmt, error) {

@@ -5528,7 +5528,7 @@ DECLARE
     v_keyed    tide.pushed_row[] := '{}';
     v_table    record;
     v_row      tide.pushed_row;
-    v_problems text[];
+    v_problems jsonb[]; -- of objects with row_ordinal, sqlstate, detail
 BEGIN
     IF json_typeof(rows) IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
@@ -5536,7 +5536,7 @@ BEGIN
     BEGIN
         -- The text is read once here, and each payload once for the names of its columns.
         SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
-               array_agg(format('row %s: %s', first_ordinal + p.nth - 1, p.problem)) FILTER (WHERE p.problem IS NOT NULL)
+               array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem)) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_problems
           FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
                        CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
@@ -5564,7 +5564,7 @@ BEGIN
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION
         WHEN invalid_parameter_value THEN
-            SELECT array_agg(format('row %s: not an object', first_ordinal + e.nth - 1))
+            SELECT array_agg(jsonb_build_object('row_ordinal', first_ordinal + e.nth - 1, 'sqlstate', 'TD102', 'detail', 'not an object'))
               INTO v_problems
               FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
              WHERE json_typeof(e.element) <> 'object';
@@ -5589,12 +5589,12 @@ BEGIN
                             PERFORM tide.key_pushed(v_table.table_id, ARRAY[v_row]);
                         EXCEPTION
                             WHEN data_exception OR integrity_constraint_violation THEN
-                                v_problems := v_problems || format('row %s: key: %s', v_row.ordinal, sqlerrm);
+                                v_problems := v_problems || jsonb_build_object('row_ordinal', v_row.ordinal, 'sqlstate', sqlstate, 'detail', 'key: ' || sqlerrm);
                         END;
                     END LOOP;
             END;
         END LOOP;
-        SELECT v_problems || array_agg(format('row %s: %s', r.ordinal, r.problem) ORDER BY r.ordinal)
+        SELECT v_problems || array_agg(jsonb_build_object('row_ordinal', r.ordinal, 'sqlstate', 'TD102', 'detail', r.problem) ORDER BY r.ordinal)
           INTO v_problems
           FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
                  UNION ALL
@@ -5603,13 +5603,15 @@ BEGIN
     IF cardinality(v_problems) > 0 THEN
         RAISE EXCEPTION 'rows cannot be read'
             USING ERRCODE = 'TD102',
-                  DETAIL  = array_to_string(v_problems[:10], '; ') || CASE WHEN cardinality(v_problems) > 10 THEN format('; and %s more', cardinality(v_problems) - 10) ELSE '' END || '.',
-                  HINT    = 'Nothing of them was taken. Mend these rows and send them again.';
+                  DETAIL  = (SELECT string_agg(format('row %s: %s', p ->> 'row_ordinal', p ->> 'detail'), '; ') FROM unnest(v_problems[:10]) AS p) || CASE WHEN cardinality(v_problems) > 10 THEN format('; and %s more', cardinality(v_problems) - 10) ELSE '' END || '.',
+                  HINT    = 'Nothing of them was taken. Mend these rows and send them again.',
+                  -- For programs. An error has no other place for data.
+                  DATATYPE = array_to_json(v_problems[:1000]);
     END IF;
     RETURN v_keyed;
 END;
 $$;
-COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.pushed_row[]. Raises TD102 naming every row that cannot be read. Internal.';
+COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.pushed_row[]. Raises TD102 naming every row that cannot be read: DATATYPE has the first thousand as JSON. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin

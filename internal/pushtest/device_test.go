@@ -39,6 +39,7 @@ type answer struct {
 	Unsealed  bool
 	Code      string // SQLSTATE, when it raised
 	Detail    string
+	Data      string // of the error
 }
 
 type conflict struct {
@@ -105,7 +106,7 @@ func (d *device) pushText(ctx context.Context, number int64, rows string) answer
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr):
-		return answer{Code: pgErr.Code, Detail: pgErr.Message + ": " + pgErr.Detail}
+		return answer{Code: pgErr.Code, Detail: pgErr.Message + ": " + pgErr.Detail, Data: pgErr.DataTypeName}
 	case err != nil:
 		return answer{Code: err.Error()}
 	}

@@ -131,6 +131,9 @@ func TestUnreadableRows(t *testing.T) {
 		if a.Code != "TD102" {
 			t.Errorf("%s: %+v", name, a)
 		}
+		if strings.HasPrefix(rows, "["+good) && !strings.Contains(a.Data, `"row_ordinal": 1}`) {
+			t.Errorf("%s: %s does not name row 1", name, a.Data)
+		}
 		if strings.HasPrefix(rows, "["+good) && !strings.Contains(a.Detail, "row 1:") || strings.Contains(a.Detail, "row 0:") {
 			t.Errorf("%s: %s does not name row 1 alone", name, a.Detail)
 		}

@@ -44,6 +44,10 @@ func fromDatabase(refused *pgconn.PgError, err error, failed Code) *Error {
 			answer.Retryable, answer.RetryAfter = true, tooManySessionsWait
 		case "TD126", "TD129": // how long a maintenance takes is what the runtime knows a second later
 			answer.Retryable, answer.RetryAfter = true, time.Second
+		case "TD102": // the rows that cannot be read, where it is rows
+			if refused.DataTypeName != "" {
+				answer.Extra = append(answer.Extra, Field{"rejected", []byte(refused.DataTypeName)})
+			}
 		case "TD136": // the SQLSTATE that the hook raised
 			answer.Add("sqlstate", refused.DataTypeName)
 		}
