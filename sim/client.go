@@ -357,14 +357,41 @@ func (d *clientDevice) holds(tables []v1client.Table, visible map[string]string)
 	return held, nil
 }
 
+// known are tables with the columns that the device has: it follows the server when that gets more.
+func (d *clientDevice) known(tables []v1client.Table) ([]v1client.Table, error) {
+	known := slices.Clone(tables)
+	for i := range known {
+		rows, err := d.DB().QueryContext(d.world.ctx, `SELECT c.value ->> 'name' FROM _tide_table, json_each(spec, '$.columns') AS c WHERE local = ?`, known[i].Name)
+		if err != nil {
+			return nil, err
+		}
+		known[i].Columns = nil
+		for rows.Next() {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			known[i].Columns = append(known[i].Columns, name)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
+}
+
 // equal holds a device against the query.
 func (p *phone) equal() error {
 	d, ofClient := p.device.(*clientDevice)
 	if !ofClient {
 		return p.world.equal(p.name, p.user, p.device, p.tables)
 	}
+	tables, err := d.known(p.tables)
+	if err != nil {
+		return err
+	}
 	want := map[string]string{}
-	for _, table := range p.tables {
+	for _, table := range tables {
 		rows, err := p.world.admin.Query(p.world.ctx, readable(table), p.user)
 		if err != nil {
 			return err
@@ -378,7 +405,7 @@ func (p *phone) equal() error {
 			return err
 		}
 	}
-	got, err := d.holds(p.tables, want)
+	got, err := d.holds(tables, want)
 	if err != nil {
 		return err
 	}
