@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -132,6 +133,44 @@ func TestRebuild(t *testing.T) {
 	}
 	synced(t, a)
 	is(t, rows(t, a, `SELECT title, rank FROM list ORDER BY id`), "zero|5\none|0\ntwo|0\nnot sent|0")
+}
+
+// A bucket is rebuilt beside the application: who reads meanwhile sees all of its rows as they were, or all
+// as they are then. Edits that were not sent stay, and so do other buckets, damaged as they are.
+func TestRebuildOfOneBucket(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.member VALUES ('7', 'red'); INSERT INTO app.notice VALUES (1, '{red}', 'r'); INSERT INTO app.list (id, owner_id, title) SELECT 'l' || g, '7', 'fine' FROM generate_series(1, 50) AS g`)
+	s.seal(t)
+	a := s.device(t, "7", func(c *Config) { c.MaxRowsPerChunk = 5 })
+	synced(t, a)
+	do(t, a, `UPDATE _tide_state SET applying = 1; UPDATE list SET title = 'rotten' WHERE id NOT IN ('l3', 'l4'); UPDATE notice SET body = 'rotten'; UPDATE _tide_state SET applying = 0`)
+	do(t, a, `UPDATE list SET rank = 7 WHERE id = 'l3'; DELETE FROM list WHERE id = 'l4'`)
+	if err := a.Rebuild(t.Context(), "team:blue"); err == nil {
+		t.Fatal("a bucket is rebuilt that is not here")
+	}
+	if err := a.Rebuild(t.Context(), "user:7"); err != nil {
+		t.Fatal(err)
+	}
+	// A connect comes between, as after any loss of the server's memory.
+	do(t, a, `UPDATE _tide_state SET connected = 0`)
+	seen := map[string]bool{}
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen[rows(t, a, `SELECT title, count(*) FROM list GROUP BY title`)] = true
+			next.ServeHTTP(w, r)
+		})
+	}
+	a.SetMode(PullOnly)
+	synced(t, a)
+	if len(seen) != 2 || !seen["fine|1\nrotten|48"] || !seen["fine|49"] {
+		t.Fatalf("seen meanwhile: %v", seen)
+	}
+	is(t, rows(t, a, `SELECT title, count(*), max(rank) FROM list GROUP BY title`), "fine|49|7")
+	is(t, rows(t, a, `SELECT body FROM notice`), "rotten")
+	a.SetMode(Both)
+	synced(t, a)
+	is(t, s.there(t, `SELECT concat_ws('|', title, count(*), max(rank)) FROM app.list GROUP BY title`), "fine|49|7")
 }
 
 // Tables that the application made and filled before it ever synced are adopted; one that cannot be is

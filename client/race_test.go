@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -72,4 +74,46 @@ func TestAnswerOfThePushBefore(t *testing.T) {
 	is(t, rows(t, a, `SELECT count(*) FROM _tide_outbox`), "1")
 	synced(t, a)
 	is(t, s.there(t, `SELECT id FROM app.list`), "first\nsecond\nthird")
+}
+
+// The application writes while pulls are applied, to the very rows that come. Each write is of another
+// column than the server's: none may be missing in the end, on either side.
+func TestWrittenWhileItIsPulled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) SELECT 'l' || g, '7', 'x' FROM generate_series(1, 20) AS g`)
+	s.seal(t)
+	a := s.device(t, "7", func(c *Config) {
+		c.MaxBundlesPerPage = 2
+		c.Resolvers = map[string]Resolver{"list": MergeColumns}
+	})
+	synced(t, a)
+	const writes = 60
+	written := make(chan error, 1)
+	go func() {
+		for range writes {
+			if _, err := a.DB().Exec(`UPDATE list SET rank = rank + 1`); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	for n, busy := 0, true; busy; n++ {
+		s.exec(t, fmt.Sprintf(`UPDATE app.list SET title = 'n%d'; UPDATE app.list SET slug = id || '-%[1]d'`, n))
+		s.seal(t)
+		if err := a.Sync(t.Context()); err != nil && !errors.Is(err, ErrBusy) {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-written:
+			if busy = false; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	synced(t, a)
+	is(t, rows(t, a, `SELECT min(rank), max(rank), count(DISTINCT title) FROM list`), fmt.Sprintf("%d|%[1]d|1", writes))
+	is(t, s.there(t, `SELECT concat_ws('|', id, title, slug, rank) FROM app.list`), rows(t, a, `SELECT id, title, slug, rank FROM list ORDER BY id || '|'`))
 }

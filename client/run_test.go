@@ -70,6 +70,22 @@ func TestRun(t *testing.T) {
 
 	a.SetMode(Both)
 	becomes(t, b, titles, "four,from a,waits")
+
+	a.SetMode(Paused)
+	a.syncing.Lock() // what it was about is done
+	do(t, a, `UPDATE list SET title = 'paused' WHERE id = 'm'`)
+	a.syncing.Unlock()
+	do(t, b, `UPDATE list SET title = 'five' WHERE id = 'l'`)
+	for deadline := time.Now().Add(time.Minute); s.there(t, `SELECT title FROM app.list WHERE id = 'l'`) != "five"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the other device stands still too")
+		}
+	}
+	is(t, rows(t, a, titles), "four,paused,waits")
+	is(t, s.there(t, `SELECT title FROM app.list WHERE id = 'm'`), "from a")
+	a.SetMode(Both)
+	becomes(t, b, titles, "five,paused,waits")
+	becomes(t, a, titles, "five,paused,waits")
 }
 
 // What others write into shared buckets is heard of too, also in those that came while it ran.

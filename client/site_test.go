@@ -20,8 +20,11 @@ import (
 // site is a server with lists and their items, shared by teams.
 type site struct {
 	db    *pgtest.DB
+	pool  *pgxpool.Pool // of the server
 	web   *httptest.Server
 	front *server.Server
+	// handler is the server for the user whom a header names.
+	handler http.Handler
 	// around, if it is set, stands between the devices and the server.
 	around func(http.Handler) http.Handler
 }
@@ -45,8 +48,16 @@ const siteSchema = `
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{db: pgtest.New(t)}
-	s.exec(t, siteSchema)
+	db := pgtest.New(t)
+	if _, err := db.Exec(context.Background(), siteSchema); err != nil {
+		t.Fatal(err)
+	}
+	return siteOn(t, db)
+}
+
+func siteOn(t testing.TB, db *pgtest.DB) *site {
+	t.Helper()
+	s := &site{db: db}
 	config := s.db.Config()
 	config.MaxConns = 20
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
@@ -54,21 +65,41 @@ func newSite(t testing.TB) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
+	s.pool = pool
 	front := server.New(pool, server.Config{})
 	s.front = front
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		front.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User")})))
-	}))
+	})
 	s.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.around != nil {
-			s.around(handler).ServeHTTP(w, r)
+			s.around(s.handler).ServeHTTP(w, r)
 			return
 		}
-		handler.ServeHTTP(w, r)
+		s.handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(s.web.Close)
 	t.Cleanup(s.web.CloseClientConnections)
 	return s
+}
+
+// earlier is the site as it is now, for when it goes back to this state.
+func (s *site) earlier(t testing.TB) *site {
+	t.Helper()
+	s.db.Reset()
+	s.pool.Reset()
+	name := s.there(t, `SELECT current_database()::text`)
+	s.db.Reset()
+	db, drop, err := pgtest.Create(context.Background(), pgtest.WithDatabase(s.db.URL, "postgres"), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := drop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return siteOn(t, db)
 }
 
 // runs seals and tells devices of news until the test ends.

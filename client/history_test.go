@@ -1,0 +1,56 @@
+package client
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// The server goes back to an earlier state. Seals tell which buckets the device had further than that: they
+// are repaired, the others stay as they are, and an edit that was not sent arrives.
+func TestServerGoesBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.member VALUES ('7', 'red'), ('7', 'blue'); INSERT INTO app.notice VALUES (1, '{red}', 'r'), (2, '{blue}', 'b')`)
+	s.seal(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one'), ('m', 'two')`)
+	synced(t, a)
+	before := s.earlier(t)
+	s.exec(t, `UPDATE app.notice SET body = 'lost' WHERE id = 1`)
+	s.seal(t)
+	do(t, a, `UPDATE list SET title = 'lost' WHERE id = 'm'`)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('n', 'lost')`)
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'offline' WHERE id = 'l'`)
+
+	before.exec(t, `UPDATE app.notice SET body = body || '2'`)
+	before.seal(t)
+	var asked []byte
+	s.around = func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/snapshot-sessions") {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				asked = append(asked, body...)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
+			before.handler.ServeHTTP(w, r)
+		})
+	}
+	synced(t, a)
+	if !bytes.Contains(asked, []byte(`"team:red"`)) || bytes.Contains(asked, []byte(`"team:blue"`)) {
+		t.Fatalf("fetched: %s", asked)
+	}
+	is(t, rows(t, a, `SELECT id, title FROM list ORDER BY id`), "l|offline\nm|two")
+	is(t, rows(t, a, `SELECT id, body FROM notice ORDER BY id`), "1|r2\n2|b2")
+	is(t, before.there(t, `SELECT concat_ws('|', id, title) FROM app.list`), "l|offline\nm|two")
+	v, err := a.Verify(t.Context())
+	if err != nil || len(v.Repaired) > 0 {
+		t.Fatal(v, err)
+	}
+}
