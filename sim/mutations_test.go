@@ -53,7 +53,7 @@ var mutations = []mutation{
 	{"a leave is dropped", "seal; sync 0; write 0 6 10; end 0; seal",
 		[]edit{{"seal", "WHERE b.bucket_id = ANY (b.after) IS NOT TRUE", "WHERE b.after IS NULL"}}, []string{equalQuery, "the log replays to the tables"}},
 	{"a leave by a derived rule is dropped", "seal; sync 0; share 0 4 12; end 0; seal",
-		[]edit{{"derive", "OR b.bucket_id <> ALL (m.before) OR b.bucket_id <> ALL (m.after)", "OR b.bucket_id <> ALL (m.before)"}},
+		[]edit{{"derive", "WHERE j.moved AND b.bucket_id <> ALL (j.after)", "WHERE false"}},
 		[]string{"bundles whole", equalQuery}},
 	{"no netting", "seal; sync 0; write 0 18 0; end 0; seal; sync 0",
 		[]edit{{"seal", "GROUP BY f.xid, f.key_hash HAVING count(*) > 1", "GROUP BY f.xid, f.key_hash HAVING false"}}, []string{"protocol"}},
@@ -116,6 +116,31 @@ var mutations = []mutation{
 	{"sessions that ended are kept", "seal; sync 0; edit 0 0 5; go 0 0 1; sync 1; edit 1 0 6; sync 1",
 		[]edit{{"create_push_session", "AND (s.source_id = v_source OR s.expires_at <= clock_timestamp())", "AND false"},
 			{"clean_sessions", "WHERE e.expires_at <= clock_timestamp() LIMIT 1000", "WHERE false LIMIT 1000"}, {"", "", `UPDATE tide.setting SET max_push_sessions = 1`}}, []string{"outboxes drain"}},
+	{"a device forgets an edit", "seal; sync 0; edit 0 0 5; forget", nil, []string{"nothing acknowledged is missing", "a local edit is never lost without a record"}},
+	{"a SQLite device forgets an edit", "seal; sync 5; edit 5 0 5; forget 5", nil, []string{"nothing acknowledged is missing"}},
+	{"checksums are of something else", "seal; sync 5",
+		[]edit{{"row_digest", "convert_to(value,", "convert_to(value || 'x',"}}, []string{"checksums agree"}},
+	{"columns that may be NULL are told as NOT NULL", "seal; write 0 1 0; end 0; seal; sync 5",
+		[]edit{{"describe_tables", "'not_null', a.attnotnull OR d.typnotnull", "'not_null', true"}}, []string{"rows of the server fit"}},
+}
+
+// forget is a step that only a device takes which is broken: what waits on it is gone.
+func init() {
+	verbs["forget"] = struct {
+		weight int
+		do     func(w *World, s Step) error
+	}{0, func(w *World, s Step) error {
+		p := w.phone(s.A)
+		if d, is := p.device.(*clientDevice); is {
+			return d.write(`DELETE FROM _tide_dirty`)
+		}
+		for _, e := range p.edits {
+			if err := p.device.Discard(e.table, e.key); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }
 
 // Each oracle is there for something: what is broken is seen, and by whom is written down.

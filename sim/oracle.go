@@ -318,7 +318,7 @@ func (w *World) accounted(p *phone) error {
 		if counts[e.token] > 1 && !e.again {
 			return failed("applied once", "%s: %s of %s %s (%s) was applied %d times", p.name, e.op, e.table, e.key, e.token, counts[e.token])
 		}
-		if old := overwrote[e.token]; old != "" && !e.again && !p.told(e) && !slices.Contains(p.basis(e), old) {
+		if old := overwrote[e.token]; old != "" && !e.again && !p.knew(e, old) {
 			return failed("no update is lost", "%s: %s of %s %s (%s) was made on %q and overwrote %q, without a conflict", p.name, e.op, e.table, e.key, e.token, e.saw, old)
 		}
 		if counts[e.token] > 0 || e.lost || e.again || e.op == v1client.Delete || p.recorded(i) {
@@ -340,7 +340,7 @@ func (p *phone) past() string {
 	for _, e := range p.edits {
 		fmt.Fprintf(&b, "  %s %s of %s %s; acknowledged %t, lost %t, from a backup %t\n", e.token, e.op, e.table, e.key, e.acknowledged, e.lost, e.again)
 	}
-	for _, c := range p.device.Conflicts() {
+	for _, c := range p.conflicts() {
 		fmt.Fprintf(&b, "  conflict: %s of %s %s with base %d, the server had %d %s\n", c.Op, c.Table, c.Key, c.Base, c.ServerVersion, or(c.ServerRow, "(nothing)"))
 	}
 	for _, r := range p.refused {
@@ -358,25 +358,31 @@ func (p *phone) recorded(i int) bool {
 			return true
 		}
 	}
-	return p.told(e) || slices.Contains(p.refused[e.refusedBefore:], refusedRow{e.table, e.key})
+	return p.told(e, "") || slices.Contains(p.refused[e.refusedBefore:], refusedRow{e.table, e.key})
 }
 
-// told says whether there was a conflict about the row since the edit.
-func (p *phone) told(e *localEdit) bool {
-	return e.told || e.conflictsBefore <= len(p.device.Conflicts()) && slices.ContainsFunc(p.device.Conflicts()[e.conflictsBefore:],
-		func(c v1client.Conflict) bool { return c.Table == e.table && c.Key == e.key })
+// told says whether there was a conflict about the row since the edit, in which the server had this.
+func (p *phone) told(e *localEdit, token string) bool {
+	conflicts := p.conflicts()
+	return slices.ContainsFunc(conflicts[min(e.conflictsBefore, len(conflicts)):], func(c v1client.Conflict) bool {
+		return c.Table == e.table && c.Key == e.key && strings.Contains(c.ServerRow, token)
+	})
 }
 
-// basis are the tokens that an edit may overwrite: what the user saw, and where that was an edit of
-// his own that went out together with this one, what he saw then.
-func (p *phone) basis(e *localEdit) []string {
-	tokens := []string{e.saw}
-	for i := len(p.edits) - 1; i >= 0; i-- {
-		if own := p.edits[i]; own.token == tokens[len(tokens)-1] {
-			tokens = append(tokens, own.saw)
-		}
+// knew says whether the user was told what an edit overwrote, or saw it; or did so for an edit of his own
+// that this one was made upon, and that went out together with it.
+func (p *phone) knew(e *localEdit, old string) bool {
+	if p.told(e, "") {
+		return true
 	}
-	return tokens
+	for e.saw != old && !p.told(e, old) {
+		upon := slices.IndexFunc(p.edits, func(own *localEdit) bool { return own.token == e.saw })
+		if upon < 0 {
+			return false
+		}
+		e = p.edits[upon]
+	}
+	return true
 }
 
 // logHolds holds the log against itself and against the tables.

@@ -36,7 +36,9 @@ type phone struct {
 	restored bool
 	edits    []*localEdit
 	refused  []refusedRow
-	seen     seen
+	// gone are the conflicts that were listed on devices that are no more.
+	gone []v1client.Conflict
+	seen seen
 	// lastErr is why the last exchange ended early.
 	lastErr error
 }
@@ -61,8 +63,6 @@ type localEdit struct {
 	acknowledged, lost bool
 	// again: a device that was restored may push it once more.
 	again bool
-	// told: there was a conflict about the row since, on a device that is gone.
-	told bool
 }
 
 type refusedRow struct{ table, key string }
@@ -72,11 +72,9 @@ func (w *World) newPhone(user string, n, number int) (*phone, error) {
 	return p, p.install()
 }
 
-// remember what the user was told on this device, whose lists are gone with it.
-func (p *phone) remember() {
-	for _, e := range p.edits {
-		e.told = p.told(e)
-	}
+// conflicts are those that the user was ever told of, also on a device that is gone.
+func (p *phone) conflicts() []v1client.Conflict {
+	return append(slices.Clip(p.gone), p.device.Conflicts()...)
 }
 
 // become goes on from another state of the device, and ends its processes.
@@ -95,7 +93,7 @@ func (p *phone) become(state Device) error {
 // install puts a new device in place of the one there was.
 func (p *phone) install() error {
 	if p.device != nil {
-		p.remember()
+		p.gone = p.conflicts()
 	}
 	if err := p.killAll(); err != nil {
 		return err
@@ -378,7 +376,7 @@ func (p *phone) edit(what, which int) error {
 		payload = encode(map[string]any{"id": key, "doc_id": nullable(docKey(which/3), which%4 == 0), "owner_id": p.user, "body": odd(which), "at": clocks[which%len(clocks)],
 			"amount": json.RawMessage(amounts[which%len(amounts)]), "big": json.RawMessage(bigs[which%len(bigs)]), "image": nullable("yv66vg==", which%3 == 0), "extra": json.RawMessage(extras[which%len(extras)]), "token": token})
 	}
-	e := &localEdit{table: table, key: key, token: token, op: op, saw: field(shown, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)}
+	e := &localEdit{table: table, key: key, token: token, op: op, saw: field(shown, "token"), conflictsBefore: len(p.conflicts()), refusedBefore: len(p.refused)}
 	taken := p.takenAlong(table, op, key)
 	var err error
 	switch op {
@@ -407,7 +405,7 @@ func (p *phone) takenAlong(table, op, key string) (taken []*localEdit) {
 	}
 	for note, row := range p.device.Rows("note") {
 		if field(row, "doc_id") == key {
-			taken = append(taken, &localEdit{table: "note", key: note, token: p.world.nextToken("e"), op: op, saw: field(row, "token"), conflictsBefore: len(p.device.Conflicts()), refusedBefore: len(p.refused)})
+			taken = append(taken, &localEdit{table: "note", key: note, token: p.world.nextToken("e"), op: op, saw: field(row, "token"), conflictsBefore: len(p.conflicts()), refusedBefore: len(p.refused)})
 		}
 	}
 	return taken
@@ -444,7 +442,7 @@ func (p *phone) restore() error {
 	if p.backup == nil {
 		return nil
 	}
-	p.remember()
+	p.gone = p.conflicts()
 	if err := p.become(p.backup); err != nil {
 		return err
 	}

@@ -35,7 +35,13 @@ func compressing(next http.Handler) http.Handler {
 		panic(err) // it refuses options that contradict each other, and these do not
 	}
 	compressed := wrap(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { compressed.ServeHTTP(flusher{w}, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == pathWatch {
+			next.ServeHTTP(w, r) // what the library keeps for it would be a fifth of a watch
+			return
+		}
+		compressed.ServeHTTP(flusher{w}, r)
+	})
 }
 
 // flusher is for the library, which flushes nothing when the writer of a host's middleware has Unwrap
