@@ -9,11 +9,12 @@ import (
 // DeadLetter is a local change that the server refuses. The row is still in its table as it was written;
 // it waits until the application writes it again, retries or discards it, and rows that need it wait too.
 type DeadLetter struct {
-	Table string
-	Key   string
+	Table string `json:"table"`
+	Key   string `json:"key"`
 	Held
 	// Row is how it is here, Base how the server has it; nil where there is none.
-	Row, Base Row
+	Row  Row `json:"row"`
+	Base Row `json:"base"`
 }
 
 // DeadLetters lists them, the oldest first.
@@ -107,11 +108,11 @@ func (c *Client) Discard(ctx context.Context, table, key string) error {
 
 // Resolved is a conflict and what came of it.
 type Resolved struct {
-	ID int64
+	ID int64 `json:"id"`
 	Conflict
-	Result     Row
-	Resolution string
-	At         string
+	Result     Row    `json:"result"`
+	Resolution string `json:"resolution"`
+	At         string `json:"at"`
 }
 
 // Conflicts lists what was resolved, the oldest first, after the given one; 0 for all.

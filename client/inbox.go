@@ -8,10 +8,10 @@ import (
 // Inbound is a row of the server that does not fit into this database: a CHECK or a unique index that only
 // this database has, or a parent that the user does not see. It is tried again with each pull.
 type Inbound struct {
-	Table  string
-	Key    string
-	Row    Row
-	Reason string
+	Table  string `json:"table"`
+	Key    string `json:"key"`
+	Row    Row    `json:"row"`
+	Reason string `json:"reason"`
 }
 
 // Inbox lists them.

@@ -109,7 +109,8 @@ type Status struct {
 	Pending, Refused, Inbound int
 	// Conflicts were resolved.
 	Conflicts int
-	Buckets   []string
+	// Buckets are here, or will be with the next Sync; Tables by their names here.
+	Buckets, Tables []string
 	// Misfit is why the tables here are not followed to what the server has by now; empty if they are.
 	Misfit string
 }
@@ -123,7 +124,11 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 			&s.User, &s.Source, &s.Pending, &s.Refused, &s.Inbound, &s.Conflicts, &s.Misfit); err != nil {
 			return err
 		}
-		s.Buckets, err = all(w, func(scan func(...any) error) (name string, err error) { return name, scan(&name) }, `SELECT name FROM _tide_bucket ORDER BY name`)
+		names := func(scan func(...any) error) (name string, err error) { return name, scan(&name) }
+		if s.Buckets, err = all(w, names, `SELECT name FROM _tide_bucket ORDER BY name`); err != nil {
+			return err
+		}
+		s.Tables, err = all(w, names, `SELECT local FROM _tide_table ORDER BY tab`)
 		return err
 	})
 }

@@ -11,12 +11,12 @@ type Row map[string]any
 
 // Conflict is a row that both sides changed. A Row is nil where there is none.
 type Conflict struct {
-	Table string
-	Key   string
+	Table string `json:"table"`
+	Key   string `json:"key"`
 	// Base is the row before both changes, as the server had it.
-	Base   Row
-	Local  Row
-	Server Row
+	Base   Row `json:"base"`
+	Local  Row `json:"local"`
+	Server Row `json:"server"`
 }
 
 // ServerWins takes the server's row. The local one stays on the list of conflicts.

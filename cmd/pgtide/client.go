@@ -51,6 +51,10 @@ func clientCommand() *cli.Command {
 					&cli.StringFlag{Name: "retry", Usage: "send `TABLE:KEY` again"},
 					&cli.StringFlag{Name: "discard", Usage: "give `TABLE:KEY` up: the row is again as the server has it"},
 				}},
+			{Name: "inbox", Usage: "print rows of the server that do not fit into the file, one JSON object a line", Action: onDevice(func(ctx context.Context, c *client.Client, cmd *cli.Command) error {
+				list, err := c.Inbox(ctx)
+				return printLines(cmd, list, err)
+			})},
 			{Name: "verify", Usage: "compare with the server and fetch what differs", Action: onDevice(func(ctx context.Context, c *client.Client, cmd *cli.Command) error {
 				v, err := c.Verify(ctx)
 				if err != nil {
@@ -99,8 +103,15 @@ func printStatus(ctx context.Context, c *client.Client, cmd *cli.Command) error 
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(cmd.Root().Writer, "user %s  source %s\nto push %d  refused %d  inbox %d  conflicts %d\nbuckets %s\n",
-		s.User, s.Source, s.Pending, s.Refused, s.Inbound, s.Conflicts, strings.Join(s.Buckets, " "))
+	buckets := strings.Join(s.Buckets, " ")
+	if buckets == "" {
+		buckets = "none yet: sync brings them"
+	}
+	_, err = fmt.Fprintf(cmd.Root().Writer, "file %s  user %s  source %s\nto push %d  refused %d  inbox %d  conflicts %d\ntables %s\nbuckets %s\n",
+		cmd.String("file"), s.User, s.Source, s.Pending, s.Refused, s.Inbound, s.Conflicts, strings.Join(s.Tables, " "), buckets)
+	if err == nil && s.Misfit != "" {
+		_, err = fmt.Fprintln(cmd.Root().Writer, "the server has more by now:", s.Misfit)
+	}
 	return err
 }
 

@@ -36,17 +36,17 @@ func TestClient(t *testing.T) {
 			t.Fatalf("%+v, want %q", got, want)
 		}
 	}
-	says(device("a.db", "init"), "to push 0")
+	says(device("a.db", "init"), "tables task\nbuckets none yet")
 	says(device("a.db", "sql", "-c", `INSERT INTO task (id, title) VALUES ('1', 'Buy ink'), ('2', 'bad')`), "")
 	says(device("a.db", "status"), "to push 2  refused 0")
 	says(device("a.db", "sync"), "to push 0  refused 1")
-	says(device("a.db", "deadletter"), `"Table":"task","Key":"2","code":"23514","constraint":"task_title_check"`)
+	says(device("a.db", "deadletter"), `"table":"task","key":"2","code":"23514","constraint":"task_title_check"`)
 	says(device("b.db", "sync"), "buckets global user:7")
 	says(device("b.db", "sql", "--command", `UPDATE task SET title = 'theirs' RETURNING id, title`), "1\ttheirs\n")
 	says(device("b.db", "sync"), "to push 0")
 	says(device("a.db", "sql", "-c", `UPDATE task SET title = 'mine' WHERE id = '1'`), "")
 	says(device("a.db", "sync"), "conflicts 1")
-	says(device("a.db", "conflicts"), `"Resolution":"server wins"`)
+	says(device("a.db", "conflicts"), `"resolution":"server wins"`)
 	if got := device("a.db", "deadletter", "--discard", "task:2"); got.code != 0 || got.out != "" {
 		t.Fatalf("discard: %+v", got)
 	}
