@@ -44,25 +44,30 @@ func TestOldCopyComesBack(t *testing.T) {
 	is(t, rows(t, old, all), rows(t, a, all))
 }
 
-// Two copies of one file push different rows under the same number, and no pull is between.
+// Copies of one file push different rows under the same number, and no pull is between.
 func TestTwinsPush(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	a := s.device(t, "7")
 	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
 	synced(t, a)
-	twin := s.open(t, s.copyOf(t, a), s.config("7"))
-	do(t, twin, `INSERT INTO list (id, title) VALUES ('twin', 't')`)
+	config := s.config("7")
+	config.MaxRowsPerRequest = 1 // in chunks as well
+	twin, third := s.open(t, s.copyOf(t, a), config), s.open(t, s.copyOf(t, a), s.config("7"))
+	do(t, twin, `INSERT INTO list (id, title) VALUES ('twin', 't'), ('twin2', 't')`)
+	do(t, third, `INSERT INTO list (id, title) VALUES ('third', 't')`)
 	do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'a')`)
-	for _, c := range []*Client{a, twin} {
+	for _, c := range []*Client{a, twin, third} {
 		c.SetMode(PushOnly)
 		synced(t, c)
 	}
-	a.SetMode(Both)
-	twin.SetMode(Both)
-	synced(t, twin, a)
-	is(t, rows(t, a, `SELECT id FROM list ORDER BY id`), "a\nl\ntwin")
-	is(t, rows(t, twin, `SELECT id FROM list ORDER BY id`), "a\nl\ntwin")
+	for _, c := range []*Client{a, twin, third} {
+		c.SetMode(Both)
+	}
+	synced(t, twin, third, a, twin)
+	for _, c := range []*Client{a, twin, third} {
+		is(t, rows(t, c, `SELECT id FROM list ORDER BY id`), "a\nl\nthird\ntwin\ntwin2")
+	}
 }
 
 // The server retires the source, and loses the list of its buckets: edits that were not sent survive.

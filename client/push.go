@@ -256,21 +256,26 @@ func (c *Client) post(ctx context.Context, p push) (answer pushed, err error) {
 	for _, row := range p.rows {
 		size += len(row)
 	}
+	whole := func(rows []string) error {
+		return c.remote.do(ctx, p.source, http.MethodPost, "/sync/push", map[string]any{
+			"source_bundle_id": p.next, "initialization_id": p.initialization, "rows": raw(rows)}, &answer)
+	}
 	if len(p.rows) <= c.config.MaxRowsPerRequest && size <= small {
-		return answer, c.remote.do(ctx, p.source, http.MethodPost, "/sync/push", map[string]any{
-			"source_bundle_id": p.next, "initialization_id": p.initialization, "rows": raw(p.rows)}, &answer)
+		return answer, whole(p.rows)
 	}
 	created := struct {
 		Status string `json:"status"`
 		PushID string `json:"push_id"`
-		pushed
 	}{}
 	begin := map[string]any{"source_bundle_id": p.next, "planned_row_count": len(p.rows)}
 	if p.initialization != "" {
 		begin["initialization_id"] = p.initialization
 	}
-	if err := c.remote.do(ctx, p.source, http.MethodPost, "/sync/push-sessions", begin, &created); err != nil || created.Status == "already_committed" {
-		return created.pushed, err
+	if err := c.remote.do(ctx, p.source, http.MethodPost, "/sync/push-sessions", begin, &created); err != nil {
+		return answer, err
+	}
+	if created.Status == "already_committed" {
+		return answer, whole(p.rows[:1]) // tells what it has under this number, whatever is sent
 	}
 	path := "/sync/push-sessions/" + created.PushID
 	for start := 0; start < len(p.rows); {
