@@ -5,11 +5,13 @@ CREATE OR REPLACE FUNCTION tide.bucket_rows(table_id integer, buckets text[], co
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_query text := tide.rows_source(table_id, buckets, (SELECT jsonb_object_agg(b, 0) FROM unnest(buckets) AS b));
 BEGIN
-    RETURN (
-        SELECT format('SELECT q.row_key, %s AS payload, q.buckets FROM (%s) AS q', CASE WHEN columns IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', columns) END, r.query)
-          FROM (SELECT tide.rows_source(table_id, buckets, (SELECT jsonb_object_agg(b, 0) FROM unnest(buckets) AS b))) AS r (query)
-         WHERE r.query IS NOT NULL);
+    IF v_query IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN format('SELECT q.row_key, %s AS payload, q.buckets FROM (%s) AS q', CASE WHEN columns IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', columns) END, v_query);
 END;
 $$;
 COMMENT ON FUNCTION tide.bucket_rows(integer, text[], jsonb) IS 'Query for the rows (row_key, payload, buckets) of a table in buckets, as devices that know these columns are sent them; NULL when it can have none. Internal.';
