@@ -60,7 +60,9 @@
 \ir functions/tide.watch_columns.sql
 \ir functions/tide.add_bucket_dependency.sql
 \ir functions/tide.add_access_dependency.sql
+\ir functions/tide.failed_row.sql
 \ir functions/tide.judge_rows.sql
+\ir functions/tide.judge_by_parents.sql
 \ir functions/tide.judge_rules.sql
 \ir functions/tide.pending_moves.sql
 \ir functions/tide.access_events.sql

@@ -45,15 +45,18 @@ func TestBoundOfBucketsAtSealing(t *testing.T) {
 		CREATE TABLE doc (id int PRIMARY KEY, owner text);
 		CREATE TABLE share (doc_id int, who text, PRIMARY KEY (doc_id, who));
 		CREATE TABLE page (id int PRIMARY KEY, doc_id int); CREATE INDEX ON page (doc_id);
+		CREATE TABLE line (id int PRIMARY KEY, page_id int); CREATE INDEX ON line (page_id);
 		CREATE FUNCTION doc_buckets(d doc) RETURNS text[] LANGUAGE sql STABLE AS $$ SELECT array_agg('user:' || s.who) FROM app.share AS s WHERE s.doc_id = d.id $$;
 		CREATE FUNCTION page_buckets(p page) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN p.id > 10 THEN '{extra}'::text[] END $$;
 		SELECT tide.register_table('doc', bucket_function => 'app.doc_buckets');
 		SELECT tide.add_bucket_dependency('doc', on_table => 'share', columns => 'doc_id', table_columns => 'id');
-		SELECT tide.register_table('page', parent => 'doc', parent_fk => 'doc_id', bucket_function => 'app.page_buckets')`, `SELECT tide.seal()`,
-		`INSERT INTO doc VALUES (1, 'ann'), (2, 'ann'); INSERT INTO page VALUES (1, 1), (2, 2), (11, 1); INSERT INTO share VALUES (1, 'ann'), (2, 'ann')`)
+		SELECT tide.register_table('page', parent => 'doc', parent_fk => 'doc_id', bucket_function => 'app.page_buckets');
+		SELECT tide.register_table('line', parent => 'page', parent_fk => 'page_id')`, `SELECT tide.seal()`,
+		`INSERT INTO doc VALUES (1, 'ann'), (2, 'ann'); INSERT INTO page VALUES (1, 1), (2, 2), (11, 1); INSERT INTO share VALUES (1, 'ann'), (2, 'ann');
+		INSERT INTO line VALUES (1, 1), (2, 1), (3, 2), (4, 2), (5, 11), (6, 11)`)
 	ann, bob, extra := newDevice(db, "user:ann"), newDevice(db, "user:bob"), newDevice(db, "extra")
-	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2", "page 11")
-	extra.expect(t, "page 11")
+	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2", "page 11", "line 1", "line 2", "line 3", "line 4", "line 5", "line 6")
+	extra.expect(t, "page 11", "line 5", "line 6")
 	failed := func(want ...string) {
 		t.Helper()
 		var got []string
@@ -67,20 +70,20 @@ func TestBoundOfBucketsAtSealing(t *testing.T) {
 
 	// A thousand is allowed; the page that has one of its own besides has too many.
 	exec(t, db, `INSERT INTO share SELECT 1, 'person ' || g FROM generate_series(1, 999) AS g; INSERT INTO share VALUES (2, 'bob')`)
-	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2")
-	bob.expect(t, "doc 2", "page 2")
+	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2", "line 1", "line 2", "line 3", "line 4")
+	bob.expect(t, "doc 2", "page 2", "line 3", "line 4")
 	extra.expect(t)
-	newDevice(db, "user:person 999").expect(t, "doc 1", "page 1")
-	failed("page 11 (TD013)")
+	newDevice(db, "user:person 999").expect(t, "doc 1", "page 1", "line 1", "line 2")
+	failed("line 5 (TD013)", "line 6 (TD013)", "page 11 (TD013)")
 
-	exec(t, db, `INSERT INTO share VALUES (1, 'one too many'); UPDATE doc SET owner = 'bob'; INSERT INTO page VALUES (3, 1), (4, 2)`)
-	ann.expect(t, "doc 2", "page 2", "page 4")
-	bob.expect(t, "doc 2", "page 2", "page 4")
+	exec(t, db, `INSERT INTO share VALUES (1, 'one too many'); UPDATE doc SET owner = 'bob'; INSERT INTO page VALUES (3, 1), (4, 2); INSERT INTO line VALUES (7, 3), (8, 4); DELETE FROM line WHERE id = 2`)
+	ann.expect(t, "doc 2", "page 2", "page 4", "line 3", "line 4", "line 8")
+	bob.expect(t, "doc 2", "page 2", "page 4", "line 3", "line 4", "line 8")
 	newDevice(db, "user:person 999").expect(t)
-	failed("doc 1 (TD013)", "page 1 (TD013)", "page 11 (TD013)", "page 3 (TD013)")
+	failed("doc 1 (TD013)", "line 1 (TD013)", "line 5 (TD013)", "line 6 (TD013)", "line 7 (TD013)", "page 1 (TD013)", "page 11 (TD013)", "page 3 (TD013)")
 
 	exec(t, db, `DELETE FROM share WHERE who LIKE 'person 9%' OR who = 'one too many'`)
-	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2", "page 3", "page 4", "page 11")
-	extra.expect(t, "page 11")
+	ann.expect(t, "doc 1", "doc 2", "page 1", "page 2", "page 3", "page 4", "page 11", "line 1", "line 3", "line 4", "line 5", "line 6", "line 7", "line 8")
+	extra.expect(t, "page 11", "line 5", "line 6")
 	noFailures(t, db)
 }

@@ -2,6 +2,8 @@
 -- the foreign keys of children, and by what was declared for a function. given are changes of the
 -- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them. LATERAL … OFFSET 0:
 -- a join would be planned by statistics of today, and once a parent has many children compare all with all.
+-- Each row is followed down once, however many changes reach it: a thousand shares of one document are
+-- one walk through what hangs on it.
 CREATE OR REPLACE FUNCTION tide.affected_source(table_id integer)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -16,11 +18,12 @@ DECLARE
 BEGIN
     v_branches := ARRAY[format('SELECT %s, g.last_change_id FROM given AS g WHERE g.table_id = %s', v_keys, table_id)];
     FOR v_link IN
-        SELECT c.parent_id, string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
+        SELECT c.parent_id, string_agg('tide_k' || c.key_ordinal, ', ' ORDER BY c.key_ordinal) AS keys,
+               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
           FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
     LOOP
-        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (%s) AS tide_a CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d',
-            tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
+        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (SELECT %1$s, max(tide_s.last_change_id) AS last_change_id FROM (%2$s) AS tide_s GROUP BY %1$s) AS tide_a CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d',
+            v_link.keys, tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
@@ -33,13 +36,14 @@ BEGIN
                     CROSS JOIN LATERAL tide.column_equality(v_table.relation, c.current_name) AS t)) AS affects
           FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id
     LOOP
-        v_branches := v_branches || format('SELECT %s, g.last_change_id FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)'
-            || ' CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_n WHERE g.table_id = %s AND tide_i.image IS NOT NULL',
-            v_row, v_link.changed, v_link.affects, v_link.source_id);
+        v_branches := v_branches || format('SELECT %s, tide_i.last_change_id FROM (SELECT i.image::text::json AS image, max(g.last_change_id) AS last_change_id'
+            || ' FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS i (image) WHERE g.table_id = %s AND i.image IS NOT NULL GROUP BY i.image::text) AS tide_i'
+            || ' CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_n',
+            v_row, v_link.source_id, v_link.changed, v_link.affects);
     END LOOP;
     IF v_table.relation = ANY (v_table.parents) THEN
-        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
-            array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
+        RETURN format('WITH RECURSIVE tide_down AS (SELECT %1$s, max(tide_top.last_change_id) AS last_change_id FROM (%2$s) AS tide_top GROUP BY %1$s UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
+            (SELECT string_agg('tide_k' || k.ordinal, ', ' ORDER BY k.ordinal) FROM tide.key_columns(table_id, '') AS k), array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
             (SELECT string_agg(format('tide_n.%I OPERATOR(%s) tide_down.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ')
                FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = affected_source.table_id));
     END IF;

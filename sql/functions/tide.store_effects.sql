@@ -25,11 +25,12 @@ BEGIN
      WHERE e.kind = 'j' AND b <> ALL ((e.judged).before)
      ORDER BY 2;
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
+        -- Two statements: with an OR all effects would be compared with all failures.
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e
-         WHERE f.table_id = e.table_id
-           AND (e.kind = 'j' AND (e.judged).error IS NULL AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C"
-                OR e.kind = 'w' AND f.row_key = '*');
+         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+        DELETE FROM tide.bucket_failure AS f
+         WHERE f.row_key = '*' AND f.table_id IN (SELECT e.table_id FROM unnest(effects) AS e WHERE e.kind = 'w');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
