@@ -1215,6 +1215,8 @@ COMMENT ON FUNCTION tide.changed_columns(integer, text[]) IS 'Select list that m
 -- the foreign keys of children, and by what was declared for a function. given are changes of the
 -- seal; every branch yields keys (tide_k1 ...) and the last change that reaches them. LATERAL … OFFSET 0:
 -- a join would be planned by statistics of today, and once a parent has many children compare all with all.
+-- Each row is followed down once, however many changes reach it: a thousand shares of one document are
+-- one walk through what hangs on it.
 CREATE OR REPLACE FUNCTION tide.affected_source(table_id integer)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1229,11 +1231,12 @@ DECLARE
 BEGIN
     v_branches := ARRAY[format('SELECT %s, g.last_change_id FROM given AS g WHERE g.table_id = %s', v_keys, table_id)];
     FOR v_link IN
-        SELECT c.parent_id, string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
+        SELECT c.parent_id, string_agg('tide_k' || c.key_ordinal, ', ' ORDER BY c.key_ordinal) AS keys,
+               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
           FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
     LOOP
-        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (%s) AS tide_a CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d',
-            tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
+        v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (SELECT %1$s, max(tide_s.last_change_id) AS last_change_id FROM (%2$s) AS tide_s GROUP BY %1$s) AS tide_a CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d',
+            v_link.keys, tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
     END LOOP;
     FOR v_link IN
         SELECT d.source_id,
@@ -1246,13 +1249,14 @@ BEGIN
                     CROSS JOIN LATERAL tide.column_equality(v_table.relation, c.current_name) AS t)) AS affects
           FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id
     LOOP
-        v_branches := v_branches || format('SELECT %s, g.last_change_id FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS tide_i (image)'
-            || ' CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_n WHERE g.table_id = %s AND tide_i.image IS NOT NULL',
-            v_row, v_link.changed, v_link.affects, v_link.source_id);
+        v_branches := v_branches || format('SELECT %s, tide_i.last_change_id FROM (SELECT i.image::text::json AS image, max(g.last_change_id) AS last_change_id'
+            || ' FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS i (image) WHERE g.table_id = %s AND i.image IS NOT NULL GROUP BY i.image::text) AS tide_i'
+            || ' CROSS JOIN LATERAL (SELECT %s) AS changed CROSS JOIN LATERAL (%s) AS tide_n',
+            v_row, v_link.source_id, v_link.changed, v_link.affects);
     END LOOP;
     IF v_table.relation = ANY (v_table.parents) THEN
-        RETURN format('WITH RECURSIVE tide_down AS (SELECT * FROM (%s) AS tide_top UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
-            array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
+        RETURN format('WITH RECURSIVE tide_down AS (SELECT %1$s, max(tide_top.last_change_id) AS last_change_id FROM (%2$s) AS tide_top GROUP BY %1$s UNION SELECT tide_d.*, tide_down.last_change_id FROM tide_down CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d) SELECT * FROM tide_down',
+            (SELECT string_agg('tide_k' || k.ordinal, ', ' ORDER BY k.ordinal) FROM tide.key_columns(table_id, '') AS k), array_to_string(v_branches, ' UNION ALL '), v_row, v_table.relation,
             (SELECT string_agg(format('tide_n.%I OPERATOR(%s) tide_down.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ')
                FROM tide.parent_columns(table_id) AS c WHERE c.parent_id = affected_source.table_id));
     END IF;
@@ -1655,17 +1659,36 @@ COMMENT ON FUNCTION tide.add_access_dependency(regclass, text, text) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- All at once; when that raises, by halves, so that a row whose rule raises hurts no other. A lock
--- that somebody holds on a table, and rows that a policy hides, are no failure of the rule.
-CREATE OR REPLACE FUNCTION tide.judge_rows(table_id integer, changes tide.rule_change[])
+CREATE OR REPLACE FUNCTION tide.failed_row(table_id integer, change tide.rule_change, error text)
+    RETURNS tide.judged_row
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off
+AS $$
+DECLARE
+    v_hash bigint := hashtextextended(change.row_key, table_id);
+BEGIN
+    RETURN ROW(change.row_key, v_hash, change.last_change_id, change.op,
+               ARRAY(SELECT m.bucket_id::text FROM tide.membership AS m
+                      WHERE m.table_id = failed_row.table_id AND m.key_hash = v_hash AND m.row_key = change.row_key COLLATE "C" ORDER BY m.bucket_id),
+               '{}'::text[], NULL, error)::tide.judged_row;
+END;
+$$;
+COMMENT ON FUNCTION tide.failed_row(integer, tide.rule_change, text) IS 'A row whose rule raised: in no bucket from now on. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- All at once; when that raises, in parts, and so on, so that a row whose rule raises hurts no other. In
+-- eight parts, not two: where all raise, most of the work is single rows. A lock that somebody holds on a table, and rows that a policy hides, are no failure of the rule.
+CREATE OR REPLACE FUNCTION tide.judge_rows(table_id integer, changes tide.rule_change[], apart boolean DEFAULT false)
     RETURNS tide.judged_row[]
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_half   integer := cardinality(changes) / 2;
+    v_part   integer := (cardinality(changes) + 7) / 8;
     v_judged tide.judged_row[];
-    v_row    tide.judged_row;
+    v_error  text;
 BEGIN
     BEGIN
         EXECUTE format('SELECT array_agg(b) FROM tide.buckets_%s($1) AS b', table_id) INTO v_judged USING changes;
@@ -1675,23 +1698,63 @@ BEGIN
             IF sqlstate ~ '^(40|53|55|57|TD011)' THEN
                 RAISE;
             END IF;
-            v_row.error := format('%s (%s)', sqlerrm, sqlstate);
+            v_error := format('%s (%s)', sqlerrm, sqlstate);
     END;
-    IF v_half > 0 THEN
-        RETURN tide.judge_rows(table_id, changes[1 : v_half]) || tide.judge_rows(table_id, changes[v_half + 1 : ]);
+    IF cardinality(changes) = 1 THEN
+        RETURN ARRAY[tide.failed_row(table_id, changes[1], v_error)];
     END IF;
-    v_row.row_key := changes[1].row_key;
-    v_row.key_hash := hashtextextended(v_row.row_key, table_id);
-    v_row.last_change_id := changes[1].last_change_id;
-    v_row.op := changes[1].op;
-    v_row.before := ARRAY(
-        SELECT m.bucket_id::text FROM tide.membership AS m
-         WHERE m.table_id = judge_rows.table_id AND m.key_hash = v_row.key_hash AND m.row_key = v_row.row_key COLLATE "C" ORDER BY m.bucket_id);
-    v_row.after := '{}';
-    RETURN ARRAY[v_row];
+    IF NOT apart AND EXISTS (SELECT FROM tide.synced_table AS s
+                              WHERE s.table_id = judge_rows.table_id AND s.parents <> '{}' AND num_nonnulls(s.bucket, s.owner_column, s.bucket_function, s.deleted_at_column) = 0) THEN
+        RETURN tide.judge_by_parents(table_id, changes);
+    END IF;
+    FOR v_from IN 1 .. cardinality(changes) BY v_part LOOP
+        v_judged := v_judged || tide.judge_rows(table_id, changes[v_from : v_from + v_part - 1], apart);
+    END LOOP;
+    RETURN v_judged;
 END;
 $$;
-COMMENT ON FUNCTION tide.judge_rows(integer, tide.rule_change[]) IS 'Buckets of rows of one table, as stored and as they are now; a row whose rule raises is in none, with its error. Internal.';
+COMMENT ON FUNCTION tide.judge_rows(integer, tide.rule_change[], boolean) IS 'Buckets of rows of one table, as stored and as they are now; a row whose rule raises is in none, with its error. apart: parents were looked at. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- What a row has of its parents is a matter of its foreign keys alone: where the rule of one parent
+-- raises, one of its children is asked, and not each of a hundred thousand. Windows, no joins: nobody
+-- knows how long an array is when a plan is made.
+CREATE OR REPLACE FUNCTION tide.judge_by_parents(table_id integer, changes tide.rule_change[])
+    RETURNS tide.judged_row[]
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_firsts  bigint[];
+    v_judged  tide.judged_row[];
+    v_others  tide.rule_change[];
+    v_raising tide.judged_row[];
+BEGIN
+    -- For each change, the place of the first that has the same parents.
+    EXECUTE format('SELECT array_agg(p.first ORDER BY p.place) FROM (SELECT g.place, min(g.place) OVER (PARTITION BY r.parents) AS first FROM unnest($1) WITH ORDINALITY AS g (table_id, last_change_id, op, row_key, deps, old_deps, place)'
+            || ' LEFT JOIN LATERAL (SELECT ROW(%s)::text AS parents FROM %s AS tide_n WHERE %s OFFSET 0) AS r ON true) AS p',
+            (SELECT string_agg(format('tide_n.%I', c.fk_column), ', ') FROM tide.parent_columns(table_id) AS c),
+            (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = judge_by_parents.table_id),
+            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k))
+       INTO v_firsts USING changes;
+    v_judged := tide.judge_rows(table_id, (
+        SELECT array_agg(ROW(c.table_id, c.last_change_id, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change)
+          FROM unnest(changes, v_firsts) WITH ORDINALITY AS c (table_id, last_change_id, op, row_key, deps, old_deps, first, place)
+         WHERE c.place = c.first), true);
+    SELECT array_agg(o.change) FILTER (WHERE o.error IS NULL), array_agg(tide.failed_row(judge_by_parents.table_id, o.change, o.error)) FILTER (WHERE o.error IS NOT NULL)
+      INTO v_others, v_raising
+      FROM (SELECT m.change, m.first, m.place, max(m.error) OVER (PARTITION BY m.first) AS error
+              FROM (SELECT k.change, k.first, k.place, max(k.error) OVER (PARTITION BY k.row_key) AS error
+                      FROM (SELECT ROW(c.table_id, c.last_change_id, c.op, c.row_key, c.deps, c.old_deps)::tide.rule_change AS change, c.row_key, c.first, c.place, NULL AS error
+                              FROM unnest(changes, v_firsts) WITH ORDINALITY AS c (table_id, last_change_id, op, row_key, deps, old_deps, first, place)
+                             UNION ALL
+                            SELECT NULL, j.row_key, NULL, NULL, j.error FROM unnest(v_judged) AS j) AS k) AS m) AS o
+     WHERE o.place <> o.first;
+    RETURN v_judged || tide.judge_rows(table_id, v_others, true) || v_raising;
+END;
+$$;
+COMMENT ON FUNCTION tide.judge_by_parents(integer, tide.rule_change[]) IS 'tide.judge_rows where the rule of some row raises, for a table whose buckets come from its parents alone. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -2122,11 +2185,12 @@ BEGIN
      WHERE e.kind = 'j' AND b <> ALL ((e.judged).before)
      ORDER BY 2;
     IF EXISTS (SELECT FROM tide.bucket_failure) THEN
+        -- Two statements: with an OR all effects would be compared with all failures.
         DELETE FROM tide.bucket_failure AS f
          USING unnest(effects) AS e
-         WHERE f.table_id = e.table_id
-           AND (e.kind = 'j' AND (e.judged).error IS NULL AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C"
-                OR e.kind = 'w' AND f.row_key = '*');
+         WHERE e.kind = 'j' AND (e.judged).error IS NULL AND f.table_id = e.table_id AND f.key_hash = (e.judged).key_hash AND f.row_key = (e.judged).row_key COLLATE "C";
+        DELETE FROM tide.bucket_failure AS f
+         WHERE f.row_key = '*' AND f.table_id IN (SELECT e.table_id FROM unnest(effects) AS e WHERE e.kind = 'w');
     END IF;
     INSERT INTO tide.bucket_failure AS f (table_id, key_hash, row_key, error, seal_id, failed_at)
     SELECT e.table_id, (e.judged).key_hash, (e.judged).row_key, (e.judged).error, store_effects.seal_id, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'j' AND (e.judged).error IS NOT NULL
@@ -7010,8 +7074,9 @@ BEGIN
     SELECT string_agg(format('SELECT %L, %L, q.row_key::json, %s, to_json(q.buckets) FROM (%s) AS q', t.table_schema, t.table_name,
                              CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', t.columns) END, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
+      -- OFFSET 0: or each query would be made twice, once to see whether there is one.
       FROM (SELECT s.*, v_shape -> (s.table_schema || '.' || s.table_name) AS columns, tide.rows_source(s.table_id, wanted, v_shown) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced OFFSET 0) AS t
      WHERE t.query IS NOT NULL AND (v_shape IS NULL OR t.columns IS NOT NULL);
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json, ''[]''::json WHERE false');
 END;
@@ -7119,8 +7184,9 @@ BEGIN
     PERFORM tide.set_snapshot_output();
     SELECT string_agg(format('SELECT %L, %L, q.row_key::json, q.payload FROM (%s) AS q', t.table_schema, t.table_name, t.query), ' UNION ALL ' ORDER BY t.fk_depth, t.table_id)
       INTO v_query
+      -- OFFSET 0: or each query would be made twice, once to see whether there is one.
       FROM (SELECT s.*, tide.snapshot_source(s.table_id, tide.home_bucket(open_snapshot.user_id)) AS query
-              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced) AS t
+              FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced OFFSET 0) AS t
      WHERE t.query IS NOT NULL;
     OPEN v_cursor NO SCROLL FOR EXECUTE coalesce(v_query, 'SELECT ''''::text, ''''::text, ''{}''::json, ''{}''::json WHERE false');
 END;
@@ -7337,11 +7403,13 @@ CREATE OR REPLACE FUNCTION tide.bucket_rows(table_id integer, buckets text[], co
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_query text := tide.rows_source(table_id, buckets, (SELECT jsonb_object_agg(b, 0) FROM unnest(buckets) AS b));
 BEGIN
-    RETURN (
-        SELECT format('SELECT q.row_key, %s AS payload, q.buckets FROM (%s) AS q', CASE WHEN columns IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', columns) END, r.query)
-          FROM (SELECT tide.rows_source(table_id, buckets, (SELECT jsonb_object_agg(b, 0) FROM unnest(buckets) AS b))) AS r (query)
-         WHERE r.query IS NOT NULL);
+    IF v_query IS NULL THEN
+        RETURN NULL;
+    END IF;
+    RETURN format('SELECT q.row_key, %s AS payload, q.buckets FROM (%s) AS q', CASE WHEN columns IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', columns) END, v_query);
 END;
 $$;
 COMMENT ON FUNCTION tide.bucket_rows(integer, text[], jsonb) IS 'Query for the rows (row_key, payload, buckets) of a table in buckets, as devices that know these columns are sent them; NULL when it can have none. Internal.';
