@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidwall/gjson"
 )
@@ -18,6 +19,8 @@ type chunks struct {
 	count int64
 	ahead []chan fetched
 	end   context.CancelFunc
+	// length of the last answer: the next one is as long.
+	length atomic.Int64
 }
 
 type fetched struct {
@@ -45,9 +48,11 @@ const (
 func (c *Client) chunks(ctx context.Context, source, path string, after, count int64) *chunks {
 	size := int64(c.config.MaxRowsPerChunk)
 	ctx, end := context.WithCancel(ctx)
-	return &chunks{end: end, size: size, after: after, count: count, get: func(after int64) (chunk, error) {
-		return c.chunk(ctx, source, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, after, size))
-	}}
+	chunks := &chunks{end: end, size: size, after: after, count: count}
+	chunks.get = func(after int64) (chunk, error) {
+		return c.chunk(ctx, source, fmt.Sprintf("%s?after_row_ordinal=%d&max_rows=%d", path, after, size), &chunks.length)
+	}
+	return chunks
 }
 
 func (c *chunks) next() (chunk, error) {
@@ -93,14 +98,17 @@ func (c *chunks) ask() {
 }
 
 // chunk is a page of a snapshot, whose JSON is looked at once.
-func (c *Client) chunk(ctx context.Context, source, path string) (got chunk, err error) {
+func (c *Client) chunk(ctx context.Context, source, path string, length *atomic.Int64) (got chunk, err error) {
 	answer, err := c.remote.request(ctx, source, http.MethodGet, path, nil)
 	if err != nil {
 		return got, err
 	}
 	defer answer.Body.Close() //nolint:errcheck // It was only read.
 	var text strings.Builder
+	last := length.Load()
+	text.Grow(int(last + last/16))
 	_, err = io.Copy(&text, answer.Body)
+	length.Store(int64(text.Len()))
 	if err == nil && !gjson.Valid(text.String()) {
 		err = io.ErrUnexpectedEOF
 	}
