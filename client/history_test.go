@@ -54,3 +54,37 @@ func TestServerGoesBack(t *testing.T) {
 		t.Fatal(v, err)
 	}
 }
+
+// A dump was restored elsewhere, and pgtide begins a new history there: versions and seals start again from
+// one. The device takes what is there, its old versions notwithstanding, and an edit that was not sent arrives.
+func TestNewHistory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one'), ('m', 'two'), ('gone', 'x')`)
+	synced(t, a)
+	for range 5 {
+		s.exec(t, `UPDATE app.list SET rank = rank + 1`)
+		s.seal(t)
+	}
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'offline' WHERE id = 'l'`)
+	do(t, a, `INSERT INTO item (id, list_id) VALUES (1, 'm')`)
+
+	anew := newSite(t)
+	anew.exec(t, `INSERT INTO app.list (id, owner_id, title, rank) VALUES ('l', '7', 'one', 5), ('m', '7', 'changed', 5), ('n', '7', 'new', 5)`)
+	anew.seal(t)
+	s.around = func(http.Handler) http.Handler { return anew.handler }
+	synced(t, a)
+	is(t, rows(t, a, `SELECT id, title, rank FROM list ORDER BY id`), "l|offline|5\nm|changed|5\nn|new|5")
+	is(t, anew.there(t, `SELECT concat_ws('|', id, title, rank) FROM app.list`), "l|offline|5\nm|changed|5\nn|new|5")
+	is(t, anew.there(t, `SELECT concat_ws('|', id, list_id) FROM app.item`), "1|m")
+	anew.exec(t, `UPDATE app.list SET rank = 21`)
+	anew.seal(t)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT DISTINCT rank FROM list`), "21")
+	v, err := a.Verify(t.Context())
+	if err != nil || len(v.Repaired) > 0 {
+		t.Fatal(v, err)
+	}
+}

@@ -91,3 +91,36 @@ func TestColumnThatTheAppMustAdd(t *testing.T) {
 	}
 	is(t, rows(t, a, `SELECT title, color FROM list`), "two|red")
 }
+
+// Tables are made as the server describes them: types, keys, defaults, foreign keys; columns that are not
+// synced are not there. The local database enforces them.
+func TestTablesAreMade(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `
+		CREATE TABLE app."Mixed ""Name""" (a int, b text, owner_id text NOT NULL, secret text, price numeric(10,2) NOT NULL DEFAULT 1.50, state text NOT NULL DEFAULT 'it''s open'::text,
+			ratio real DEFAULT 0.5, on_sale boolean NOT NULL DEFAULT true, made timestamptz NOT NULL DEFAULT now(), list_id text NOT NULL REFERENCES app.list ON DELETE SET NULL, PRIMARY KEY (b, a));
+		SELECT tide.register_table('app."Mixed ""Name"""', owner_column => 'owner_id', push_policy => 'owner_only', exclude_columns => '{secret}')`)
+	a := s.device(t, "7")
+	is(t, rows(t, a, `SELECT sql FROM sqlite_schema WHERE name = 'Mixed "Name"'`), strings.Join([]string{
+		`CREATE TABLE "Mixed ""Name""" (`,
+		`    "a" INTEGER NOT NULL,`,
+		`    "b" TEXT NOT NULL,`,
+		`    "owner_id" TEXT,`,
+		`    "price" TEXT NOT NULL DEFAULT '1.50',`,
+		`    "state" TEXT NOT NULL DEFAULT 'it''s open',`,
+		`    "ratio" REAL DEFAULT 0.5,`,
+		`    "on_sale" INTEGER NOT NULL DEFAULT 1,`,
+		`    "made" TEXT,`,
+		`    "list_id" TEXT NOT NULL,`,
+		`    PRIMARY KEY ("b", "a"),`,
+		`    FOREIGN KEY ("list_id") REFERENCES "list" ("id") ON DELETE SET NULL DEFERRABLE INITIALLY DEFERRED`,
+		`)`}, "\n"))
+	_, err := a.DB().Exec(`INSERT INTO "Mixed ""Name""" (a, b, list_id) VALUES (1, 'x', 'nowhere')`)
+	if constraint(err) == 0 {
+		t.Fatalf("a row without its parent: %v", err)
+	}
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'x'); INSERT INTO "Mixed ""Name""" (a, b, list_id) VALUES (1, 'x', 'l')`)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT owner_id, price, state, ratio, on_sale, made IS NOT NULL FROM "Mixed ""Name"""`), "7|1.50|it's open|0.5|1|1")
+}
