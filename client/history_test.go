@@ -63,7 +63,7 @@ func TestNewHistory(t *testing.T) {
 	a := s.device(t, "7")
 	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one'), ('m', 'two'), ('gone', 'x')`)
 	synced(t, a)
-	for range 5 {
+	for range 3 {
 		s.exec(t, `UPDATE app.list SET rank = rank + 1`)
 		s.seal(t)
 	}
@@ -72,12 +72,12 @@ func TestNewHistory(t *testing.T) {
 	do(t, a, `INSERT INTO item (id, list_id) VALUES (1, 'm')`)
 
 	anew := newSite(t)
-	anew.exec(t, `INSERT INTO app.list (id, owner_id, title, rank) VALUES ('l', '7', 'one', 5), ('m', '7', 'changed', 5), ('n', '7', 'new', 5)`)
+	anew.exec(t, `INSERT INTO app.list (id, owner_id, title, rank) VALUES ('l', '7', 'one', 3), ('m', '7', 'changed', 3), ('n', '7', 'new', 3)`)
 	anew.seal(t)
 	s.around = func(http.Handler) http.Handler { return anew.handler }
 	synced(t, a)
-	is(t, rows(t, a, `SELECT id, title, rank FROM list ORDER BY id`), "l|offline|5\nm|changed|5\nn|new|5")
-	is(t, anew.there(t, `SELECT concat_ws('|', id, title, rank) FROM app.list`), "l|offline|5\nm|changed|5\nn|new|5")
+	is(t, rows(t, a, `SELECT id, title, rank FROM list ORDER BY id`), "l|offline|3\nm|changed|3\nn|new|3")
+	is(t, anew.there(t, `SELECT concat_ws('|', id, title, rank) FROM app.list`), "l|offline|3\nm|changed|3\nn|new|3")
 	is(t, anew.there(t, `SELECT concat_ws('|', id, list_id) FROM app.item`), "1|m")
 	anew.exec(t, `UPDATE app.list SET rank = 21`)
 	anew.seal(t)

@@ -88,7 +88,7 @@ func TestWrittenWhileItIsPulled(t *testing.T) {
 		c.Resolvers = map[string]Resolver{"list": MergeColumns}
 	})
 	synced(t, a)
-	const writes = 60
+	const writes = 25
 	written := make(chan error, 1)
 	go func() {
 		for range writes {
