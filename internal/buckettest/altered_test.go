@@ -1,6 +1,7 @@
 package buckettest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,4 +135,21 @@ func findings(t *testing.T, db *pgtest.DB) string {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// Rows that have buckets of their parent alone may be marked as deleted.
+func TestSoftDeletesBelowAParent(t *testing.T) {
+	t.Parallel()
+	db := newApp(t, append(slices.Clone(altering), `
+		CREATE TABLE mark (id int PRIMARY KEY, task_id int, parent_id int, gone timestamptz);
+		SELECT tide.register_table('mark', parents => '{"app.task": "task_id", "app.mark": "parent_id"}', deleted_at_column => 'gone');
+		INSERT INTO mark VALUES (1, 1, NULL), (2, NULL, 1), (3, 1, NULL); UPDATE mark SET gone = now() WHERE id = 3`)...)
+	ann, bob := newDevice(db, "user:ann"), newDevice(db, "user:bob")
+	ann.expect(t, "project 1", "task 1", "note 1", "mark 1", "mark 2")
+	exec(t, db, `UPDATE mark SET gone = now() WHERE id = 1; UPDATE mark SET gone = NULL WHERE id = 3`)
+	ann.expect(t, "project 1", "task 1", "note 1", "mark 3")
+	exec(t, db, `UPDATE mark SET gone = NULL; UPDATE project SET owner = 'bob'`)
+	ann.expect(t)
+	bob.expect(t, "project 1", "task 1", "note 1", "mark 1", "mark 2", "mark 3")
+	noFailures(t, db)
 }

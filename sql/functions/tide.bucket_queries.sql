@@ -33,7 +33,7 @@ BEGIN
            (SELECT array_agg(DISTINCT f) FROM parent AS a CROSS JOIN LATERAL unnest(a.fk_columns) AS f) AS all_columns
       INTO p
       FROM parent AS r;
-    v_columns := array_remove(ARRAY[CASE WHEN v_deleted IS NULL THEN v_own ELSE format('CASE WHEN (%s) IS NOT TRUE THEN %s END', v_deleted, v_own) END || ' AS tide_own'], NULL)
+    v_columns := array_remove(ARRAY[CASE WHEN v_deleted IS NULL OR v_own IS NULL THEN v_own ELSE format('CASE WHEN (%s) IS NOT TRUE THEN %s END', v_deleted, v_own) END || ' AS tide_own'], NULL)
         || ARRAY(SELECT format(CASE WHEN v_deleted IS NULL THEN 'tide_n.%1$I' ELSE 'CASE WHEN (%2$s) IS NOT TRUE THEN tide_n.%1$I END AS %1$I' END, f, v_deleted) FROM unnest(p.all_columns) AS f);
     v_rows := format('SELECT g.row_key AS tide_key, g.last_change_id AS tide_last, g.op AS tide_op, tide_r.* FROM unnest($1) AS g LEFT JOIN LATERAL (SELECT %s FROM %s AS tide_n WHERE %s OFFSET 0) AS tide_r ON true',
         array_to_string(v_columns, ', '), v_relation, k.found);
