@@ -29,6 +29,12 @@ type touched struct {
 	gone    []inbound
 }
 
+// name is the row without what is in its table by now: there may be millions.
+func (in inbound) name() inbound {
+	in.server, in.payload = nil, nil
+	return in
+}
+
 func (t tables) of(n rowName) *table {
 	for _, t := range t {
 		if t.spec.Name == n.Table && t.spec.Schema == n.Schema {
@@ -79,10 +85,14 @@ func (w *writer) settleRow(in inbound, result image) error {
 	var err error
 	if result == nil {
 		err = w.remove(in.table, in.key)
-		w.page.gone = append(w.page.gone, in)
+		if len(in.table.children) > 0 {
+			w.page.gone = append(w.page.gone, in.name())
+		}
 	} else {
 		err = w.put(in.table, result)
-		w.page.written = append(w.page.written, in)
+		if len(in.table.parents) > 0 {
+			w.page.written = append(w.page.written, in.name())
+		}
 	}
 	switch code := constraint(err); {
 	case err == nil:

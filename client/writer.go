@@ -46,7 +46,9 @@ func (c *Client) write(ctx context.Context, f func(*writer) error) (err error) {
 	if err := tx.Commit(); err != nil {
 		return err
 	}
-	c.shape.Store(&w.shape)
+	if now := w.shape; now.number > c.shape.Load().number {
+		c.shape.Store(&now)
+	}
 	c.tell(w.changed)
 	return nil
 }
