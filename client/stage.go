@@ -100,6 +100,9 @@ func (w *writer) applyStage(t *table, version int64) error {
 	if loaded, err := w.load(t, version); err != nil || loaded {
 		return err
 	}
+	if err := w.keep(t, version); err != nil {
+		return err
+	}
 	type row struct {
 		at int64
 		inbound
@@ -126,7 +129,7 @@ func (w *writer) applyStage(t *table, version int64) error {
 			}
 			r.payload = t.payload(r.server)
 			return r, json.Unmarshal([]byte(names), &r.buckets)
-		}, `SELECT s.rowid, s.key, b.names, s.lacks, `+strings.Join(t.stageColumns(), ", ")+` FROM `+t.stageName()+` AS s JOIN _tide_set AS b USING (buckets) WHERE s.rowid > ? ORDER BY s.rowid LIMIT 1000`, last)
+		}, `SELECT s.rowid, s.key, b.names, s.lacks, `+strings.Join(t.stageColumns(), ", ")+` FROM `+t.stageName()+` AS s JOIN _tide_set AS b USING (buckets) WHERE s.rowid > ? AND NOT EXISTS (SELECT 1 FROM _tide_stage_kept AS k WHERE k.at = s.rowid) ORDER BY s.rowid LIMIT 1000`, last)
 		if err != nil {
 			return err
 		}
@@ -138,7 +141,27 @@ func (w *writer) applyStage(t *table, version int64) error {
 		}
 		more = len(rows) > 0
 	}
-	return nil
+	return w.exec(`DROP TABLE _tide_stage_kept`)
+}
+
+// keep passes over rows that are here as they were fetched: most of them, when a bucket is fetched anew.
+func (w *writer) keep(t *table, version int64) error {
+	same := make([]string, 0, len(t.key)+len(t.spec.Columns))
+	for _, n := range t.key {
+		same = append(same, fmt.Sprintf("o.%s = s.c%d", quoteName(t.spec.Columns[n].Name), n))
+	}
+	for n, c := range t.spec.Columns {
+		same = append(same, fmt.Sprintf("o.%s IS s.c%d", quoteName(c.Name), n))
+	}
+	if err := w.exec(`CREATE TABLE _tide_stage_kept (at INTEGER PRIMARY KEY, key, buckets)`); err != nil {
+		return err
+	}
+	if err := w.exec(`INSERT INTO _tide_stage_kept SELECT s.rowid, s.key, s.buckets FROM `+t.stageName()+` AS s CROSS JOIN `+t.name()+` AS o
+		 WHERE `+strings.Join(same, " AND ")+` AND s.lacks IS NULL AND EXISTS (SELECT 1 FROM _tide_row AS r WHERE r.tab = ?1 AND r.key = s.key AND r.version <= ?2)
+		   AND NOT EXISTS (SELECT 1 FROM _tide_dirty AS d WHERE d.tab = ?1 AND d.key = s.key) AND NOT EXISTS (SELECT 1 FROM _tide_inbox AS i WHERE i.tab = ?1 AND i.key = s.key)`, t.id, version); err != nil {
+		return err
+	}
+	return w.exec(`UPDATE _tide_row SET version = ?2, buckets = k.buckets FROM _tide_stage_kept AS k WHERE _tide_row.tab = ?1 AND _tide_row.key = k.key`, t.id, version)
 }
 
 // load brings all rows at once, where there is nothing yet that they could meet, and says whether it did.
