@@ -27,6 +27,7 @@ var altering = []string{`
 // Rules follow tables that are altered, from the statement after on: before anybody called tide.refresh,
 // and after.
 func TestRulesFollowTablesThatAreAltered(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ alter, table, bob, cid string }{
 		"key of the parent renamed":   {`ALTER TABLE project RENAME COLUMN id TO number`, "project", `UPDATE project SET owner = 'bob'`, `UPDATE project SET owner = 'cid'`},
 		"owner of the parent renamed": {`ALTER TABLE project RENAME COLUMN owner TO boss`, "project", `UPDATE project SET boss = 'bob'`, `UPDATE project SET boss = 'cid'`},
@@ -63,6 +64,7 @@ func TestRulesFollowTablesThatAreAltered(t *testing.T) {
 // A function that names a column which is renamed raises until it is mended: its rows are in no bucket.
 // What was declared goes along with tide.refresh.
 func TestDeclaredDependenciesFollowRenamedColumns(t *testing.T) {
+	t.Parallel()
 	db := newApp(t, altering...)
 	zoe, yan := newDevice(db, "user:zoe"), newDevice(db, "user:yan")
 	zoe.expect(t, "note 1")
@@ -90,6 +92,7 @@ func TestDeclaredDependenciesFollowRenamedColumns(t *testing.T) {
 
 // Where the column is gone that said whose rows they are, they are nobody's, until there is another rule.
 func TestALostReferenceTakesRowsOutOfAllBuckets(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ alter, registered, mend string }{
 		"owner of the parent": {`ALTER TABLE project DROP COLUMN owner`, "project", `ALTER TABLE project ADD owner text DEFAULT 'ann'; SELECT tide.register_table('project', owner_column => 'owner')`},
 		"reference":           {`ALTER TABLE task DROP COLUMN project_id`, "task", `ALTER TABLE task ADD project_id int DEFAULT 1; SELECT tide.register_table('task', parent => 'project', parent_fk => 'project_id')`},

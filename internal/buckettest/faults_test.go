@@ -13,6 +13,7 @@ import (
 // The race of the design: a child that is inserted while its parent moves in another transaction goes
 // where the parent goes, whichever commits first, and whatever is sealed between the two.
 func TestChildInsertedWhileItsParentMoves(t *testing.T) {
+	t.Parallel()
 	for name, order := range map[string][]string{
 		"move commits first":               {"move", "child"},
 		"child commits first":              {"child", "move"},
@@ -125,6 +126,7 @@ func TestFault5NothingStaysWithTheOldUser(t *testing.T) {
 // Fault 6: TRUNCATE, or a key that is updated, left devices with the old rows. Of the row itself, of what it
 // hangs on, and of the shares.
 func TestFault6TruncateAndKeysThatChange(t *testing.T) {
+	t.Parallel()
 	for statement, want := range map[string][2][]string{
 		`TRUNCATE note`:                   {{"project 1", "task 1"}, {}},
 		`TRUNCATE task`:                   {{"project 1"}, {"note 1"}},
@@ -154,6 +156,7 @@ func TestFault6TruncateAndKeysThatChange(t *testing.T) {
 // Fault 13: with FORCE ROW LEVEL SECURITY, or for a role that is no superuser, rows vanished from the
 // stream. What a rule looks at is read as a whole, or rows stay where they are until it can be.
 func TestFault13RowsBehindPoliciesDoNotVanish(t *testing.T) {
+	t.Parallel()
 	for _, table := range []string{"project", "task", "share"} {
 		t.Run(table, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 // At every seal each bucket holds exactly what plain SQL says, in the snapshot of that seal, whatever
 // twelve writers do at the same time.
 func TestBucketsAreWhatTheRulesSayAtEverySeal(t *testing.T) {
+	t.Parallel()
 	db := newSite(t)
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)

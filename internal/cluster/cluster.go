@@ -44,6 +44,8 @@ var Settings = map[string]string{
 	"shared_buffers":            "256MB",
 	"max_wal_size":              "4GB",
 	"wal_level":                 "logical",
+	// Queries that tests compare with would be compiled for seconds; what is ours turns it off itself.
+	"jit": "off",
 }
 
 // New makes and starts a cluster.
