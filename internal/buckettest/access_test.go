@@ -178,3 +178,26 @@ func TestUpdatesOfWhatFunctionsLookAt(t *testing.T) {
 		t.Errorf("of what she may read no more heard %q", got)
 	}
 }
+
+// What no dependency tells of is judged when somebody says so: the rows that a filter names, or all.
+func TestRebucketByHand(t *testing.T) {
+	t.Parallel()
+	db := newApp(t, altering...)
+	exec(t, db, `INSERT INTO note VALUES (2, 1, 'n')`)
+	zoe, yan := newDevice(db, "user:zoe"), newDevice(db, "user:yan")
+	zoe.expect(t, "note 1", "note 2")
+	exec(t, db, `CREATE OR REPLACE FUNCTION note_buckets(n note) RETURNS text[] LANGUAGE sql STABLE AS $$ SELECT '{user:yan}'::text[] $$`)
+	zoe.expect(t, "note 1", "note 2")
+	exec(t, db, `SELECT tide.rebucket('note', 'id = 1')`)
+	zoe.expect(t, "note 2")
+	yan.expect(t, "note 1")
+	exec(t, db, `SELECT tide.rebucket('note')`)
+	zoe.expect(t)
+	yan.expect(t, "note 1", "note 2")
+	noFailures(t, db)
+	for _, bad := range []string{`SELECT tide.rebucket('project')`, `SELECT tide.rebucket('note', 'nothing = 1')`} {
+		if _, err := db.Exec(t.Context(), bad); err == nil {
+			t.Errorf("%s is not refused", bad)
+		}
+	}
+}
