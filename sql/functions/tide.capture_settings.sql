@@ -1,9 +1,11 @@
 -- Only settings that matter for the types at hand: each costs a little at every call.
 CREATE OR REPLACE FUNCTION tide.capture_settings(table_id integer)
     RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT concat_ws(E'\n    ',
                'SET search_path = pg_catalog, pg_temp',
                -- A plan that a bulk load made would have every later row of the session compiled.
@@ -29,6 +31,7 @@ AS $$
                           ELSE 'other'
                       END
            ) AS k (kind)
-     WHERE s.table_id = capture_settings.table_id;
+     WHERE s.table_id = capture_settings.table_id);
+END;
 $$;
 COMMENT ON FUNCTION tide.capture_settings(integer) IS 'SET clauses of a table''s capture functions: captured text must not depend on the writer''s session. Internal.';

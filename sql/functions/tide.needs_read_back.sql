@@ -4,9 +4,11 @@
 -- "updated_at" kind, and need nothing.
 CREATE OR REPLACE FUNCTION tide.needs_read_back(relation regclass)
     RETURNS boolean
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT EXISTS (
                SELECT FROM pg_trigger AS t
                  JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -25,6 +27,7 @@ AS $$
                               (c.confupdtype IN ('c', 'n', 'd') OR c.confdeltype IN ('n', 'd'))::integer AS updates,
                               (c.confdeltype = 'c')::integer AS deletes
                          FROM pg_constraint AS c
-                        WHERE c.conrelid = relation AND c.contype = 'f') AS f);
+                        WHERE c.conrelid = relation AND c.contype = 'f') AS f));
+END;
 $$;
 COMMENT ON FUNCTION tide.needs_read_back(regclass) IS 'Whether one statement can change a row of the table more than once, by row triggers or cascading foreign keys. Internal.';

@@ -10,10 +10,15 @@ CREATE OR REPLACE FUNCTION tide.parent_buckets(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = parent_buckets.table_id);
+    v_relation regclass;
+    v_parents  regclass[];
     v_above    text := 'tide_above' || level;
-    v_alive    text := coalesce(' AND (' || tide.deleted_expression(table_id, 'tide_above' || level) || ') IS NOT TRUE', '');
+    v_alive    text;
 BEGIN
+    SELECT s.relation, s.parents INTO v_relation, v_parents FROM tide.synced_table AS s WHERE s.table_id = parent_buckets.table_id;
+    IF v_parents = '{}' THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT p.fk_columns,
            format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined)
@@ -23,9 +28,10 @@ BEGIN
              WHERE c.parent_id <> parent_buckets.table_id
              GROUP BY c.parent_ordinal, c.parent_id, c.parent
              ORDER BY c.parent_ordinal) AS p;
-    IF NOT with_tree THEN
+    IF NOT with_tree OR v_relation <> ALL (v_parents) THEN
         RETURN;
     END IF;
+    v_alive := coalesce(' AND (' || tide.deleted_expression(table_id, v_above) || ') IS NOT TRUE', '');
     -- A table that is its own parent is a tree: UNION makes an end also where its rows go in a circle.
     RETURN QUERY
     SELECT k.fk_columns, format($sql$(

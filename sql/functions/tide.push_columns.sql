@@ -6,9 +6,12 @@ CREATE OR REPLACE FUNCTION tide.push_columns(
     OUT in_key boolean, OUT written boolean, OUT protected boolean, OUT always_identity boolean
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT c.column_name, c.current_name,
            CASE
                WHEN c.base_type = 'bytea'::regtype THEN CASE WHEN c.is_array THEN 'text[]' ELSE 'text' END
@@ -40,5 +43,6 @@ AS $$
      WHERE s.table_id = push_columns.table_id
        AND (c.in_payload OR c.in_key OR c.column_name = s.owner_column)
      ORDER BY a.attnum;
+END;
 $$;
 COMMENT ON FUNCTION tide.push_columns(integer) IS 'How each column of a push is read and written: its type in the payload (tide_n), its value as the column''s type, the key''s value (tide_r.key), and what an absent one becomes. Internal.';

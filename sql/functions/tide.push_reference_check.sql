@@ -2,9 +2,11 @@
 -- users have, so a key of theirs is refused in the very words in which one that does not exist is.
 CREATE OR REPLACE FUNCTION tide.push_reference_check(table_id integer, event text)
     RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT string_agg(format($check$    IF EXISTS (
            SELECT FROM unnest($1) AS tide_r CROSS JOIN LATERAL json_to_record(tide_r.payload) AS tide_n (%s)%s
             WHERE %s AND %s%s)
@@ -48,6 +50,7 @@ $check$,
        AND f.columns = cardinality(k.conkey)
        AND CASE WHEN t.policy = 'owner_only' THEN parent.owner_column IS NOT NULL
                 ELSE pc.relrowsecurity AND has_table_privilege((SELECT o.client_role FROM tide.setting AS o), pc.oid, 'SELECT')
-                     AND (parent.fk_depth < s.fk_depth OR event = 'INSERT' AND parent.table_id = s.table_id) END;
+                     AND (parent.fk_depth < s.fk_depth OR event = 'INSERT' AND parent.table_id = s.table_id) END);
+END;
 $$;
 COMMENT ON FUNCTION tide.push_reference_check(integer, text) IS 'Statements that refuse pushed rows whose foreign key leads to a row the caller may not see. Internal.';

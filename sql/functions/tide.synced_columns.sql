@@ -22,8 +22,10 @@ BEGIN
       FROM tide.synced_table AS s
      CROSS JOIN LATERAL unnest(s.column_names, s.column_attnums) WITH ORDINALITY AS known (column_name, attnum, ordinal)
      CROSS JOIN LATERAL (
-               SELECT c.attname, c.atttypid
+               -- Domains are rare.
+               SELECT c.attname, CASE WHEN d.typtype = 'd' THEN tide.base_type(d.oid) ELSE d.oid END AS type_id
                  FROM pg_attribute AS c
+                 JOIN pg_type AS d ON d.oid = c.atttypid
                 WHERE c.attrelid = s.relation
                   AND c.attnum > 0
                   AND NOT c.attisdropped
@@ -35,7 +37,7 @@ BEGIN
      CROSS JOIN LATERAL (
                SELECT t.oid, t.typelem, t.typsubscript = 'array_subscript_handler'::regproc AS is_array
                  FROM pg_type AS t
-                WHERE t.oid = tide.base_type(a.atttypid)
+                WHERE t.oid = a.type_id
            ) AS ty
      WHERE s.table_id = synced_columns.table_id
      ORDER BY known.ordinal;
