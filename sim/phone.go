@@ -61,7 +61,7 @@ type localEdit struct {
 	// acknowledged: an exchange that began after it went through. lost: the device it was on is no more,
 	// or went back to a time before it.
 	acknowledged, lost bool
-	// again: a device that was restored may push it once more.
+	// again: a device that was restored, or began anew, may push it once more.
 	again bool
 }
 
@@ -176,34 +176,29 @@ func (p *phone) sync() (*running, error) {
 	return p.begin(p.exchange())
 }
 
+// exchange is what a device does when it syncs. Protocol v1 has it compare a push that got no answer with
+// what was committed, which cascades, triggers and columns it does not know make something else: then it
+// begins anew, as another source, and may push once more what it pushed. So does a device that was copied back
+// from a backup where it finds that its numbers stand for other pushes.
 func (p *phone) exchange() func(context.Context, Device) error {
+	rules := []string{"already_committed/rows"}
 	if p.restored {
-		return restoredSync
+		rules = append(rules, "already_committed/row_count", "pull/bundle/source_bundle_id")
 	}
-	return ordinarySync
-}
-
-// ordinarySync is the exchange of a device. Protocol v1 has it compare a push that got no answer with what
-// was committed, which cascades and triggers make something else: then it begins anew.
-func ordinarySync(ctx context.Context, d Device) error {
-	return syncOrReplace(ctx, d, "already_committed/rows")
-}
-
-// restoredSync is the exchange of a device that was copied back from a backup: where it finds that its
-// numbers stand for other pushes, it goes on as another source.
-func restoredSync(ctx context.Context, d Device) error {
-	return syncOrReplace(ctx, d, "already_committed/rows", "already_committed/row_count", "pull/bundle/source_bundle_id")
-}
-
-func syncOrReplace(ctx context.Context, d Device, rules ...string) error {
-	err := d.Sync(ctx)
-	var broken *v1client.Violation
-	if errors.As(err, &broken) && slices.Contains(rules, broken.Rule) {
+	return func(ctx context.Context, d Device) error {
+		err := d.Sync(ctx)
+		var broken *v1client.Violation
+		if !errors.As(err, &broken) || !slices.Contains(rules, broken.Rule) {
+			return err
+		}
+		for _, e := range p.edits {
+			e.again = e.again || !e.acknowledged
+		}
 		if err = d.Replace(ctx); err == nil {
 			err = d.Sync(ctx)
 		}
+		return err
 	}
-	return err
 }
 
 // twin begins a second exchange beside the one under way.
