@@ -58,8 +58,10 @@ BEGIN
       FROM tide.synced_table AS s
      CROSS JOIN LATERAL unnest(s.column_names, s.column_attnums) WITH ORDINALITY AS known (column_name, attnum, ordinal)
      CROSS JOIN LATERAL (
-               SELECT c.attname, c.atttypid
+               -- Domains are rare.
+               SELECT c.attname, CASE WHEN d.typtype = 'd' THEN tide.base_type(d.oid) ELSE d.oid END AS type_id
                  FROM pg_attribute AS c
+                 JOIN pg_type AS d ON d.oid = c.atttypid
                 WHERE c.attrelid = s.relation
                   AND c.attnum > 0
                   AND NOT c.attisdropped
@@ -71,7 +73,7 @@ BEGIN
      CROSS JOIN LATERAL (
                SELECT t.oid, t.typelem, t.typsubscript = 'array_subscript_handler'::regproc AS is_array
                  FROM pg_type AS t
-                WHERE t.oid = tide.base_type(a.atttypid)
+                WHERE t.oid = a.type_id
            ) AS ty
      WHERE s.table_id = synced_columns.table_id
      ORDER BY known.ordinal;
@@ -83,14 +85,17 @@ COMMENT ON FUNCTION tide.synced_columns(integer) IS 'The columns capture uses: n
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.current_names(table_id integer, names text[])
     RETURNS text[]
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT ARRAY(
         SELECT c.current_name::text
           FROM unnest(names) WITH ORDINALITY AS n (name, ordinal)
           JOIN tide.synced_columns(table_id) AS c ON c.column_name = n.name
-         ORDER BY n.ordinal);
+         ORDER BY n.ordinal));
+END;
 $$;
 COMMENT ON FUNCTION tide.current_names(integer, text[]) IS 'What columns registered under these names are called now, without dropped ones. Internal.';
 -- +goose StatementEnd
@@ -189,22 +194,22 @@ CREATE OR REPLACE FUNCTION tide.key_equality(table_id integer, OUT column_name n
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = key_equality.table_id);
+    v_index    oid := tide.key_index(v_relation, ARRAY(SELECT c.current_name FROM tide.synced_columns(table_id) AS c WHERE c.in_key));
 BEGIN
     -- The equality of the unique index itself: that of another search_path might not use the index.
     RETURN QUERY
-    SELECT c.current_name, format('%I.%s', n.nspname, op.oprname)
-      FROM tide.synced_table AS s
-      JOIN pg_index AS i
-        ON i.indexrelid = tide.key_index(s.relation, ARRAY(SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c WHERE c.in_key))
+    SELECT a.attname, format('%I.%s', n.nspname, op.oprname)
+      FROM pg_index AS i
      CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) AS k (attnum, opclass)
-      JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attnum = k.attnum
-      JOIN tide.synced_columns(s.table_id) AS c ON c.current_name = a.attname
+      JOIN pg_attribute AS a ON a.attrelid = v_relation AND a.attnum = k.attnum
       JOIN pg_opclass AS oc ON oc.oid = k.opclass
       JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
                         AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
       JOIN pg_operator AS op ON op.oid = am.amopopr
       JOIN pg_namespace AS n ON n.oid = op.oprnamespace
-     WHERE s.table_id = key_equality.table_id;
+     WHERE i.indexrelid = v_index;
 END;
 $$;
 COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
@@ -293,12 +298,15 @@ COMMENT ON FUNCTION tide.parent_columns(integer) IS 'Columns by which a table re
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.deleted_expression(table_id integer, row_alias text)
     RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT format('%s.%I %s', row_alias, c.current_name, CASE WHEN c.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END)
       FROM tide.synced_table AS s CROSS JOIN LATERAL tide.synced_columns(s.table_id) AS c
-     WHERE s.table_id = deleted_expression.table_id AND c.column_name = s.deleted_at_column;
+     WHERE s.table_id = deleted_expression.table_id AND c.column_name = s.deleted_at_column);
+END;
 $$;
 COMMENT ON FUNCTION tide.deleted_expression(integer, text) IS 'SQL expression that tells a softly deleted row, NULL when the table has none. Internal.';
 -- +goose StatementEnd
@@ -448,10 +456,15 @@ CREATE OR REPLACE FUNCTION tide.parent_buckets(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_relation regclass := (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = parent_buckets.table_id);
+    v_relation regclass;
+    v_parents  regclass[];
     v_above    text := 'tide_above' || level;
-    v_alive    text := coalesce(' AND (' || tide.deleted_expression(table_id, 'tide_above' || level) || ') IS NOT TRUE', '');
+    v_alive    text;
 BEGIN
+    SELECT s.relation, s.parents INTO v_relation, v_parents FROM tide.synced_table AS s WHERE s.table_id = parent_buckets.table_id;
+    IF v_parents = '{}' THEN
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT p.fk_columns,
            format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined)
@@ -461,9 +474,10 @@ BEGIN
              WHERE c.parent_id <> parent_buckets.table_id
              GROUP BY c.parent_ordinal, c.parent_id, c.parent
              ORDER BY c.parent_ordinal) AS p;
-    IF NOT with_tree THEN
+    IF NOT with_tree OR v_relation <> ALL (v_parents) THEN
         RETURN;
     END IF;
+    v_alive := coalesce(' AND (' || tide.deleted_expression(table_id, v_above) || ') IS NOT TRUE', '');
     -- A table that is its own parent is a tree: UNION makes an end also where its rows go in a circle.
     RETURN QUERY
     SELECT k.fk_columns, format($sql$(
@@ -657,9 +671,11 @@ COMMENT ON FUNCTION tide.row_expressions(integer, text, boolean) IS 'SQL express
 -- "updated_at" kind, and need nothing.
 CREATE OR REPLACE FUNCTION tide.needs_read_back(relation regclass)
     RETURNS boolean
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT EXISTS (
                SELECT FROM pg_trigger AS t
                  JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -678,7 +694,8 @@ AS $$
                               (c.confupdtype IN ('c', 'n', 'd') OR c.confdeltype IN ('n', 'd'))::integer AS updates,
                               (c.confdeltype = 'c')::integer AS deletes
                          FROM pg_constraint AS c
-                        WHERE c.conrelid = relation AND c.contype = 'f') AS f);
+                        WHERE c.conrelid = relation AND c.contype = 'f') AS f));
+END;
 $$;
 COMMENT ON FUNCTION tide.needs_read_back(regclass) IS 'Whether one statement can change a row of the table more than once, by row triggers or cascading foreign keys. Internal.';
 -- +goose StatementEnd
@@ -686,9 +703,11 @@ COMMENT ON FUNCTION tide.needs_read_back(regclass) IS 'Whether one statement can
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.capture_shape(table_id integer)
     RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT md5(concat(
                string_agg(concat_ws(' ', a.attnum, quote_ident(a.attname), format_type(a.atttypid, NULL)), ',' ORDER BY a.attnum),
                CASE WHEN r.read_back THEN s.relation::text END))
@@ -696,7 +715,8 @@ AS $$
      CROSS JOIN LATERAL tide.needs_read_back(s.relation) AS r (read_back)
       JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped
      WHERE s.table_id = capture_shape.table_id
-     GROUP BY s.relation, r.read_back;
+     GROUP BY s.relation, r.read_back);
+END;
 $$;
 COMMENT ON FUNCTION tide.capture_shape(integer) IS 'Fingerprint of everything in the table''s definition that its capture functions were written for. Internal.';
 -- +goose StatementEnd
@@ -718,9 +738,11 @@ COMMENT ON FUNCTION tide.has_shape(integer, text) IS 'Whether the table still is
 -- Only settings that matter for the types at hand: each costs a little at every call.
 CREATE OR REPLACE FUNCTION tide.capture_settings(table_id integer)
     RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT concat_ws(E'\n    ',
                'SET search_path = pg_catalog, pg_temp',
                -- A plan that a bulk load made would have every later row of the session compiled.
@@ -746,7 +768,8 @@ AS $$
                           ELSE 'other'
                       END
            ) AS k (kind)
-     WHERE s.table_id = capture_settings.table_id;
+     WHERE s.table_id = capture_settings.table_id);
+END;
 $$;
 COMMENT ON FUNCTION tide.capture_settings(integer) IS 'SET clauses of a table''s capture functions: captured text must not depend on the writer''s session. Internal.';
 -- +goose StatementEnd
@@ -2213,9 +2236,12 @@ CREATE OR REPLACE FUNCTION tide.push_columns(
     OUT in_key boolean, OUT written boolean, OUT protected boolean, OUT always_identity boolean
 )
     RETURNS SETOF record
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT c.column_name, c.current_name,
            CASE
                WHEN c.base_type = 'bytea'::regtype THEN CASE WHEN c.is_array THEN 'text[]' ELSE 'text' END
@@ -2247,6 +2273,7 @@ AS $$
      WHERE s.table_id = push_columns.table_id
        AND (c.in_payload OR c.in_key OR c.column_name = s.owner_column)
      ORDER BY a.attnum;
+END;
 $$;
 COMMENT ON FUNCTION tide.push_columns(integer) IS 'How each column of a push is read and written: its type in the payload (tide_n), its value as the column''s type, the key''s value (tide_r.key), and what an absent one becomes. Internal.';
 -- +goose StatementEnd
@@ -2290,9 +2317,11 @@ COMMENT ON FUNCTION tide.push_target(integer) IS 'What all steps of a push to a 
 -- users have, so a key of theirs is refused in the very words in which one that does not exist is.
 CREATE OR REPLACE FUNCTION tide.push_reference_check(table_id integer, event text)
     RETURNS text
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
+    RETURN (
     SELECT string_agg(format($check$    IF EXISTS (
            SELECT FROM unnest($1) AS tide_r CROSS JOIN LATERAL json_to_record(tide_r.payload) AS tide_n (%s)%s
             WHERE %s AND %s%s)
@@ -2336,7 +2365,8 @@ $check$,
        AND f.columns = cardinality(k.conkey)
        AND CASE WHEN t.policy = 'owner_only' THEN parent.owner_column IS NOT NULL
                 ELSE pc.relrowsecurity AND has_table_privilege((SELECT o.client_role FROM tide.setting AS o), pc.oid, 'SELECT')
-                     AND (parent.fk_depth < s.fk_depth OR event = 'INSERT' AND parent.table_id = s.table_id) END;
+                     AND (parent.fk_depth < s.fk_depth OR event = 'INSERT' AND parent.table_id = s.table_id) END);
+END;
 $$;
 COMMENT ON FUNCTION tide.push_reference_check(integer, text) IS 'Statements that refuse pushed rows whose foreign key leads to a row the caller may not see. Internal.';
 -- +goose StatementEnd
@@ -6734,7 +6764,7 @@ BEGIN
     IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false); -- where rules look at other tables, what they gave is stored
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -6804,7 +6834,7 @@ BEGIN
     IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false); -- where rules look at other tables, what they gave is stored
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -8238,7 +8268,8 @@ BEGIN
         BEGIN
             -- Attaching locks a DEFAULT partition exclusively, and who seals or reads has locks of several
             -- logs. So those of all are taken at once, that first which sealing reads first: who waits for
-            -- one while he holds another waits for a moment only, and is never in a deadlock.
+            -- one while he holds another waits for a moment only. A reader may take them in another order: then
+            -- this gives up before deadlock_timeout as it usually is, or is found out by a shorter one.
             LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
             EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
                 v_new, log, column_name, v_from, v_from + size);
@@ -8250,7 +8281,7 @@ BEGIN
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT tide_range', v_default);
             EXECUTE format('ALTER TABLE tide.%I OWNER TO tide_owner', v_new);
         EXCEPTION
-            WHEN lock_not_available THEN
+            WHEN lock_not_available OR deadlock_detected THEN
                 RETURN NEXT format('could not add %s now: a reader holds the log; try again', v_new);
                 EXIT;
             WHEN duplicate_table OR duplicate_object OR unique_violation THEN

@@ -27,7 +27,8 @@ BEGIN
         BEGIN
             -- Attaching locks a DEFAULT partition exclusively, and who seals or reads has locks of several
             -- logs. So those of all are taken at once, that first which sealing reads first: who waits for
-            -- one while he holds another waits for a moment only, and is never in a deadlock.
+            -- one while he holds another waits for a moment only. A reader may take them in another order: then
+            -- this gives up before deadlock_timeout as it usually is, or is found out by a shorter one.
             LOCK TABLE tide.seal_log_default, tide.change_log_default, tide.key_log_default, tide.bundle_log_default IN ACCESS EXCLUSIVE MODE;
             EXECUTE format('CREATE TABLE tide.%I (LIKE %s INCLUDING ALL, CONSTRAINT tide_range CHECK (%I >= %s AND %3$I < %s))',
                 v_new, log, column_name, v_from, v_from + size);
@@ -39,7 +40,7 @@ BEGIN
             EXECUTE format('ALTER TABLE %s DROP CONSTRAINT tide_range', v_default);
             EXECUTE format('ALTER TABLE tide.%I OWNER TO tide_owner', v_new);
         EXCEPTION
-            WHEN lock_not_available THEN
+            WHEN lock_not_available OR deadlock_detected THEN
                 RETURN NEXT format('could not add %s now: a reader holds the log; try again', v_new);
                 EXIT;
             WHEN duplicate_table OR duplicate_object OR unique_violation THEN
