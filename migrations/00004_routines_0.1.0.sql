@@ -1097,38 +1097,45 @@ DECLARE
     v_table     tide.synced_table;
     v_body      text;
     v_statement text;
-    v_altered   text;
-    v_again     text;
+    v_again     text := CASE WHEN event IN ('UPDATE', 'DELETE') THEN format('tide.capture_read_back_statement(%s, %L, ''$1'', ''$2'')', table_id, event) END;
+    v_altered   text := format(CASE WHEN v_again IS NULL THEN '%2$s' ELSE 'CASE WHEN tide_earlier = ''on'' THEN %1$s ELSE %2$s END' END,
+                               v_again, format('tide.capture_statement(%s, %L)', table_id, event));
+    v_order     text := '';
+    v_paused    boolean := (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s);
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = capture_source.table_id;
 
-    IF (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN
-        RETURN E'\nBEGIN\n    RETURN NULL; -- Paused by tide.pause().\nEND;\n';
+    IF tide.needs_read_back(v_table.relation) THEN
+        v_altered := format('tide.capture_statement(%s, %L)', table_id, event);
+        v_order := $body$    tide_order := tide.take_order(TG_RELID, TG_OP);
+    tide_nested := currval('tide.change_id') <> tide_order;
+$body$;
     END IF;
     IF event = 'TRUNCATE' THEN
         v_body := format($body$    PERFORM tide.capture_truncate(%s, TG_RELID);
 $body$, table_id);
-    ELSIF tide.needs_read_back(v_table.relation) THEN
-        v_body := format($body$    tide_order := tide.take_order(TG_RELID, TG_OP);
-    tide_nested := currval('tide.change_id') <> tide_order;
-    IF tide.has_shape(%1$s, %2$L) THEN%3$s;
+    ELSIF v_paused THEN
+        -- Made at every write: nothing that is wrong with the table now may keep anybody from pausing.
+        v_body := format($body$    tide_earlier := current_setting('tide.captured', true);
+    PERFORM set_config('tide.captured', 'on', true);
+%s    EXECUTE %s USING tide_order, tide_nested;
+$body$, v_order, v_altered);
+    ELSIF v_order <> '' THEN
+        v_body := format($body$%s    IF tide.has_shape(%s, %L) THEN%s;
     ELSE
-        EXECUTE tide.capture_statement(%1$s, %4$L) USING tide_order, tide_nested;
+        EXECUTE %s USING tide_order, tide_nested;
     END IF;
-$body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), event);
+$body$, v_order, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), v_altered);
     ELSE
         v_statement := tide.capture_statement(table_id, event) || ';';
-        v_altered := format('tide.capture_statement(%s, %L)', table_id, event);
-        IF event IN ('UPDATE', 'DELETE') THEN
-            v_again := format('tide.capture_read_back_statement(%s, %L, ''$1'', ''$2'')', table_id, event);
-            v_altered := format('CASE WHEN tide_earlier = ''on'' THEN %s ELSE %s END', v_again, v_altered);
+        IF v_again IS NOT NULL THEN
             v_statement := format($body$
         -- In two steps: the second costs as much as a query.
         IF tide_earlier = 'on' THEN
             tide_again := %s;
         END IF;
         IF tide_again THEN
-            EXECUTE %s USING NULL::bigint, false;
+            EXECUTE %s USING tide_order, tide_nested;
         ELSE%s
         END IF;$body$, tide.capture_again_condition(table_id, event), v_again, v_statement);
         END IF;
@@ -1146,7 +1153,7 @@ $body$, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id,
         v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END%6$s FROM (SELECT FROM %3$s LIMIT 2) AS few;
     IF tide_rows > 0 THEN%4$s
     ELSIF tide_rows < 0 THEN
-        EXECUTE %5$s USING NULL::bigint, false;
+        EXECUTE %5$s USING tide_order, tide_nested;
     END IF;
 $body$,
             table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END, v_statement, v_altered,
@@ -1155,6 +1162,14 @@ $body$,
                 WHEN 'UPDATE' THEN ', current_setting(''tide.captured'', true), set_config(''tide.captured'', ''on'', true) INTO tide_rows, tide_earlier'
                 ELSE ', current_setting(''tide.captured'', true) INTO tide_rows, tide_earlier'
             END);
+    END IF;
+    IF v_paused THEN
+        v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: what was captured
+    -- of before is captured to its end.
+    IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id_if_assigned()) THEN
+        RETURN NULL;
+    END IF;
+%s$body$, v_body);
     END IF;
     IF v_table.on_capture_error = 'mark_dirty' THEN
         v_body := format($body$    BEGIN
@@ -1168,7 +1183,7 @@ $body$,
     END;
 $body$, v_body, table_id);
     END IF;
-    RETURN format(E'\nDECLARE\n    tide_rows    bigint;\n    tide_earlier text;\n    tide_again   boolean;\n    tide_order   bigint;\n    tide_nested  boolean;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
+    RETURN format(E'\nDECLARE\n    tide_rows    bigint;\n    tide_earlier text;\n    tide_again   boolean;\n    tide_order   bigint;\n    tide_nested  boolean := false;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_source(integer, text) IS 'Body of a capture function, as it would be written now. Raises TD012. Internal.';
@@ -3431,7 +3446,7 @@ AS $$
     SELECT tide.write_capture_functions(s.table_id) FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL;
     SELECT;
 $$;
-COMMENT ON FUNCTION tide.pause() IS 'Stops all capture, without a lock on any table. Writes go on unseen until tide.resume(); devices then take a snapshot.';
+COMMENT ON FUNCTION tide.pause() IS 'Stops capture, without a lock on any table: at once for transactions that have captured nothing yet, at their end for others. Writes go on unseen until tide.resume(); devices then take a snapshot.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin

@@ -3,6 +3,7 @@ package logtest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,44 @@ func TestPauseAndResumeBesideWriters(t *testing.T) {
 	if got := changesOf(t, db, head); len(got) > 0 {
 		t.Errorf("changes made while paused are in the log: %v", got)
 	}
+}
+
+// A transaction of which something was captured when capture was paused is captured whole: a part of it is
+// a state that nobody could ever see, and may show one user what was meant for the next owner of a row.
+func TestPauseCutsNoTransaction(t *testing.T) {
+	t.Parallel()
+	for _, trigger := range []string{`SELECT`, `
+		CREATE FUNCTION app.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; RETURN NULL; END $$;
+		CREATE TRIGGER touch AFTER INSERT OR UPDATE OR DELETE ON app.task FOR EACH ROW EXECUTE FUNCTION app.touch()`} {
+		db := pgtest.New(t)
+		exec(t, db, taskSetup, trigger, `SELECT tide.refresh('app.task')`)
+		seal(t, db)
+		head := value[int64](t, db, `SELECT tide.head()`)
+		earlier, later := db.Connect(t, db.URL), db.Connect(t, db.URL)
+		must(t, earlier, `BEGIN`, `UPDATE app.task SET title = 'secret' WHERE id = 4`, `DELETE FROM app.task WHERE id = 7`)
+		must(t, later, `BEGIN`)
+		exec(t, db, `SELECT tide.pause()`)
+		must(t, earlier, `UPDATE app.task SET owner = 2 WHERE id = 4`, `INSERT INTO app.task VALUES (7, 1, 'again'), (100, 1, 'new')`, `UPDATE app.task SET title = 'newer' WHERE id = 100`, `COMMIT`)
+		must(t, later, `UPDATE app.task SET title = 'unseen' WHERE id = 2`, `COMMIT`)
+		seal(t, db)
+		want := []string{"user:1 DELETE task 4", "user:1 UPDATE task 7", "user:1 INSERT task 100", "user:2 INSERT task 4"}
+		if got := changesOf(t, db, head); !slices.Equal(got, want) {
+			t.Errorf("captured is %v, want %v", got, want)
+		}
+		if shown := value[string](t, db, `SELECT string_agg(bucket_id || ' ' || (payload ->> 'title'), ', ' ORDER BY 1) FROM tide.changes WHERE bundle_id > $1`, head); shown != "user:1 again, user:1 newer, user:2 secret" {
+			t.Errorf("shown is %s", shown)
+		}
+		exec(t, db, `SELECT tide.resume()`)
+		seal(t, db)
+		none(t, db, "findings", `SELECT * FROM tide.check()`)
+	}
+}
+
+// Pausing works whatever became of a table.
+func TestPauseOfATableThatLostItsOwner(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `ALTER TABLE app.task DROP COLUMN owner`, `SELECT tide.pause()`, `UPDATE app.task SET title = 'x'`)
 }
 
 // Everything a trigger cannot see is refused, reported, or made good by what the report says.

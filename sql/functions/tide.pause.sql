@@ -7,4 +7,4 @@ AS $$
     SELECT tide.write_capture_functions(s.table_id) FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL;
     SELECT;
 $$;
-COMMENT ON FUNCTION tide.pause() IS 'Stops all capture, without a lock on any table. Writes go on unseen until tide.resume(); devices then take a snapshot.';
+COMMENT ON FUNCTION tide.pause() IS 'Stops capture, without a lock on any table: at once for transactions that have captured nothing yet, at their end for others. Writes go on unseen until tide.resume(); devices then take a snapshot.';
