@@ -375,12 +375,17 @@ func (p *phone) knew(e *localEdit, old string) bool {
 	if p.told(e, "") {
 		return true
 	}
-	for e.saw != old && !p.told(e, old) {
-		upon := slices.IndexFunc(p.edits, func(own *localEdit) bool { return own.token == e.saw })
-		if upon < 0 {
+	for i := slices.Index(p.edits, e); e.saw != old && !p.told(e, old); e = p.edits[i] {
+		madeUpon := func(own *localEdit) bool {
+			// Where he saw no row, he may have deleted it himself.
+			return own.token == e.saw || e.saw == "" && own.op == v1client.Delete && own.table == e.table && own.key == e.key
+		}
+		for i--; i >= 0 && !madeUpon(p.edits[i]); {
+			i--
+		}
+		if i < 0 {
 			return false
 		}
-		e = p.edits[upon]
 	}
 	return true
 }
