@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,7 +51,7 @@ func pgtide(t *testing.T, url string, args ...string) said {
 // process is a run that goes on.
 type process struct {
 	cmd         *exec.Cmd
-	out, errors lockedBuffer
+	out, errors pgtest.Output
 }
 
 func start(t *testing.T, url string, args ...string) *process {
@@ -107,23 +105,6 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Fatalf("waited for %s", what)
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.String()
 }
 
 func must(t *testing.T, db *pgtest.DB, statements ...string) {

@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,7 +39,7 @@ var secret = []byte("a secret of thirty-two bytes, or more")
 type site struct {
 	db  *pgtest.DB
 	web *httptest.Server
-	log *lockedBuffer
+	log *pgtest.Output
 }
 
 const (
@@ -51,7 +50,7 @@ const (
 
 func newSite(t *testing.T, config server.Config) *site {
 	t.Helper()
-	s := &site{db: pgtest.New(t), log: &lockedBuffer{}}
+	s := &site{db: pgtest.New(t), log: &pgtest.Output{}}
 	for _, statement := range []string{schema, `SELECT tide.seal()`} {
 		if _, err := s.db.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
@@ -264,21 +263,4 @@ func thing(id, payload string) string {
 
 func push(number int, rows ...string) string {
 	return fmt.Sprintf(`{"source_bundle_id":%d,"rows":[%s]}`, number, strings.Join(rows, ","))
-}
-
-type lockedBuffer struct {
-	mutex  sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buffer.String()
 }

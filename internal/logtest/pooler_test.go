@@ -1,14 +1,12 @@
 package logtest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -126,7 +124,7 @@ func (p pgtide) run(t *testing.T, url string, args ...string) (string, int) {
 type running struct {
 	name          string
 	cmd           *osexec.Cmd
-	out, problems buffer
+	out, problems pgtest.Output
 }
 
 func (p pgtide) start(t *testing.T, url string, args ...string) *running {
@@ -158,21 +156,3 @@ func (r *running) end(t *testing.T, expected ...string) {
 }
 
 func (r *running) lines() int { return strings.Count(r.out.String(), "\n") }
-
-// buffer is written by a process while the test reads it.
-type buffer struct {
-	mutex sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.bytes.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.bytes.String()
-}

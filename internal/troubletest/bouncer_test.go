@@ -2,7 +2,6 @@ package troubletest
 
 import (
 	"bufio"
-	"bytes"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -83,7 +82,7 @@ func preparedThroughPgBouncer(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	var log lockedBuffer
+	var log pgtest.Output
 	web := httptest.NewServer(asAnn(server.New(pool, server.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})))
 	defer web.Close()
 	s := &site{web: web}
@@ -109,29 +108,10 @@ func preparedThroughPgBouncer(t *testing.T, url string) {
 	}
 }
 
-type lockedBuffer struct {
-	mutex sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.Buffer.Write(p)
-}
-
 // watchThroughPgBouncer hears of each write, also when the connection that listens was lost.
 func (s *site) watchThroughPgBouncer(t *testing.T) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.web.URL+"/sync/watch", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Oversync-Source-ID", "desk")
-	response, err := s.web.Client().Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	response := s.ask(t, http.MethodGet, "/sync/watch", "")
 	defer func() { _ = response.Body.Close() }() // it was read
 	var told atomic.Int64
 	go func() {

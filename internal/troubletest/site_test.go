@@ -124,8 +124,8 @@ func (s *site) exec(t *testing.T, statements ...string) {
 	}
 }
 
-// get is the status of a request as ann's desk.
-func (s *site) get(t *testing.T, method, path, body string) (int, string) {
+// ask sends a request as ann's desk.
+func (s *site) ask(t *testing.T, method, path, body string) *http.Response {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, s.web.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -136,6 +136,13 @@ func (s *site) get(t *testing.T, method, path, body string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return response
+}
+
+// get is the status and the body of the answer.
+func (s *site) get(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	response := s.ask(t, method, path, body)
 	defer func() { _ = response.Body.Close() }() // it was read
 	text, err := io.ReadAll(response.Body)
 	if err != nil {

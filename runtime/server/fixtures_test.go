@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -53,24 +51,6 @@ func (d phone) session(t testing.TB, number, planned int) string {
 
 func chunkOf(start int, rows ...string) string {
 	return fmt.Sprintf(`{"start_row_ordinal":%d,"rows":%s}`, start, rowsOf(rows...))
-}
-
-// logBuffer takes lines from many requests.
-type logBuffer struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.text.String()
 }
 
 func jsonLog(into io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(into, nil)) }

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
 // metric is a line of /metrics, as the operator gets it.
@@ -108,7 +110,7 @@ func TestTraces(t *testing.T) {
 	t.Parallel()
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
-	var log logBuffer
+	var log pgtest.Output
 	f := newFront(t, Config{TracerProvider: provider, Logger: jsonLog(&log)})
 	d := f.device("u1", "phone").connect(t)
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
 // One device through every route, held against golden bodies.
@@ -332,7 +334,7 @@ func TestPassingTrouble(t *testing.T) {
 // A fault of the server says nothing of the database to clients.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	var log logBuffer
+	var log pgtest.Output
 	f := newFront(t, Config{Logger: jsonLog(&log), OperatorToken: "operator"})
 	d := f.device("u1", "phone").connect(t)
 	f.exec(t, `DROP SCHEMA tide CASCADE`)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgtide/pgtide/internal/pgtest"
 	"github.com/pgtide/pgtide/runtime/auth"
 	"github.com/pgtide/pgtide/runtime/wire"
 )
@@ -211,7 +212,7 @@ func nothingOpen(t *testing.T, f *front) {
 // A mistake of the program costs one answer.
 func TestPanic(t *testing.T) {
 	t.Parallel()
-	var log logBuffer
+	var log pgtest.Output
 	f := newFront(t, Config{Logger: jsonLog(&log)})
 	f.server.routes = append(f.server.routes,
 		route{http.MethodGet, "/panic", anyone, false, wire.PullFailed, func(*call) error { panic("the secret of the program") }},
