@@ -547,7 +547,7 @@ COMMENT ON FUNCTION tide.buckets_beside_tree(integer, text, integer) IS 'SQL exp
 -- Written once here, used by capture, adoption and every other reader of images, so that all of them
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
-    table_id integer, row_alias text, with_rules boolean DEFAULT true,
+    table_id integer, row_alias text,
     OUT row_key text, OUT payload text, OUT buckets text, OUT captured_buckets text, OUT deps text,
     OUT image text, OUT key_image text
 )
@@ -639,7 +639,7 @@ BEGIN
 
     -- Rules that look at other tables are judged at sealing: capture notes what they hang on, and need
     -- not wait for their long expressions to be written.
-    IF with_rules OR NOT v_table.derived THEN
+    IF NOT v_table.derived THEN
         buckets := tide.bucket_expression(v_table.table_id, row_alias);
     END IF;
     captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
@@ -661,7 +661,7 @@ BEGIN
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text, boolean) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are (NULL where rules look at other tables) and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -832,8 +832,8 @@ DECLARE
     v_join     text;
     v_touched  text;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     SELECT string_agg(format('%%1$s.%I AS tide_k%s', k.column_name, k.ordinal), ', '),
            string_agg(format('tide_n.%I OPERATOR(%s) t.tide_k%s', k.column_name, k.equality, k.ordinal), ' AND ')
       INTO v_keys, v_join
@@ -911,8 +911,8 @@ DECLARE
     v_c_deps   text;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;
@@ -1071,7 +1071,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tide.assert_readable(relation);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets, old_deps)
@@ -1164,8 +1164,8 @@ $body$,
             END);
     END IF;
     IF v_paused THEN
-        v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: what was captured
-    -- of before is captured to its end.
+        v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: one of which
+    -- something was captured before is captured to its end.
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id_if_assigned()) THEN
         RETURN NULL;
     END IF;
@@ -1349,7 +1349,7 @@ DECLARE
     k          record;
     p          record;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
            string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
       INTO k
@@ -1846,7 +1846,7 @@ BEGIN
                     v_keys := format('SELECT * FROM tide.affected_%s($1)', v_judged.id);
                     IF v_whole THEN
                         v_keys := format('SELECT a.row_key, CASE WHEN $2 IS NULL THEN $3 END AS last_change_id FROM (SELECT %s COLLATE "C" AS row_key FROM %s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %s) AS a',
-                                         (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_judged.id);
+                                         (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_judged.id);
                     END IF;
                     -- In pieces, because no value may be larger than a gigabyte.
                     FOR v_changes IN EXECUTE format($sql$
@@ -2519,7 +2519,7 @@ BEGIN
               INTO v_key
               FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
              WHERE s.table_id = push_source.table_id AND c.in_key;
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k', false);
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
     RETURN QUERY
@@ -2541,7 +2541,7 @@ BEGIN
 END;
 $body$, v_target.dead, v_target.name, v_target.key, v_target.mine, v_target.key_order);
         WHEN 'image' THEN
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t', false);
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t');
             RETURN format($body$
 BEGIN
     RETURN QUERY SELECT tide_r.ordinal, %s, %s FROM unnest($1) AS tide_r JOIN %s AS tide_t ON %s WHERE %s;
@@ -3329,7 +3329,7 @@ BEGIN
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
        OR cardinality(tide.current_names(v_table.table_id, v_table.dep_columns)) < cardinality(v_table.dep_columns) THEN
-        PERFORM tide.row_expressions(v_table.table_id, 'tide_n', false);
+        PERFORM tide.row_expressions(v_table.table_id, 'tide_n');
     END IF;
     UPDATE tide.bucket_dependency AS d SET source_columns = tide.current_names(d.source_id, d.source_columns) WHERE d.source_id = v_table.table_id;
     UPDATE tide.bucket_dependency AS d SET table_columns = tide.current_names(d.table_id, d.table_columns) WHERE d.table_id = v_table.table_id AND d.table_columns IS NOT NULL;
@@ -6779,7 +6779,7 @@ BEGIN
     IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false); -- where rules look at other tables, what they gave is stored
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -6849,7 +6849,7 @@ BEGIN
     IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false); -- where rules look at other tables, what they gave is stored
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -8044,7 +8044,7 @@ CREATE OR REPLACE FUNCTION tide.rebucket(table_name regclass, filter text DEFAUL
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);
-    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n', false)).row_key;
+    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n')).row_key;
     v_count bigint;
 BEGIN
     IF NOT v_table.derived THEN
@@ -8394,7 +8394,7 @@ BEGIN
           FROM ((SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n %4$s LIMIT $1)
                  UNION
                 (SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s AND m.key_hash > $2 ORDER BY m.key_hash LIMIT $1)) AS k$sql$,
-        table_id, (tide.row_expressions(table_id, 'tide_n', false)).row_key, v_relation,
+        table_id, (tide.row_expressions(table_id, 'tide_n')).row_key, v_relation,
         CASE WHEN v_rows > max_rows THEN format('TABLESAMPLE SYSTEM (%s)', least(100, greatest(300 * max_rows / v_rows, 0.001))) END)
        INTO v_keys USING max_rows, ((random() - 0.5) * 1.8e19)::bigint;
     looked_at := coalesce(cardinality(v_keys), 0);

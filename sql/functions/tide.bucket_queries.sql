@@ -15,7 +15,7 @@ DECLARE
     k          record;
     p          record;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     SELECT string_agg(format('tide_a.tide_k%s AS %I', c.ordinal, c.current_name), ', ' ORDER BY c.ordinal) AS names,
            string_agg(format('tide_n.%I OPERATOR(%s) %s', c.current_name, c.equality, c.value), ' AND ') AS found
       INTO k

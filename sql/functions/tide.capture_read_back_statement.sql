@@ -17,8 +17,8 @@ DECLARE
     v_join     text;
     v_touched  text;
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     SELECT string_agg(format('%%1$s.%I AS tide_k%s', k.column_name, k.ordinal), ', '),
            string_agg(format('tide_n.%I OPERATOR(%s) t.tide_k%s', k.column_name, k.equality, k.ordinal), ' AND ')
       INTO v_keys, v_join

@@ -75,8 +75,8 @@ $body$,
             END);
     END IF;
     IF v_paused THEN
-        v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: what was captured
-    -- of before is captured to its end.
+        v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: one of which
+    -- something was captured before is captured to its end.
     IF NOT EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id_if_assigned()) THEN
         RETURN NULL;
     END IF;

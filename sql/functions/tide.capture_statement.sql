@@ -16,8 +16,8 @@ DECLARE
     v_c_deps   text;
     v_always   text := 'current_setting(''tide.capture_equal'', true) = ''on''';
 BEGIN
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     IF tide.needs_read_back(v_relation) THEN
         RETURN tide.capture_read_back_statement(table_id, event, order_id, nested);
     END IF;

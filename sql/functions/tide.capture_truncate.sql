@@ -12,7 +12,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tide.assert_readable(relation);
-    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o', false);
+    SELECT * INTO o FROM tide.row_expressions(table_id, 'tide_o');
     -- A partition with a trigger of its own captures its rows itself.
     EXECUTE format($sql$
         INSERT INTO tide.change_log (table_id, op, row_key, key_hash, old_buckets, old_deps)

@@ -48,7 +48,7 @@ BEGIN
                     v_keys := format('SELECT * FROM tide.affected_%s($1)', v_judged.id);
                     IF v_whole THEN
                         v_keys := format('SELECT a.row_key, CASE WHEN $2 IS NULL THEN $3 END AS last_change_id FROM (SELECT %s COLLATE "C" AS row_key FROM %s AS tide_n UNION SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %s) AS a',
-                                         (tide.row_expressions(v_judged.id, 'tide_n', false)).row_key, v_judged.relation, v_judged.id);
+                                         (tide.row_expressions(v_judged.id, 'tide_n')).row_key, v_judged.relation, v_judged.id);
                     END IF;
                     -- In pieces, because no value may be larger than a gigabyte.
                     FOR v_changes IN EXECUTE format($sql$

@@ -24,7 +24,7 @@ BEGIN
               INTO v_key
               FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
              WHERE s.table_id = push_source.table_id AND c.in_key;
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k', false);
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
     RETURN QUERY
@@ -46,7 +46,7 @@ BEGIN
 END;
 $body$, v_target.dead, v_target.name, v_target.key, v_target.mine, v_target.key_order);
         WHEN 'image' THEN
-            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t', false);
+            SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_t');
             RETURN format($body$
 BEGIN
     RETURN QUERY SELECT tide_r.ordinal, %s, %s FROM unnest($1) AS tide_r JOIN %s AS tide_t ON %s WHERE %s;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION tide.rebucket(table_name regclass, filter text DEFAUL
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);
-    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n', false)).row_key;
+    v_key   text := (tide.row_expressions(v_table.table_id, 'tide_n')).row_key;
     v_count bigint;
 BEGIN
     IF NOT v_table.derived THEN

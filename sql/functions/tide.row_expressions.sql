@@ -1,7 +1,7 @@
 -- Written once here, used by capture, adoption and every other reader of images, so that all of them
 -- give the same text for the same row.
 CREATE OR REPLACE FUNCTION tide.row_expressions(
-    table_id integer, row_alias text, with_rules boolean DEFAULT true,
+    table_id integer, row_alias text,
     OUT row_key text, OUT payload text, OUT buckets text, OUT captured_buckets text, OUT deps text,
     OUT image text, OUT key_image text
 )
@@ -93,7 +93,7 @@ BEGIN
 
     -- Rules that look at other tables are judged at sealing: capture notes what they hang on, and need
     -- not wait for their long expressions to be written.
-    IF with_rules OR NOT v_table.derived THEN
+    IF NOT v_table.derived THEN
         buckets := tide.bucket_expression(v_table.table_id, row_alias);
     END IF;
     captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
@@ -115,4 +115,4 @@ BEGIN
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.row_expressions(integer, text, boolean) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';
+COMMENT ON FUNCTION tide.row_expressions(integer, text) IS 'SQL expressions over one row of a synced table: its key and payload as devices get them, its buckets as they are (NULL where rules look at other tables) and as capture notes them, what rules of other tables need of it (deps, NULL for nothing), what must differ for a change to count, and the key as a record. Raises TD012. Internal.';

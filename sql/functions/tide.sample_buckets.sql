@@ -16,7 +16,7 @@ BEGIN
           FROM ((SELECT %2$s COLLATE "C" AS row_key FROM %3$s AS tide_n %4$s LIMIT $1)
                  UNION
                 (SELECT m.row_key FROM tide.membership AS m WHERE m.table_id = %1$s AND m.key_hash > $2 ORDER BY m.key_hash LIMIT $1)) AS k$sql$,
-        table_id, (tide.row_expressions(table_id, 'tide_n', false)).row_key, v_relation,
+        table_id, (tide.row_expressions(table_id, 'tide_n')).row_key, v_relation,
         CASE WHEN v_rows > max_rows THEN format('TABLESAMPLE SYSTEM (%s)', least(100, greatest(300 * max_rows / v_rows, 0.001))) END)
        INTO v_keys USING max_rows, ((random() - 0.5) * 1.8e19)::bigint;
     looked_at := coalesce(cardinality(v_keys), 0);

@@ -15,7 +15,7 @@ BEGIN
     IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n', false); -- where rules look at other tables, what they gave is stored
+    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
