@@ -19,6 +19,7 @@ var (
 	seedFlag   = flag.Int("seed", 0, "replay the history of this seed (default: the fixed ones, then fresh ones)")
 	seedsFlag  = flag.Int("seeds", 2, "how many of the fixed seeds to begin with")
 	forFlag    = flag.Duration("for", 0, "how long to go on with fresh seeds")
+	drawFlag   = flag.Uint64("draw", uint64(rand.Uint32()), "the fresh seeds are drawn from this number, which the end of a run names")
 	shrinkFlag = flag.Duration("shrink", 2*time.Minute, "how long to shrink a history that fails")
 	histFlag   = flag.String("history", "", "replay the history in this file")
 )
@@ -57,16 +58,16 @@ func TestHistories(t *testing.T) {
 		checkSeed(t, databases, *seedFlag)
 		return
 	}
-	began := time.Now()
+	began, fresh := time.Now(), rand.New(rand.NewPCG(*drawFlag, 0))
 	histories, steps := 0, 0
 	for seed := 1; seed <= *seedsFlag || time.Since(began) < *forFlag; seed++ {
 		if seed > *seedsFlag {
-			seed = int(rand.Int32()) // short enough to be typed
+			seed = int(fresh.Int32()) // short enough to be typed
 		}
 		steps += checkSeed(t, databases, seed)
 		histories++
 	}
-	t.Logf("%d histories of %d steps in %s", histories, steps, time.Since(began).Round(time.Second))
+	t.Logf("%d histories of %d steps in %s, fresh ones drawn from %d", histories, steps, time.Since(began).Round(time.Second), *drawFlag)
 }
 
 // What once failed.

@@ -142,7 +142,6 @@ func (c *call) queuePushed(batch *pgx.Batch, p *pushed) {
 	if p.answer != nil {
 		maxRows = largestPage
 	}
-	done(batch.Queue(db.AssertScope, c.user.UserID))
 	each(batch.Queue(db.PushedBundle, c.user.UserID, c.source, p.sourceBundleID, int32(maxRows)), func(v [][]byte) error {
 		if !p.found {
 			p.found = true
