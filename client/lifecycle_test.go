@@ -70,6 +70,57 @@ func TestTwinsPush(t *testing.T) {
 	}
 }
 
+// Copies of one file write the same row, and push it under the same number with no pull between: one push is not
+// taken for the other, in one request or in several, and whether its answer came or not.
+func TestTwinsPushTheSameRow(t *testing.T) {
+	t.Parallel()
+	for name, most := range map[string]int{"at once": 500, "in chunks": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			config := s.config("7")
+			config.MaxRowsPerRequest = most
+			a := s.open(t, t.TempDir()+"/device.db", config)
+			do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
+			synced(t, a)
+			twin := s.open(t, s.copyOf(t, a), config)
+			for _, c := range []*Client{a, twin} {
+				c.SetMode(PushOnly)
+			}
+			do(t, a, `UPDATE list SET title = 'of a'`)
+			do(t, a, `INSERT INTO list (id, title) VALUES ('m', 'of a')`)
+			synced(t, a)
+			do(t, twin, `UPDATE list SET title = 'of the twin', rank = 7`)
+			do(t, twin, `INSERT INTO list (id, title) VALUES ('n', 'of the twin')`)
+			// The twin sends a push of the same number, without its answer: it must ask again.
+			lost := false
+			s.around = func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if !lost && r.URL.Path == "/sync/push" || strings.HasSuffix(r.URL.Path, "/commit") {
+						lost = true
+						next.ServeHTTP(nothing{}, r)
+						panic(http.ErrAbortHandler)
+					}
+					next.ServeHTTP(w, r)
+				})
+			}
+			_ = twin.Sync(t.Context()) // lost, where it was not refused before
+			s.around = nil
+			twin.SetMode(Both)
+			a.SetMode(Both)
+			synced(t, twin, a, twin)
+			is(t, s.there(t, `SELECT format('%s %s %s', id, title, rank) FROM app.list`), "l of a 0\nm of a 0\nn of the twin 0")
+			for _, c := range []*Client{a, twin} {
+				is(t, rows(t, c, `SELECT id, title, rank FROM list ORDER BY id`), "l|of a|0\nm|of a|0\nn|of the twin|0")
+			}
+			is(t, rows(t, twin, `SELECT key, resolution FROM _tide_conflict`), "l|server wins")
+			if was, err := a.Status(t.Context()); err != nil || was.Conflicts > 0 {
+				t.Errorf("the one whose push arrived: %+v %v", was, err)
+			}
+		})
+	}
+}
+
 // The server retires the source, and loses the list of its buckets: edits that were not sent survive.
 func TestSourceIsReplaced(t *testing.T) {
 	t.Parallel()

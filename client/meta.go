@@ -1,7 +1,7 @@
 package client
 
 // format is raised when these tables change.
-const format = 2
+const format = 3
 
 // metaTables lie in the application's file: what is applied and how far it brings the device is one
 // transaction.
@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS _tide_state (
     connected         INTEGER NOT NULL DEFAULT 0,
     initialization_id TEXT NOT NULL DEFAULT '',
     next_bundle       INTEGER NOT NULL DEFAULT 1, -- the number of the push in the outbox, or of the next one
+    bundle_uuid       TEXT NOT NULL DEFAULT '',   -- the push in the outbox: a copy of the file may have another one of its number
     attempted         INTEGER NOT NULL DEFAULT 0, -- the push in the outbox may have reached the server
     looked            INTEGER NOT NULL DEFAULT 0, -- up to which change of _tide_dirty a push was made: what is left waits for others
     shape             INTEGER NOT NULL DEFAULT 0, -- counts how often _tide_table was written

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 // change is a key that was written here.
@@ -81,7 +83,7 @@ func (w *writer) freeze() (bool, error) {
 			return false, err
 		}
 	}
-	return ordinal > 0, nil
+	return ordinal > 0, w.exec(`UPDATE _tide_state SET bundle_uuid = ?`, uuid.NewString())
 }
 
 type keyName struct {
@@ -258,7 +260,7 @@ func (c *Client) post(ctx context.Context, p push) (answer pushed, err error) {
 	}
 	whole := func(rows []string) error {
 		return c.remote.do(ctx, p.source, http.MethodPost, "/sync/push", map[string]any{
-			"source_bundle_id": p.next, "initialization_id": p.initialization, "rows": raw(rows)}, &answer)
+			"source_bundle_id": p.next, "bundle_uuid": p.bundle, "initialization_id": p.initialization, "rows": raw(rows)}, &answer)
 	}
 	if len(p.rows) <= c.config.MaxRowsPerRequest && size <= small {
 		return answer, whole(p.rows)
@@ -267,7 +269,7 @@ func (c *Client) post(ctx context.Context, p push) (answer pushed, err error) {
 		Status string `json:"status"`
 		PushID string `json:"push_id"`
 	}{}
-	begin := map[string]any{"source_bundle_id": p.next, "planned_row_count": len(p.rows)}
+	begin := map[string]any{"source_bundle_id": p.next, "bundle_uuid": p.bundle, "planned_row_count": len(p.rows)}
 	if p.initialization != "" {
 		begin["initialization_id"] = p.initialization
 	}
@@ -314,9 +316,6 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 	if answer.BundleID <= 0 {
 		return fmt.Errorf("client: the server accepted push %d and says no bundle_id", p.next)
 	}
-	if len(answer.Rows) > 0 && !answer.has(p) {
-		return c.rotate(ctx, p.state, "the server has another push of this number: the file is an old copy")
-	}
 	return c.settle(ctx, p, func(w *writer, sent []change) error {
 		if err := w.exec(`DELETE FROM _tide_outbox`); err != nil {
 			return err
@@ -358,22 +357,6 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 			return w.finish()
 		})
 	})
-}
-
-// has says that the answer is about a row of the push.
-func (a pushed) has(p push) bool {
-	for _, sent := range p.rows {
-		var name rowName
-		if err := json.Unmarshal([]byte(sent), &name); err != nil {
-			continue
-		}
-		if slices.ContainsFunc(a.Rows, func(r wireRow) bool {
-			return r.Schema == name.Schema && r.Table == name.Table && bytes.Equal(r.Key, name.Key)
-		}) {
-			return true
-		}
-	}
-	return false
 }
 
 // Held says why a change waits.

@@ -320,7 +320,7 @@ func (q *Queries) CreateBucketsSession(ctx context.Context, arg CreateBucketsSes
 const CreatePushSession = `-- name: CreatePushSession :one
 SELECT c.status::text AS status, c.push_id::uuid AS push_id
   FROM tide.create_push_session($1::text, $2::text, $3::bigint, $4::bigint,
-                                $5::uuid) AS c
+                                $5::uuid, $6::uuid) AS c
 `
 
 type CreatePushSessionParams struct {
@@ -329,6 +329,7 @@ type CreatePushSessionParams struct {
 	SourceBundleID   int64
 	PlannedRowCount  int64
 	InitializationID pgtype.UUID
+	BundleUuid       pgtype.UUID
 }
 
 type CreatePushSessionRow struct {
@@ -343,6 +344,7 @@ func (q *Queries) CreatePushSession(ctx context.Context, arg CreatePushSessionPa
 		arg.SourceBundleID,
 		arg.PlannedRowCount,
 		arg.InitializationID,
+		arg.BundleUuid,
 	)
 	var i CreatePushSessionRow
 	err := row.Scan(&i.Status, &i.PushID)
@@ -755,7 +757,7 @@ const Push = `-- name: Push :one
 SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id, (p.conflicts -> 0)::json AS conflict,
        p.conflicts::json AS conflicts, p.rejected::json AS rejected, p.unsealed::boolean AS unsealed
   FROM tide.push($1::text, $2::text, $3::bigint, $4::text::json, $5::text::json,
-                 $6::uuid) AS p
+                 $6::uuid, $7::uuid) AS p
 `
 
 type PushParams struct {
@@ -765,6 +767,7 @@ type PushParams struct {
 	WireRows         string
 	Claims           pgtype.Text
 	InitializationID pgtype.UUID
+	BundleUuid       pgtype.UUID
 }
 
 type PushRow struct {
@@ -784,6 +787,7 @@ func (q *Queries) Push(ctx context.Context, arg PushParams) (PushRow, error) {
 		arg.WireRows,
 		arg.Claims,
 		arg.InitializationID,
+		arg.BundleUuid,
 	)
 	var i PushRow
 	err := row.Scan(

@@ -123,6 +123,7 @@ CREATE TABLE tide.push_log (
     user_id          text COLLATE "C" NOT NULL,
     source_id        text COLLATE "C" NOT NULL,
     source_bundle_id bigint      NOT NULL,
+    bundle_uuid      uuid,
     xid              xid8        NOT NULL DEFAULT pg_current_xact_id(),
     row_count        bigint      NOT NULL,
     pushed_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -130,6 +131,7 @@ CREATE TABLE tide.push_log (
     CONSTRAINT push_log_pkey PRIMARY KEY (user_id, source_id, source_bundle_id)
 );
 COMMENT ON TABLE tide.push_log IS 'Every accepted push, under the number its source gave it: a retry finds it here and changes nothing.';
+COMMENT ON COLUMN tide.push_log.bundle_uuid IS 'What the device calls it, if it does: a copy of the device that numbers on has another bundle under this number.';
 COMMENT ON COLUMN tide.push_log.xid IS 'The transaction of the push; its bundle is the one of that transaction.';
 
 CREATE TABLE tide.push_session (
@@ -140,6 +142,7 @@ CREATE TABLE tide.push_session (
     source_bundle_id  bigint      NOT NULL,
     planned_row_count bigint      NOT NULL,
     initialization_id uuid,
+    bundle_uuid       uuid,
     expires_at        timestamptz NOT NULL,
 
     CONSTRAINT push_session_pkey PRIMARY KEY (push_id),

@@ -5778,17 +5778,25 @@ COMMENT ON FUNCTION tide.run_push_step(integer, text, text, tide.pushed_row[], t
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.is_committed(user_id text, source_id text, source_bundle_id bigint)
+-- A device that was copied numbers on in each copy. What one of them pushed must not be the answer to another one.
+CREATE OR REPLACE FUNCTION tide.is_committed(user_id text, source_id text, source_bundle_id bigint, bundle_uuid uuid DEFAULT NULL)
     RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_other boolean;
 BEGIN
-    RETURN EXISTS (SELECT FROM tide.push_log AS p
-                    WHERE p.user_id = is_committed.user_id AND p.source_id = is_committed.source_id AND p.source_bundle_id = is_committed.source_bundle_id);
+    SELECT p.bundle_uuid <> is_committed.bundle_uuid INTO v_other FROM tide.push_log AS p
+     WHERE p.user_id = is_committed.user_id AND p.source_id = is_committed.source_id AND p.source_bundle_id = is_committed.source_bundle_id;
+    IF v_other THEN
+        RAISE EXCEPTION 'push % of this source was another one', source_bundle_id
+            USING ERRCODE = 'TD113', DETAIL = 'The device is a copy of the one that made it, or was restored to what it was before.', HINT = 'Rebuild from a snapshot, as a new source.';
+    END IF;
+    RETURN FOUND;
 END;
 $$;
-COMMENT ON FUNCTION tide.is_committed(text, text, bigint) IS 'Whether a push with this number was accepted.';
+COMMENT ON FUNCTION tide.is_committed(text, text, bigint, uuid) IS 'Whether a push with this number was accepted. Raises TD113 when it has another bundle_uuid.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5819,7 +5827,7 @@ COMMENT ON FUNCTION tide.assert_next_push(text, text, bigint) IS 'Raises TD014 o
 -- +goose StatementBegin
 -- The first write of a push is its number: a second one with the same number waits here until the
 -- first has ended, and then finds it, or takes its place.
-CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid)
+CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid, bundle_uuid uuid)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -5832,7 +5840,7 @@ BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
         RETURN false;
     END IF;
     -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
@@ -5846,9 +5854,10 @@ BEGIN
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     END IF;
-    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
+    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
+        PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);
         RETURN false;
     END IF;
     PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
@@ -5862,7 +5871,7 @@ BEGIN
     RETURN true;
 END;
 $$;
-COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD129. Internal.';
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD114, TD129. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6348,7 +6357,7 @@ COMMENT ON FUNCTION tide.revive_rows(tide.pushed_row[], bigint[]) IS 'Makes upda
 -- +goose StatementBegin
 -- A refused push leaves nothing, not even its number: it runs in a subtransaction that ends with it.
 CREATE OR REPLACE FUNCTION tide.apply_push(
-    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid,
+    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid, bundle_uuid uuid,
     OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
 )
     LANGUAGE plpgsql
@@ -6360,7 +6369,7 @@ DECLARE
 BEGIN
     FOR v_try IN 1 .. 2 LOOP
         BEGIN
-            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id, bundle_uuid) THEN
                 status := 'already_committed';
                 EXIT;
             END IF;
@@ -6420,7 +6429,7 @@ BEGIN
     unsealed := coalesce(unsealed, false);
 END;
 $$;
-COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';
+COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid, uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6446,6 +6455,7 @@ COMMENT ON FUNCTION tide.begin_push(text, json) IS 'Sets the identity of the cal
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.push(
     user_id text, source_id text, INOUT source_bundle_id bigint, rows json, claims json DEFAULT NULL, initialization_id uuid DEFAULT NULL,
+    bundle_uuid uuid DEFAULT NULL,
     OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
 )
     LANGUAGE plpgsql
@@ -6454,17 +6464,17 @@ AS $$
 BEGIN
     PERFORM tide.begin_push(user_id, claims);
     -- The answer to a retry does not depend on what its rows mean by now.
-    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
         status := 'already_committed';
         unsealed := false;
         RETURN;
     END IF;
     SELECT a.status, a.conflicts, a.rejected, a.unsealed
       INTO status, conflicts, rejected, unsealed
-      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id) AS a;
+      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id, bundle_uuid) AS a;
 END;
 $$;
-COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid) IS
+COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid, uuid) IS
 'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD129.';
 -- +goose StatementEnd
 
@@ -6568,6 +6578,7 @@ COMMENT ON FUNCTION tide.assert_push_session(text, text, uuid) IS 'The push sess
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.create_push_session(
     user_id text, source_id text, source_bundle_id bigint, planned_row_count bigint, initialization_id uuid DEFAULT NULL,
+    bundle_uuid uuid DEFAULT NULL,
     OUT status text, OUT push_id uuid
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -6587,7 +6598,7 @@ BEGIN
             USING ERRCODE = 'TD127', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_push), HINT = 'Push in several bundles.';
     END IF;
     -- The answer to a retry comes first: what was committed stays committed, whatever the home bucket is now.
-    IF tide.is_committed(v_user, v_source, source_bundle_id) THEN
+    IF tide.is_committed(v_user, v_source, source_bundle_id, bundle_uuid) THEN
         status := 'already_committed';
         RETURN;
     END IF;
@@ -6597,8 +6608,8 @@ BEGIN
     PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
     DELETE FROM tide.push_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp());
     FOR v_slot IN 1 .. v_setting.max_push_sessions LOOP
-        INSERT INTO tide.push_session AS s (user_id, source_id, slot, source_bundle_id, planned_row_count, initialization_id, expires_at)
-        VALUES (v_user, v_source, v_slot, source_bundle_id, planned_row_count, initialization_id, clock_timestamp() + v_setting.push_session_ttl)
+        INSERT INTO tide.push_session AS s (user_id, source_id, slot, source_bundle_id, planned_row_count, initialization_id, bundle_uuid, expires_at)
+        VALUES (v_user, v_source, v_slot, source_bundle_id, planned_row_count, initialization_id, bundle_uuid, clock_timestamp() + v_setting.push_session_ttl)
             ON CONFLICT (user_id, slot) DO NOTHING
         RETURNING s.push_id INTO push_id;
         EXIT WHEN push_id IS NOT NULL;
@@ -6610,8 +6621,8 @@ BEGIN
     status := 'staging';
 END;
 $$;
-COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid) IS
-'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127, TD129.';
+COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid, uuid) IS
+'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD114, TD125, TD127, TD129.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6672,7 +6683,7 @@ AS $$
 BEGIN
     session := tide.assert_push_session(user_id, source_id, staged_push.push_id);
     -- It was committed already: its number is answered, whatever has become of its rows.
-    IF tide.is_committed(user_id, source_id, (session).source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, (session).source_bundle_id, (session).bundle_uuid) THEN
         RETURN;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);
@@ -6690,7 +6701,7 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with all its rows; without rows when it was committed already. Raises TD102, TD103, TD105 to TD107, TD114. Internal.';
+COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with all its rows; without rows when it was committed already. Raises TD102, TD103, TD105 to TD107, TD113, TD114. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6731,7 +6742,7 @@ BEGIN
     BEGIN
         SELECT a.status, a.conflicts, a.rejected, a.unsealed
           INTO status, conflicts, rejected, unsealed
-          FROM tide.apply_push(user_id, source_id, source_bundle_id, v_staged.rows, (v_staged.session).initialization_id) AS a;
+          FROM tide.apply_push(user_id, source_id, source_bundle_id, v_staged.rows, (v_staged.session).initialization_id, (v_staged.session).bundle_uuid) AS a;
     EXCEPTION
         -- It was the next number when the session was created.
         WHEN SQLSTATE 'TD112' THEN
@@ -8603,12 +8614,12 @@ GRANT EXECUTE ON FUNCTION
     tide.source_shape(text, text),
     tide.device_bundle_rows(text, text, bigint, bigint, integer),
     tide.project_payload(json, jsonb),
-    tide.push(text, text, bigint, json, json, uuid),
-    tide.is_committed(text, text, bigint),
+    tide.push(text, text, bigint, json, json, uuid, uuid),
+    tide.is_committed(text, text, bigint, uuid),
     tide.push_result(text, text, bigint),
     tide.pushed_rows(text, text, bigint),
     tide.source_kind(text, text),
-    tide.create_push_session(text, text, bigint, bigint, uuid),
+    tide.create_push_session(text, text, bigint, bigint, uuid, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),
     tide.commit_push_session(text, text, uuid, json),
     tide.delete_push_session(text, text, uuid),
@@ -8634,10 +8645,10 @@ GRANT EXECUTE ON FUNCTION
     -- A push runs as its caller, who may become the client, and so do the steps of it.
     tide.begin_push(text, json),
     tide.parse_push(json, bigint),
-    tide.apply_push(text, text, bigint, tide.pushed_row[], uuid),
+    tide.apply_push(text, text, bigint, tide.pushed_row[], uuid, uuid),
     tide.staged_push(text, text, uuid),
     tide.forget_push_chunks(text, text, uuid),
-    tide.claim_push(text, text, bigint, bigint, uuid),
+    tide.claim_push(text, text, bigint, bigint, uuid, uuid),
     tide.unknown_columns(tide.pushed_row[]),
     tide.find_conflicts(tide.pushed_row[], text, text),
     tide.lock_pushed(tide.pushed_row[], text),

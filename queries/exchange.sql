@@ -42,7 +42,7 @@ SELECT tide.assert_scope(@user_id::text);
 -- name: CreatePushSession :one
 SELECT c.status::text AS status, c.push_id::uuid AS push_id
   FROM tide.create_push_session(@user_id::text, @source_id::text, @source_bundle_id::bigint, @planned_row_count::bigint,
-                                sqlc.narg(initialization_id)::uuid) AS c;
+                                sqlc.narg(initialization_id)::uuid, sqlc.narg(bundle_uuid)::uuid) AS c;
 
 -- name: AddPushChunk :one
 SELECT tide.add_push_chunk(@user_id::text, @source_id::text, @push_id::uuid, @start_row_ordinal::bigint, sqlc.arg(wire_rows)::text::json)::bigint AS next_row_ordinal;
@@ -59,7 +59,7 @@ SELECT tide.delete_push_session(@user_id::text, @source_id::text, @push_id::uuid
 SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id, (p.conflicts -> 0)::json AS conflict,
        p.conflicts::json AS conflicts, p.rejected::json AS rejected, p.unsealed::boolean AS unsealed
   FROM tide.push(@user_id::text, @source_id::text, @source_bundle_id::bigint, sqlc.arg(wire_rows)::text::json, sqlc.narg(claims)::text::json,
-                 sqlc.narg(initialization_id)::uuid) AS p;
+                 sqlc.narg(initialization_id)::uuid, sqlc.narg(bundle_uuid)::uuid) AS p;
 
 -- The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
 -- name: PushedBundle :many

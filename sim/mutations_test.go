@@ -68,7 +68,7 @@ var mutations = []mutation{
 			{"write_pushed", "\nBEGIN\n", "\nBEGIN\n    PERFORM pg_sleep(0.02);\n"}}, []string{"no update is lost"}},
 	{"a number is used again", "seal; sync 1; edit 1 1 0; go 1 2 3; sync 1",
 		[]edit{{"is_committed", "AND p.source_bundle_id = is_committed.source_bundle_id", "AND false"},
-			{"claim_push", "ON CONFLICT DO NOTHING;\n    IF NOT FOUND THEN\n        RETURN false;\n    END IF;", "ON CONFLICT DO NOTHING;"},
+			{"claim_push", "ON CONFLICT DO NOTHING;\n    IF NOT FOUND THEN\n        PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);\n        RETURN false;\n    END IF;", "ON CONFLICT DO NOTHING;"},
 			{"claim_push", "PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);", ""},
 			{"create_push_session", "PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);", ""}}, []string{"applied once", "a push is one bundle"}},
 	{"rows of a push are lost", "seal; sync 0; edit 0 0 5; edit 0 0 6; sync 0",

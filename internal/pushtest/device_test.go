@@ -99,10 +99,14 @@ func (d *device) push(ctx context.Context, rows ...row) answer {
 }
 
 func (d *device) pushText(ctx context.Context, number int64, rows string) answer {
+	return d.pushNamed(ctx, number, rows, nil)
+}
+
+func (d *device) pushNamed(ctx context.Context, number int64, rows string, bundleUUID *string) answer {
 	var a answer
 	var conflicts, rejected *string
-	err := d.db.QueryRow(ctx, `SELECT status, conflicts::text, rejected::text, unsealed FROM tide.push($1, $2, $3, $4::text::json)`,
-		d.user, d.source, number, rows).Scan(&a.Status, &conflicts, &rejected, &a.Unsealed)
+	err := d.db.QueryRow(ctx, `SELECT status, conflicts::text, rejected::text, unsealed FROM tide.push($1, $2, $3, $4::text::json, bundle_uuid => $5::text::uuid)`,
+		d.user, d.source, number, rows, bundleUUID).Scan(&a.Status, &conflicts, &rejected, &a.Unsealed)
 	var pgErr *pgconn.PgError
 	switch {
 	case errors.As(err, &pgErr):

@@ -72,6 +72,63 @@ func TestRetriesAtOnce(t *testing.T) {
 	}
 }
 
+// Copies of a device push different bundles under one number, many times at once: one is applied and answered as
+// often as it is asked, the others hear that it was not theirs. Who names no bundle is answered as ever.
+func TestCopiesAtOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	d := connected(t, db, "ann")
+	names := []string{"5f0f8f0e-0000-4000-8000-000000000001", "5f0f8f0e-0000-4000-8000-000000000002"}
+	push := func(number int64, n int) answer {
+		return d.pushNamed(t.Context(), number, fmt.Sprintf(`[{"schema":"app","table":"note","key":{"id":"%d"},"op":"INSERT","base_row_version":0,"payload":{"n":%d}}]`, number, n), &names[n])
+	}
+	for number := range int64(10) {
+		number++
+		var group sync.WaitGroup
+		answers := [2]chan string{make(chan string, 6), make(chan string, 6)}
+		for n := range 12 {
+			group.Go(func() {
+				a := push(number, n%2)
+				answers[n%2] <- a.Status + a.Code
+			})
+		}
+		group.Wait()
+		won := value[int](t, db, `SELECT n::int FROM app.note WHERE id = $1`, number)
+		for n, answers := range answers {
+			count := map[string]int{}
+			for range cap(answers) {
+				count[<-answers]++
+			}
+			if n == won && (count["applied"] != 1 || count["already_committed"] != 5) || n != won && count["TD113"] != 6 {
+				t.Fatalf("push %d of copy %d, where %d won: %v", number, n, won, count)
+			}
+		}
+		if a := d.pushText(t.Context(), number, `[]`); a.Status != "already_committed" {
+			t.Fatalf("without a name: %+v", a)
+		}
+		exec(t, db, `SELECT tide.seal()`)
+	}
+	// So it is in sessions: when one begins, and when another copy was faster.
+	session := func(number, name int) string {
+		return fmt.Sprintf(`SELECT status FROM tide.create_push_session('ann', 'phone', %d, 1, bundle_uuid => '%s')`, number, names[name])
+	}
+	won := value[int](t, db, `SELECT n::int FROM app.note WHERE id = 10`)
+	if got := code(t, db, session(10, 1-won)); got != "TD113" {
+		t.Errorf("a session of another copy: %s", got)
+	}
+	if got := value[string](t, db, session(10, won)); got != "already_committed" {
+		t.Errorf("a session of the same: %s", got)
+	}
+	exec(t, db, session(11, 0))
+	if a := push(11, 1); a.Status != "applied" {
+		t.Fatalf("%+v", a)
+	}
+	if got := code(t, db, `SELECT tide.commit_push_session('ann', 'phone', (SELECT push_id FROM tide.push_session))`); got != "TD113" {
+		t.Errorf("the commit of the slower copy: %s", got)
+	}
+}
+
 // Two devices and a psql writer change the same rows upon what they last saw, hundreds of times: every
 // accepted change counts once, every loser is told, and nothing waits for ever.
 func TestTwoWriters(t *testing.T) {

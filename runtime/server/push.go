@@ -18,13 +18,18 @@ func (c *call) push() error {
 		SourceBundleID   int64    `json:"source_bundle_id"`
 		Rows             wireRows `json:"rows"`
 		InitializationID string   `json:"initialization_id"`
+		BundleUUID       string   `json:"bundle_uuid"`
 	}{Rows: "null"}
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
 	}
+	name, err := bundleUUID(asked.BundleUUID)
+	if err != nil {
+		return err
+	}
 	params := db.PushParams{
 		UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, WireRows: string(asked.Rows), Claims: c.claims(),
-		InitializationID: initialization(asked.InitializationID),
+		InitializationID: initialization(asked.InitializationID), BundleUuid: name,
 	}
 	answer := c.body(typeJSON)
 	defer answer.close()
@@ -65,7 +70,7 @@ func (c *call) pushAtOnce(params db.PushParams, p *pushed) (got db.PushRow, seal
 	ctx := c.r.Context()
 	var batch pgx.Batch
 	c.writing().queue(ctx, &batch, func(batch *pgx.Batch) {
-		batch.Queue(db.Push, params.UserID, params.SourceID, params.SourceBundleID, params.WireRows, params.Claims, params.InitializationID).QueryRow(func(row pgx.Row) error {
+		batch.Queue(db.Push, params.UserID, params.SourceID, params.SourceBundleID, params.WireRows, params.Claims, params.InitializationID, params.BundleUuid).QueryRow(func(row pgx.Row) error {
 			defer next(sealStage)
 			return row.Scan(&got.Status, &got.SourceBundleID, &got.Conflict, &got.Conflicts, &got.Rejected, &got.Unsealed)
 		})

@@ -15,13 +15,18 @@ func (c *call) createPushSession() error {
 		SourceBundleID   int64  `json:"source_bundle_id"`
 		PlannedRowCount  int64  `json:"planned_row_count"`
 		InitializationID string `json:"initialization_id"`
+		BundleUUID       string `json:"bundle_uuid"`
 	}
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
 	}
+	name, err := bundleUUID(asked.BundleUUID)
+	if err != nil {
+		return err
+	}
 	session, err := db.New(c.writing()).CreatePushSession(c.r.Context(), db.CreatePushSessionParams{
 		UserID: c.user.UserID, SourceID: c.source, SourceBundleID: asked.SourceBundleID, PlannedRowCount: asked.PlannedRowCount,
-		InitializationID: initialization(asked.InitializationID),
+		InitializationID: initialization(asked.InitializationID), BundleUuid: name,
 	})
 	if err != nil {
 		return err

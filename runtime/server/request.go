@@ -100,6 +100,15 @@ func initialization(text string) pgtype.UUID {
 	return id
 }
 
+// bundleUUID reads what a device calls its push, if it does.
+func bundleUUID(text string) (pgtype.UUID, error) {
+	id, ok := uuid(text)
+	if !ok && text != "" {
+		return id, wire.Refuse(wire.InvalidRequest, "bundle_uuid is no UUID with dashes. Send one, or leave it out.")
+	}
+	return id, nil
+}
+
 func (c *call) claims() pgtype.Text {
 	return optional(c.user.Claims)
 }

@@ -1,6 +1,6 @@
 -- A refused push leaves nothing, not even its number: it runs in a subtransaction that ends with it.
 CREATE OR REPLACE FUNCTION tide.apply_push(
-    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid,
+    user_id text, source_id text, source_bundle_id bigint, rows tide.pushed_row[], initialization_id uuid, bundle_uuid uuid,
     OUT status text, OUT conflicts json, OUT rejected json, OUT unsealed boolean
 )
     LANGUAGE plpgsql
@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     FOR v_try IN 1 .. 2 LOOP
         BEGIN
-            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id) THEN
+            IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id, bundle_uuid) THEN
                 status := 'already_committed';
                 EXIT;
             END IF;
@@ -72,4 +72,4 @@ BEGIN
     unsealed := coalesce(unsealed, false);
 END;
 $$;
-COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';
+COMMENT ON FUNCTION tide.apply_push(text, text, bigint, tide.pushed_row[], uuid, uuid) IS 'Takes the number of a push, locks, judges and writes its rows; status applied, already_committed, conflict or rejected. Internal.';

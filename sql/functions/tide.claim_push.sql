@@ -1,6 +1,6 @@
 -- The first write of a push is its number: a second one with the same number waits here until the
 -- first has ended, and then finds it, or takes its place.
-CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid)
+CREATE OR REPLACE FUNCTION tide.claim_push(user_id text, source_id text, source_bundle_id bigint, row_count bigint, initialization_id uuid, bundle_uuid uuid)
     RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -13,7 +13,7 @@ BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF tide.is_committed(user_id, source_id, source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
         RETURN false;
     END IF;
     -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
@@ -27,9 +27,10 @@ BEGIN
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     END IF;
-    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, row_count) VALUES (user_id, source_id, source_bundle_id, row_count)
+    INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
+        PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);
         RETURN false;
     END IF;
     PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
@@ -43,4 +44,4 @@ BEGIN
     RETURN true;
 END;
 $$;
-COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD129. Internal.';
+COMMENT ON FUNCTION tide.claim_push(text, text, bigint, bigint, uuid, uuid) IS 'Takes the number of a push; false when it was committed before. Raises TD014, TD017, TD101, TD108 to TD114, TD129. Internal.';

@@ -19,7 +19,7 @@ BEGIN
     BEGIN
         SELECT a.status, a.conflicts, a.rejected, a.unsealed
           INTO status, conflicts, rejected, unsealed
-          FROM tide.apply_push(user_id, source_id, source_bundle_id, v_staged.rows, (v_staged.session).initialization_id) AS a;
+          FROM tide.apply_push(user_id, source_id, source_bundle_id, v_staged.rows, (v_staged.session).initialization_id, (v_staged.session).bundle_uuid) AS a;
     EXCEPTION
         -- It was the next number when the session was created.
         WHEN SQLSTATE 'TD112' THEN

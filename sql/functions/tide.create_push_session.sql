@@ -1,5 +1,6 @@
 CREATE OR REPLACE FUNCTION tide.create_push_session(
     user_id text, source_id text, source_bundle_id bigint, planned_row_count bigint, initialization_id uuid DEFAULT NULL,
+    bundle_uuid uuid DEFAULT NULL,
     OUT status text, OUT push_id uuid
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -19,7 +20,7 @@ BEGIN
             USING ERRCODE = 'TD127', DETAIL = format('At most %s are allowed.', v_setting.max_rows_per_push), HINT = 'Push in several bundles.';
     END IF;
     -- The answer to a retry comes first: what was committed stays committed, whatever the home bucket is now.
-    IF tide.is_committed(v_user, v_source, source_bundle_id) THEN
+    IF tide.is_committed(v_user, v_source, source_bundle_id, bundle_uuid) THEN
         status := 'already_committed';
         RETURN;
     END IF;
@@ -29,8 +30,8 @@ BEGIN
     PERFORM tide.assert_next_push(v_user, v_source, source_bundle_id);
     DELETE FROM tide.push_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp());
     FOR v_slot IN 1 .. v_setting.max_push_sessions LOOP
-        INSERT INTO tide.push_session AS s (user_id, source_id, slot, source_bundle_id, planned_row_count, initialization_id, expires_at)
-        VALUES (v_user, v_source, v_slot, source_bundle_id, planned_row_count, initialization_id, clock_timestamp() + v_setting.push_session_ttl)
+        INSERT INTO tide.push_session AS s (user_id, source_id, slot, source_bundle_id, planned_row_count, initialization_id, bundle_uuid, expires_at)
+        VALUES (v_user, v_source, v_slot, source_bundle_id, planned_row_count, initialization_id, bundle_uuid, clock_timestamp() + v_setting.push_session_ttl)
             ON CONFLICT (user_id, slot) DO NOTHING
         RETURNING s.push_id INTO push_id;
         EXIT WHEN push_id IS NOT NULL;
@@ -42,5 +43,5 @@ BEGIN
     status := 'staging';
 END;
 $$;
-COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid) IS
-'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD112, TD114, TD125, TD127, TD129.';
+COMMENT ON FUNCTION tide.create_push_session(text, text, bigint, bigint, uuid, uuid) IS
+'Begins a push that arrives in chunks, and ends an earlier one of the same source; status staging, or already_committed for a retry. Raises TD014, TD017, TD101, TD108 to TD114, TD125, TD127, TD129.';

@@ -6,7 +6,7 @@ AS $$
 BEGIN
     session := tide.assert_push_session(user_id, source_id, staged_push.push_id);
     -- It was committed already: its number is answered, whatever has become of its rows.
-    IF tide.is_committed(user_id, source_id, (session).source_bundle_id) THEN
+    IF tide.is_committed(user_id, source_id, (session).source_bundle_id, (session).bundle_uuid) THEN
         RETURN;
     END IF;
     PERFORM tide.assert_source(user_id, source_id);
@@ -24,4 +24,4 @@ BEGIN
     END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with all its rows; without rows when it was committed already. Raises TD102, TD103, TD105 to TD107, TD114. Internal.';
+COMMENT ON FUNCTION tide.staged_push(text, text, uuid) IS 'A push session with all its rows; without rows when it was committed already. Raises TD102, TD103, TD105 to TD107, TD113, TD114. Internal.';
