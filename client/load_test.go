@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"database/sql"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -19,16 +18,7 @@ func TestFirstSnapshotIsLoaded(t *testing.T) {
 	s.seal(t)
 	for _, check := range []string{"", " CHECK (title <> 'two')"} {
 		path := t.TempDir() + "/device.db"
-		db, err := sql.Open("sqlite", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.Exec(`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL` + check + `, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`); err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		file(t, path, `CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL`+check+`, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`)
 		c := s.open(t, path, s.config("7"))
 		synced(t, c)
 		lists, waits := "a|b", "item 2"

@@ -14,15 +14,7 @@ func TestOpenWithADatabase(t *testing.T) {
 	s := newSite(t)
 	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('there', '7', 'x')`)
 	s.seal(t)
-	db, err := sql.Open("sqlite", t.TempDir()+"/own.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := file(t, t.TempDir()+"/own.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)")
 	for range 2 { // it is opened again
 		c, err := OpenDB(context.Background(), db, s.config("7"))
 		if err != nil {
@@ -41,15 +33,7 @@ func TestOpenWithADatabase(t *testing.T) {
 		}
 	}
 	is(t, s.there(t, `SELECT id FROM app.list`), "here\nthere")
-	memory, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := memory.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	memory := file(t, ":memory:")
 	for _, bad := range []struct {
 		db     *sql.DB
 		config Config

@@ -37,6 +37,12 @@ func (c *Client) Wake() {
 	}
 }
 
+// backoff grows from first, give or take half of it, up to MaxBackoff, which is never exceeded.
+func (c *Client) backoff(first time.Duration) *backoff.ExponentialBackOff {
+	most := time.Duration(float64(c.config.MaxBackoff) / (1 + backoff.DefaultRandomizationFactor))
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(min(first, most)), backoff.WithMaxInterval(most), backoff.WithMaxElapsedTime(0))
+}
+
 // Run syncs until ctx ends: when something was written here, by this process or another one, when the
 // server says that there is news, and from time to time. What fails is tried again, ever less often.
 // It returns only the error that a newer version of the application is needed, or that of the context.
@@ -44,7 +50,7 @@ func (c *Client) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go c.listen(ctx)
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(500*time.Millisecond), backoff.WithMaxInterval(c.config.MaxBackoff), backoff.WithMaxElapsedTime(0))
+	wait := c.backoff(500 * time.Millisecond)
 	for {
 		pause := c.config.PollInterval
 		if Mode(c.mode.Load()) != Paused {
@@ -112,7 +118,7 @@ func (c *Client) written(ctx context.Context) bool {
 
 // listen wakes Run when the server says that there is news. Where it does not, or cannot, polling has to do.
 func (c *Client) listen(ctx context.Context) {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMaxInterval(c.config.MaxBackoff), backoff.WithMaxElapsedTime(0))
+	wait := c.backoff(time.Second)
 	for ctx.Err() == nil {
 		if c.follow(ctx) {
 			wait.Reset()

@@ -3,8 +3,11 @@ package client
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -134,5 +137,138 @@ func TestRunGoesOnAndEnds(t *testing.T) {
 	var refused *ServerError
 	if err := c.Run(context.Background()); !errors.As(err, &refused) || refused.MinAppVersion != "2.0.0" {
 		t.Fatalf("Run ends with %v", err)
+	}
+}
+
+// pauses hears how long Run says that it will wait, and makes it go on at once.
+type pauses struct {
+	slog.Handler
+	woken func()
+	heard []time.Duration
+}
+
+func (p *pauses) Enabled(context.Context, slog.Level) bool { return true }
+
+func (p *pauses) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "in" {
+			p.heard = append(p.heard, a.Value.Duration())
+			p.woken()
+		}
+		return true
+	})
+	return nil
+}
+
+// What fails is tried again ever less often, at other times than those of other devices, never later than the
+// Config says, but when the server says so; and soon again once it went well.
+func TestRunBacksOff(t *testing.T) {
+	t.Parallel()
+	const rounds, most = 24, time.Minute
+	var heard [2][]time.Duration
+	for device := range heard {
+		asked := 0
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/sync/watch" {
+				http.Error(w, "away", http.StatusBadGateway)
+				return
+			}
+			asked++
+			switch asked {
+			case rounds:
+				w.Header().Set("Retry-After", strconv.Itoa(7200))
+			case rounds + 1: // it goes well once, which takes two requests: to connect, and to pull
+				_, _ = w.Write([]byte(`{"cursor":"c","resolution":"remote_authoritative"}`)) // the device is there
+				return
+			case rounds + 2:
+				_, _ = w.Write([]byte(`{"cursor":"d"}`)) // as above
+				return
+			case rounds + 4:
+				w.WriteHeader(http.StatusUpgradeRequired)
+				return
+			}
+			http.Error(w, "away", http.StatusServiceUnavailable)
+		}))
+		t.Cleanup(web.Close)
+		p := &pauses{Handler: slog.DiscardHandler}
+		c, err := Open(t.Context(), t.TempDir()+"/device.db", Config{URL: web.URL, User: "7", MaxBackoff: most, PollInterval: time.Millisecond, Logger: slog.New(p),
+			Tables: []Table{{Schema: "app", Name: "t", PrimaryKey: []string{"id"}, Columns: []Column{{Name: "id", Kind: "integer"}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.woken = c.Wake
+		var refused *ServerError
+		if err := c.Run(t.Context()); !errors.As(err, &refused) || refused.Status != http.StatusUpgradeRequired {
+			t.Fatalf("Run ends with %v", err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		heard[device] = p.heard
+		if len(p.heard) != rounds+1 {
+			t.Fatalf("it waited %d times: %v", len(p.heard), p.heard)
+		}
+		for n, pause := range p.heard[:rounds-1] {
+			base := min(500*time.Millisecond*time.Duration(1<<min(n, 20)), most) // it grows by half each time
+			if pause > base*3/2 || pause > most || n == 0 && pause < 250*time.Millisecond || n > rounds/2 && pause < most/4 {
+				t.Errorf("pause %d is %v", n, pause)
+			}
+		}
+		if p.heard[rounds-1] != 2*time.Hour {
+			t.Errorf("the server said to come again in two hours, and it waits %v", p.heard[rounds-1])
+		}
+		if p.heard[rounds] > 750*time.Millisecond {
+			t.Errorf("after it went well it waits %v", p.heard[rounds])
+		}
+	}
+	if slices.Equal(heard[0][:rounds-1], heard[1][:rounds-1]) {
+		t.Errorf("two devices come at the same time: %v", heard[0])
+	}
+}
+
+// Without the stream of events a device asks from time to time, and once there is one again it hears of news.
+func TestRunPolls(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var open, watched atomic.Bool
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/sync/watch" && !open.Load() {
+				watched.Store(true)
+				http.Error(w, "no", http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	write := func(title string) {
+		s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('l', '7', '`+title+`') ON CONFLICT (id) DO UPDATE SET title = excluded.title`)
+		s.seal(t)
+	}
+	write("one")
+	polls := s.device(t, "7", func(c *Config) { c.PollInterval, c.LookInterval = 5*time.Millisecond, time.Hour })
+	hears := s.device(t, "7", func(c *Config) { c.PollInterval, c.LookInterval = time.Hour, time.Hour })
+	synced(t, hears)
+	runs(t, polls)
+	runs(t, hears)
+	becomes(t, polls, `SELECT title FROM list`, "one")
+	write("two")
+	becomes(t, polls, `SELECT title FROM list`, "two")
+	for deadline := time.Now().Add(time.Minute); !watched.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody asks for the stream")
+		}
+	}
+	s.runs(t)
+	open.Store(true)
+	for n := 0; ; n++ { // it may hear before it listens, or after
+		write("news " + strconv.Itoa(n))
+		if got := rows(t, hears, `SELECT title FROM list`); got != "one" && got != "two" {
+			return
+		}
+		if n > 3000 {
+			t.Fatal("the stream is there again, and nothing is heard of it")
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }

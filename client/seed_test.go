@@ -1,7 +1,6 @@
 package client
 
 import (
-	"database/sql"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -15,23 +14,11 @@ func TestManyRowsBeforeTheFirstSync(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	path := t.TempDir() + "/device.db"
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, statement := range []string{
+	file(t, path,
 		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
 		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
 		`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100) INSERT INTO item (id, list_id) SELECT n, 'l' || (n % 7) FROM n`,
-		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'x' FROM n`,
-	} {
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'x' FROM n`)
 	config := s.config("7")
 	config.MaxRowsPerSeed = 4
 	a := s.open(t, path, config)

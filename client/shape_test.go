@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"testing"
 	"time"
@@ -55,16 +54,7 @@ func TestColumnThatTheAppMustAdd(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	path := t.TempDir() + "/device.db"
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := db.Exec(`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	file(t, path, `CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`)
 	a := s.open(t, path, s.config("7"))
 	do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'one')`)
 	synced(t, a)

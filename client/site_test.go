@@ -158,6 +158,26 @@ func (s *site) open(t testing.TB, path string, config Config) *Client {
 	return c
 }
 
+// file is a database of an application, with what these statements make, until the test ends.
+func file(t testing.TB, path string, statements ...string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	return db
+}
+
 func do(t testing.TB, c *Client, statement string, args ...any) {
 	t.Helper()
 	if _, err := c.DB().Exec(statement, args...); err != nil {
