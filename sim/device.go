@@ -66,7 +66,7 @@ var shapes = []shape{{1000, 1000, 1, false}, {2, 2, 2, true}, {1, 3, 1000, false
 func newV1Device(url, token, source string, tables []v1client.Table, s shape) (Device, error) {
 	d, err := v1client.New(v1client.Config{
 		URL: url, Token: token, SourceID: source, Schema: "app", Tables: tables, ClientWins: s.clientWins,
-		ChunkRows: s.chunk, PageRows: s.page, PullBundles: s.bundles,
+		ChunkRows: s.chunk, PageRows: s.page, PullBundles: s.bundles, LongPages: true, // which the lookout sees to
 		// The schedule decides when a device tries again.
 		Retries: 1, MaxRetryWait: time.Millisecond,
 		Client: &http.Client{Transport: router{}},

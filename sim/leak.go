@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -100,6 +102,9 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 		if err := decoder.Decode(&value); err != nil {
 			break // the end, or no JSON: devices see to that
 		}
+		if err := l.pageEnds(ctx, user, request.URL.Query(), value); err != nil {
+			return err
+		}
 		walk(value, func(image string) {
 			if !l.seen[user+" "+image] {
 				found = append(found, image)
@@ -128,6 +133,24 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// pageEnds wants pages of the home bucket to have no more bundles than were asked for, but for those of one
+// seal that moved rows: it is not cut.
+func (l *lookout) pageEnds(ctx context.Context, user string, asked url.Values, value any) error {
+	page, _ := value.(map[string]any)
+	bundles, _ := page["bundles"].([]any)
+	most, err := strconv.Atoi(asked.Get("max_bundles"))
+	if err != nil || asked.Has("cursor") || len(bundles) <= most {
+		return nil // no pull of the home bucket, or as it should be
+	}
+	var whole bool
+	err = l.conn.QueryRow(ctx, `SELECT count(DISTINCT b.seal_id) = 1 AND bool_or(s.has_derived) FROM tide.bundle_log AS b JOIN tide.seal_log AS s USING (seal_id)
+		WHERE b.bucket_id = 'user:' || $1 AND b.bundle_seq BETWEEN $2::bigint + $3 AND $2::bigint + $4`, user, asked.Get("after_bundle_seq"), most, len(bundles)).Scan(&whole)
+	if err == nil && !whole {
+		err = failed("protocol", "%s asked for %d bundles and got %d, which are not all of a seal that moved rows: %.2000v", user, most, len(bundles), page)
+	}
+	return err
 }
 
 func (l *lookout) buckets(ctx context.Context, user string) ([]string, error) {

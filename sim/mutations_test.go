@@ -50,6 +50,8 @@ var mutations = []mutation{
 		[]string{"the log replays to the tables", equalQuery}},
 	{"pages go by change_id", "seal; sync 0; write 0 1 0; write 1 1 1; end 1; write 0 3 3; end 0; seal; sync 0",
 		[]edit{{"pull", "ORDER BY l.bundle_seq", "ORDER BY l.min_change_id"}}, []string{"protocol", equalQuery}},
+	{"pages of more than was asked for", "seal; sync 0; write 0 1 0; end 0; write 0 1 0; end 0; seal; sync 0",
+		[]edit{{"pull", "LIMIT CASE WHEN NOT v_whole THEN max_bundles END", "LIMIT max_bundles + 1"}}, []string{"protocol"}},
 	{"a leave is dropped", "seal; sync 0; write 0 6 10; end 0; seal",
 		[]edit{{"seal", "WHERE b.bucket_id = ANY (b.after) IS NOT TRUE", "WHERE b.after IS NULL"}}, []string{equalQuery, "the log replays to the tables"}},
 	{"a leave by a derived rule is dropped", "seal; sync 0; share 0 4 12; end 0; seal",
@@ -157,7 +159,7 @@ func TestMutations(t *testing.T) {
 			// Or any other history, given time.
 			for began := time.Now(); err == nil && time.Since(began) < *limitFlag; {
 				seed++
-				err = run(t, databases, Histories().Example(seed))
+				err = run(t, databases, Generate(seed))
 			}
 			if err == nil {
 				t.Fatal("nobody saw it")

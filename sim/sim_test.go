@@ -95,7 +95,7 @@ func run(t *testing.T, databases *Databases, h History) error {
 
 func checkSeed(t *testing.T, databases *Databases, seed int) (steps int) {
 	t.Helper()
-	return check(t, databases, Histories().Example(seed), fmt.Sprintf("SEED=%d", seed))
+	return check(t, databases, Generate(seed), fmt.Sprintf("SEED=%d", seed))
 }
 
 // check runs a history, and shrinks it when it fails.
@@ -136,7 +136,7 @@ func must(t *testing.T, errs ...error) {
 }
 
 func TestHistoriesAreReadAsTheyAreWritten(t *testing.T) {
-	h := Histories().Example(1)
+	h := Generate(1)
 	again, err := ParseHistory(h.String())
 	if err != nil || again.String() != h.String() {
 		t.Errorf("%v: %s became %s", err, h, again)

@@ -29,6 +29,8 @@ type Config struct {
 	PageRows int
 	// PullBundles is how many bundles a page of a pull holds. Defaults to 1000.
 	PullBundles int
+	// LongPages takes pages of more bundles than were asked for: a seal that moved rows comes whole.
+	LongPages bool
 	// Retries is how often a 429, 502, 503 or 504 is tried again. Defaults to 5.
 	Retries int
 	// MaxRetryWait caps what Retry-After asks for. Defaults to 1 second.

@@ -53,7 +53,7 @@ func (d *Device) parsePage(answer []byte, stable int64) (bundles []bundle, head 
 	list := o.list("bundles")
 	o.require(stable == 0 || head == stable, "stable_bundle_seq", "it went from %d to %d within one pull", stable, head)
 	o.require(head >= d.lastSeq, "stable_bundle_seq", "%d is before the %d this device has", head, d.lastSeq)
-	o.require(len(list) <= d.config.PullBundles, "max_bundles", "%d bundles where %d were asked for", len(list), d.config.PullBundles)
+	o.require(d.config.LongPages || len(list) <= d.config.PullBundles, "max_bundles", "%d bundles where %d were asked for", len(list), d.config.PullBundles)
 	o.require(!more || len(list) > 0, "has_more", "more is to come after no bundle")
 	if o.err != nil {
 		return nil, 0, false, o.err
