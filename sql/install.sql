@@ -216,6 +216,7 @@
 \ir functions/tide.snapshot_source.sql
 \ir functions/tide.rows_source.sql
 \ir functions/tide.begin_snapshot_session.sql
+\ir functions/tide.snapshot_page_of.sql
 \ir functions/tide.fill_snapshot_session.sql
 \ir functions/tide.create_snapshot_session.sql
 \ir functions/tide.open_buckets.sql

@@ -86,7 +86,7 @@ func TestRevokedBucket(t *testing.T) {
 	}
 	phone.Cursor = before
 	synced(t, db, phone, "7")
-	for _, statement := range []string{`SELECT tide.pull_cursor('8', 'phone', '` + other.Cursor + `')`, `SELECT tide.buckets_of('8')`, `TABLE tide.source_buckets`, `TABLE tide.snapshot_row`, `TABLE tide.bundle_log`} {
+	for _, statement := range []string{`SELECT tide.pull_cursor('8', 'phone', '` + other.Cursor + `')`, `SELECT tide.buckets_of('8')`, `TABLE tide.source_buckets`, `TABLE tide.snapshot_page`, `TABLE tide.bundle_log`} {
 		if got := code(t, db, `SET LOCAL ROLE tide_client; `+statement); got != "42501" {
 			t.Errorf("%s as tide_client: %q", statement, got)
 		}

@@ -60,7 +60,7 @@ func TestSnapshotAndPullAreTheTableWhileOthersWrite(t *testing.T) {
 	if left := value[int](t, s, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'`); left != 0 {
 		t.Errorf("%d transactions are held open", left)
 	}
-	if left := value[int](t, s, `SELECT (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_row)`); left != 0 {
+	if left := value[int](t, s, `SELECT (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_page)`); left != 0 {
 		t.Errorf("%d snapshots and rows of snapshots are left", left)
 	}
 }
@@ -122,7 +122,7 @@ func TestSessionsExpire(t *testing.T) {
 		}
 	}
 	s.exec(t, `SELECT tide.clean_sessions()`)
-	if left := value[int](t, s, `SELECT (SELECT count(*) FROM tide.push_session) + (SELECT count(*) FROM tide.push_chunk) + (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_row)`); left != 0 {
+	if left := value[int](t, s, `SELECT (SELECT count(*) FROM tide.push_session) + (SELECT count(*) FROM tide.push_chunk) + (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_page)`); left != 0 {
 		t.Errorf("%d rows are left of ended sessions", left)
 	}
 	must(t, d.Update("doc", doc("ann", "a", "one", 2)), d.Sync(t.Context()))

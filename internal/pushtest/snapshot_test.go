@@ -180,7 +180,7 @@ func TestSnapshotAndPull(t *testing.T) {
 	if exact < 1000 {
 		t.Errorf("only %d rows of snapshots were in the log", exact)
 	}
-	if left := value[int64](t, db, `SELECT (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_row)`); left != 0 {
+	if left := value[int64](t, db, `SELECT (SELECT count(*) FROM tide.snapshot_session) + (SELECT count(*) FROM tide.snapshot_page)`); left != 0 {
 		t.Errorf("%d rows of snapshots are left", left)
 	}
 	if open := value[int64](t, db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'`); open != 0 {
@@ -372,7 +372,7 @@ func TestSessionsAreBounded(t *testing.T) {
 	if ended := value[int64](t, db, `SELECT tide.clean_sessions()`); ended != 1 {
 		t.Errorf("%d snapshots were ended", ended)
 	}
-	if left := value[int64](t, db, `SELECT count(*) FROM tide.snapshot_row`); left != 0 {
+	if left := value[int64](t, db, `SELECT count(*) FROM tide.snapshot_page`); left != 0 {
 		t.Errorf("%d rows are left", left)
 	}
 }

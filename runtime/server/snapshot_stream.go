@@ -83,6 +83,7 @@ func (c *call) streamBuckets() error {
 // snapshot writes what the cursor has, a piece at a time: the database holds no more of it than the
 // client has asked for. Before each piece it is asked whether the wanted buckets are still the user's.
 func (s *body) snapshot(ctx context.Context, tx *pgx.Conn, version []byte, wanted []string) (total int64, err error) {
+	s.early = true
 	for {
 		rows, err := tx.Query(ctx, fetchSnapshot)
 		if err != nil {

@@ -10,13 +10,15 @@ import (
 
 // body is an answer that is written while it is read from the database. Up to BufferBytes it stays in
 // memory: then an error is still an answer of its own, and the connection is given back before the
-// client has read anything. Beyond that it is streamed, and counts among the streams.
+// client has read anything. Beyond that it is streamed, and counts among the streams. What the client asked
+// for as a stream begins as soon as there is something to send, if a place among the streams is free.
 type body struct {
 	c           *call
 	contentType string
 	b           []byte
 	kept        *[]byte
 	streaming   bool
+	early       bool         // asked for as a stream
 	mayRead     func() error // what was read may have been taken from the user since; nil asks nobody
 	lastSchema  []byte       // names of the row before, and what they became
 	lastTable   []byte
@@ -47,8 +49,14 @@ func (s *body) close() {
 
 // check is called between rows.
 func (s *body) check() error {
-	if len(s.b) < s.c.config.BufferBytes && (!s.streaming || len(s.b) < streamPiece) {
-		return nil
+	if len(s.b) < s.c.config.BufferBytes {
+		if len(s.b) < streamPiece || !s.streaming && !s.early {
+			return nil
+		}
+		if err := s.stream(); err != nil {
+			s.early = false
+			return nil
+		}
 	}
 	return s.flush()
 }

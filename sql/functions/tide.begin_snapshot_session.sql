@@ -13,7 +13,7 @@ BEGIN
     WITH ended AS (
         DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
-    DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
+    DELETE FROM tide.snapshot_page AS p USING ended AS e WHERE p.snapshot_id = e.snapshot_id;
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
     -- In any order: a slot that another device of the user takes at the same time is a serialization failure.
     FOR v_slot IN SELECT g FROM generate_series(1, v_setting.max_snapshot_sessions) AS g ORDER BY random() LOOP

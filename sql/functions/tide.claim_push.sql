@@ -9,17 +9,16 @@ AS $$
 DECLARE
     v_known boolean;
     v_kind  text;
+    v_last  bigint;
 BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        RETURN false;
-    END IF;
     -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
     SELECT o.kind, t.maintenance_message IS NULL AND initialization_id IS NULL
-           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id)
-      INTO v_kind, v_known
+           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id),
+           (SELECT p.source_bundle_id FROM tide.push_log AS p WHERE p.user_id = o.user_id AND p.source_id = o.source_id ORDER BY p.source_bundle_id DESC LIMIT 1)
+      INTO v_kind, v_known, v_last
       FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
      WHERE o.user_id = user_id AND o.source_id = source_id;
     IF v_known IS NOT TRUE THEN
@@ -27,13 +26,18 @@ BEGIN
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     END IF;
+    IF v_last IS NULL OR source_bundle_id <> v_last + 1 THEN
+        IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+            RETURN false;
+        END IF;
+        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
+    END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);
         RETURN false;
     END IF;
-    PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
     IF v_known IS NOT TRUE THEN
         PERFORM tide.meet_source(user_id, source_id);
         INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;

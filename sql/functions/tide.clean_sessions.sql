@@ -15,8 +15,8 @@ BEGIN
         DELETE FROM tide.snapshot_session AS s
          WHERE s.snapshot_id IN (SELECT e.snapshot_id FROM tide.snapshot_session AS e WHERE e.expires_at <= clock_timestamp() LIMIT 100 FOR UPDATE SKIP LOCKED)
         RETURNING s.snapshot_id
-    ), rows AS (
-        DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id
+    ), pages AS (
+        DELETE FROM tide.snapshot_page AS p USING ended AS e WHERE p.snapshot_id = e.snapshot_id
     )
     SELECT count(*) INTO v_snapshots FROM ended;
     DELETE FROM tide.scope_lease AS l

@@ -12,7 +12,7 @@ BEGIN
             NULL;
     END;
     DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
-    DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
+    DELETE FROM tide.snapshot_page AS p WHERE p.snapshot_id = delete_snapshot_session.snapshot_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.delete_snapshot_session(text, uuid) IS 'Ends a snapshot. Raises TD119 to TD121.';

@@ -25,12 +25,17 @@ BEGIN
         CONTINUE WHEN v_query IS NULL;
         EXECUTE format($sql$
             WITH written AS (
-                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload, buckets)
-                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END, %s FROM (%s LIMIT $3) AS q
-                RETURNING octet_length(payload::text) AS bytes
+                INSERT INTO tide.snapshot_page (snapshot_id, page, first_ordinal, table_id, byte_count, items)
+                SELECT $1, tide.snapshot_page_of(r.row_ordinal), min(r.row_ordinal), $5, sum(r.bytes),
+                       array_agg(ROW(r.row_ordinal, r.row_key::json, r.payload, r.buckets)::tide.snapshot_item)
+                  FROM (SELECT n.*, octet_length(n.payload::text) AS bytes
+                          FROM (SELECT $2 + row_number() OVER () AS row_ordinal, q.row_key, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END AS payload, %s AS buckets
+                                  FROM (%s LIMIT $3) AS q) AS n) AS r
+                 GROUP BY tide.snapshot_page_of(r.row_ordinal), CASE WHEN r.bytes > 65536 THEN r.row_ordinal END
+                RETURNING cardinality(items) AS row_count, byte_count
             )
-            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL' ELSE 'q.buckets' END, v_query)
-           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns;
+            SELECT coalesce(sum(w.row_count), 0), coalesce(sum(w.byte_count), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL::text[]' ELSE 'q.buckets' END, v_query)
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns, v_table.table_id;
         row_count := row_count + v_rows;
         byte_count := byte_count + v_bytes;
         IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN

@@ -17,33 +17,41 @@ BEGIN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
     END IF;
     BEGIN
-        -- The text is read once here, and each payload once for the names of its columns.
+        -- The text is read once here, and each payload once for the names of its columns. A table is looked
+        -- for once for each way it is written.
+        WITH sent AS MATERIALIZED (
+            SELECT f.*, coalesce(nullif(btrim(f.schema), ''), 'public') AS schema_name, btrim(f."table") AS table_name
+              FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
+                   WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+        ), named AS (
+            SELECT n.schema_name, n.table_name, t.table_id, t.push_policy
+              FROM (SELECT DISTINCT f.schema_name, f.table_name FROM sent AS f) AS n
+             CROSS JOIN LATERAL (
+                       SELECT t.table_id, t.push_policy
+                         FROM tide.synced_table AS t
+                        WHERE t.unregistered_at IS NULL AND t.synced
+                          AND (t.table_schema, t.table_name) IN ((n.schema_name, n.table_name), (lower(n.schema_name), lower(n.table_name)))
+                        ORDER BY t.table_name = n.table_name DESC
+                        LIMIT 1) AS t
+        )
         SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
-               array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem)) FILTER (WHERE p.problem IS NOT NULL)
+               array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_problems
           FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
                        CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
                        CASE
                            WHEN f."table" IS NULL THEN 'no table is named'
-                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
-                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', f.schema_name, f.table_name)
+                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', f.schema_name, f.table_name)
                            WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
                            WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
                            WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
                            WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
                            WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
                        END AS problem
-                  FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
-                       WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+                  FROM sent AS f
                  CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
-                  LEFT JOIN LATERAL (
-                            SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
-                              FROM tide.synced_table AS t
-                             WHERE t.unregistered_at IS NULL AND t.synced
-                               AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
-                                                                      (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
-                             ORDER BY t.table_name = btrim(f."table") DESC
-                             LIMIT 1) AS s ON true
+                  LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION
         WHEN invalid_parameter_value THEN
@@ -61,7 +69,7 @@ BEGIN
     END IF;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
-        FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
+        FOR v_table IN SELECT g.table_id, g.rows FROM tide.push_groups(v_rows, false) AS g LOOP
             BEGIN
                 v_keyed := v_keyed || tide.key_pushed(v_table.table_id, v_table.rows);
             EXCEPTION

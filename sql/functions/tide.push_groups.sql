@@ -5,6 +5,11 @@ CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op bool
 AS $$
 #variable_conflict use_column
 BEGIN
+    -- Most of the time they are of one kind.
+    IF cardinality(pushed) = 1 OR NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op) THEN
+        RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, s.push_policy, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
       FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g

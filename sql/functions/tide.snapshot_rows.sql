@@ -18,12 +18,15 @@ BEGIN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
     END IF;
     RETURN QUERY
-    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload,
-           CASE WHEN jsonb_exists_all(v_shown, r.buckets) THEN r.buckets
-                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
-      FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
-     WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
-     ORDER BY r.row_ordinal;
+    SELECT i.row_ordinal, s.table_schema, s.table_name, i.row_key, i.payload,
+           CASE WHEN jsonb_exists_all(v_shown, i.buckets) THEN i.buckets
+                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(i.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
+      FROM tide.snapshot_page AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id
+     CROSS JOIN LATERAL unnest(p.items) AS i
+     WHERE p.snapshot_id = snapshot_rows.snapshot_id
+       AND p.page BETWEEN tide.snapshot_page_of(after_row_ordinal + 1) AND tide.snapshot_page_of(after_row_ordinal + max_rows)
+       AND i.row_ordinal > after_row_ordinal AND i.row_ordinal <= after_row_ordinal + max_rows
+     ORDER BY i.row_ordinal;
 END;
 $$;
 COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. buckets are those of the device that the row lies in, NULL for a v1 client. Raises TD032, TD119 to TD122, TD134.';
