@@ -3852,7 +3852,7 @@ BEGIN
                        (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
-                  FROM fresh AS f) AS q
+                  FROM fresh AS f OFFSET 0) AS q -- made once, not wherever it is named
          CROSS JOIN LATERAL tide.seal_effects(q.marks || v_marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late AND v_marks IS NULL THEN v_complete.snap END, q.last_xid) AS e
          WHERE q.marks IS NOT NULL OR v_marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
     ), entry AS (
@@ -5643,33 +5643,41 @@ BEGIN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
     END IF;
     BEGIN
-        -- The text is read once here, and each payload once for the names of its columns.
+        -- The text is read once here, and each payload once for the names of its columns. A table is looked
+        -- for once for each way it is written.
+        WITH sent AS MATERIALIZED (
+            SELECT f.*, coalesce(nullif(btrim(f.schema), ''), 'public') AS schema_name, btrim(f."table") AS table_name
+              FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
+                   WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+        ), named AS (
+            SELECT n.schema_name, n.table_name, t.table_id, t.push_policy
+              FROM (SELECT DISTINCT f.schema_name, f.table_name FROM sent AS f) AS n
+             CROSS JOIN LATERAL (
+                       SELECT t.table_id, t.push_policy
+                         FROM tide.synced_table AS t
+                        WHERE t.unregistered_at IS NULL AND t.synced
+                          AND (t.table_schema, t.table_name) IN ((n.schema_name, n.table_name), (lower(n.schema_name), lower(n.table_name)))
+                        ORDER BY t.table_name = n.table_name DESC
+                        LIMIT 1) AS t
+        )
         SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
-               array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem)) FILTER (WHERE p.problem IS NOT NULL)
+               array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_problems
           FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
                        CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
                        CASE
                            WHEN f."table" IS NULL THEN 'no table is named'
-                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table"))
-                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', s.table_schema, s.table_name)
+                           WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', f.schema_name, f.table_name)
+                           WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', f.schema_name, f.table_name)
                            WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
                            WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
                            WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
                            WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
                            WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
                        END AS problem
-                  FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
-                       WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
+                  FROM sent AS f
                  CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
-                  LEFT JOIN LATERAL (
-                            SELECT t.table_id, t.table_schema, t.table_name, t.push_policy
-                              FROM tide.synced_table AS t
-                             WHERE t.unregistered_at IS NULL AND t.synced
-                               AND (t.table_schema, t.table_name) IN ((coalesce(nullif(btrim(f.schema), ''), 'public'), btrim(f."table")),
-                                                                      (coalesce(nullif(lower(btrim(f.schema)), ''), 'public'), lower(btrim(f."table"))))
-                             ORDER BY t.table_name = btrim(f."table") DESC
-                             LIMIT 1) AS s ON true
+                  LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION
         WHEN invalid_parameter_value THEN
@@ -5687,7 +5695,7 @@ BEGIN
     END IF;
     IF v_problems IS NULL THEN
         -- Keys are typed, so each table has a function of its own for them.
-        FOR v_table IN SELECT r.table_id, array_agg(r) AS rows FROM unnest(v_rows) AS r GROUP BY r.table_id LOOP
+        FOR v_table IN SELECT g.table_id, g.rows FROM tide.push_groups(v_rows, false) AS g LOOP
             BEGIN
                 v_keyed := v_keyed || tide.key_pushed(v_table.table_id, v_table.rows);
             EXCEPTION
@@ -5731,6 +5739,11 @@ CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op bool
 AS $$
 #variable_conflict use_column
 BEGIN
+    -- Most of the time they are of one kind.
+    IF cardinality(pushed) = 1 OR NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op) THEN
+        RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, s.push_policy, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
       FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g
@@ -5808,8 +5821,6 @@ AS $$
 DECLARE
     v_expected bigint := 1 + coalesce((SELECT p.source_bundle_id FROM tide.push_log AS p
                                         WHERE p.user_id = assert_next_push.user_id AND p.source_id = assert_next_push.source_id
-                                          -- Its own claim does not count.
-                                          AND (p.source_bundle_id <> assert_next_push.source_bundle_id OR p.xid <> pg_current_xact_id())
                                         ORDER BY p.source_bundle_id DESC LIMIT 1), 0);
 BEGIN
     IF source_bundle_id < v_expected THEN
@@ -5836,17 +5847,16 @@ AS $$
 DECLARE
     v_known boolean;
     v_kind  text;
+    v_last  bigint;
 BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
     END IF;
-    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        RETURN false;
-    END IF;
     -- A device that has pushed before, and nothing in its way: seen at once, as a push is mostly of one row.
     SELECT o.kind, t.maintenance_message IS NULL AND initialization_id IS NULL
-           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id)
-      INTO v_kind, v_known
+           AND NOT EXISTS (SELECT FROM tide.source_replacement AS r WHERE r.user_id = o.user_id AND r.source_id = o.source_id),
+           (SELECT p.source_bundle_id FROM tide.push_log AS p WHERE p.user_id = o.user_id AND p.source_id = o.source_id ORDER BY p.source_bundle_id DESC LIMIT 1)
+      INTO v_kind, v_known, v_last
       FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
      WHERE o.user_id = user_id AND o.source_id = source_id;
     IF v_known IS NOT TRUE THEN
@@ -5854,13 +5864,18 @@ BEGIN
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     END IF;
+    IF v_last IS NULL OR source_bundle_id <> v_last + 1 THEN
+        IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+            RETURN false;
+        END IF;
+        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
+    END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);
         RETURN false;
     END IF;
-    PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
     IF v_known IS NOT TRUE THEN
         PERFORM tide.meet_source(user_id, source_id);
         INSERT INTO tide.scope AS s (user_id) VALUES (user_id) ON CONFLICT DO NOTHING;
@@ -5968,7 +5983,7 @@ BEGIN
                    SELECT (SELECT k.xid FROM tide.key_log AS k
                             CROSS JOIN LATERAL (SELECT l.op, l.table_id, l.row_key FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
                             WHERE k.key_hash = r.key_hash AND c.table_id = r.table_id AND c.row_key = r.row_key COLLATE "C" AND c.op IN ('I', 'U', 'D')
-                            ORDER BY k.change_id DESC LIMIT 1) AS xid) AS c
+                            ORDER BY k.change_id DESC LIMIT 1) AS xid OFFSET 0) AS c -- asked once, not wherever it is named
          WHERE CASE WHEN r.op = 'I' THEN l.ordinal IS NOT NULL OR r.base <> 0 OR c.xid IS NOT NULL
                     ELSE v_many OR l.dead IS DISTINCT FROM false OR r.base = 0 OR r.base NOT BETWEEN v_floor AND v_head
                          OR c.xid IS NOT NULL AND (c.xid <> (SELECT b.xid FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_seq = r.base)) IS NOT FALSE
@@ -6773,8 +6788,8 @@ COMMENT ON FUNCTION tide.delete_push_session(text, text, uuid) IS 'Ends a push s
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- One query for one table and bucket: rows in the order of their key. The rule itself decides which;
--- for an owner the column is compared as well, so that its index finds them.
+-- One query for one table and bucket: rows in the order of their key. The rule itself decides which; for
+-- an owner its column is compared, so that its index finds them.
 CREATE OR REPLACE FUNCTION tide.snapshot_source(table_id integer, bucket_id text)
     RETURNS text
     LANGUAGE plpgsql STABLE
@@ -6785,6 +6800,7 @@ DECLARE
     v_owner  text := substr(bucket_id, 1 + length(v_table.bucket_prefix));
     v_column record;
     v_filter text;
+    v_exact  boolean := false; -- the owner says it all
     n        record;
 BEGIN
     IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
@@ -6807,7 +6823,11 @@ BEGIN
             (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
     END IF;
     IF v_table.owner_column IS NOT NULL THEN
-        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
+        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality,
+               -- Of these types equal values have one text, and the bucket is named by the text.
+               c.base_type = ANY ('{int2,int4,int8,uuid}'::regtype[])
+               OR c.base_type = ANY ('{text,varchar}'::regtype[]) AND octet_length(bucket_id) <= 512
+                  AND EXISTS (SELECT FROM pg_collation AS l WHERE l.oid = a.attcollation AND l.collisdeterministic) AS one_text
           INTO v_column
           FROM tide.synced_columns(table_id) AS c
           JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
@@ -6819,7 +6839,8 @@ BEGIN
         IF starts_with(bucket_id, v_table.bucket_prefix) AND v_column.equality IS NOT NULL THEN
             BEGIN
                 -- A name that no owner can have: the bucket has none of these rows.
-                EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
+                EXECUTE format('SELECT %1$L::%2$s::text = %1$L', v_owner, v_column.type) INTO v_exact;
+                v_exact := v_exact AND v_column.one_text;
                 v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);
             EXCEPTION
                 WHEN data_exception OR integrity_constraint_violation THEN
@@ -6833,7 +6854,9 @@ BEGIN
         END IF;
     END IF;
     RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload FROM %s AS tide_n WHERE %s',
-        table_id, n.row_key, n.payload, v_table.relation, concat_ws(' AND ', v_filter, format('%L = ANY (%s)', bucket_id, n.buckets)))
+        table_id, n.row_key, n.payload, v_table.relation, concat_ws(' AND ', v_filter,
+            -- Asked of each row, the rule costs as much as its JSON, and the planner expects one row of 200.
+            CASE WHEN v_exact THEN '(' || tide.deleted_expression(table_id, 'tide_n') || ') IS NOT TRUE' ELSE format('%L = ANY (%s)', bucket_id, n.buckets) END))
         || format(' ORDER BY %s', (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
 END;
 $$;
@@ -6930,7 +6953,7 @@ BEGIN
     WITH ended AS (
         DELETE FROM tide.snapshot_session AS s WHERE s.user_id = v_user AND (s.source_id = v_source OR s.expires_at <= clock_timestamp()) RETURNING s.snapshot_id
     )
-    DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id;
+    DELETE FROM tide.snapshot_page AS p USING ended AS e WHERE p.snapshot_id = e.snapshot_id;
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
     -- In any order: a slot that another device of the user takes at the same time is a serialization failure.
     FOR v_slot IN SELECT g FROM generate_series(1, v_setting.max_snapshot_sessions) AS g ORDER BY random() LOOP
@@ -6947,6 +6970,14 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.begin_snapshot_session(text, text, bigint, text[]) IS 'An empty snapshot session; an earlier one of the same source ends. Raises TD125. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_page_of(row_ordinal bigint)
+    RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN row_ordinal / 100;
+COMMENT ON FUNCTION tide.snapshot_page_of(bigint) IS 'Page of a snapshot session that holds this row. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6977,12 +7008,17 @@ BEGIN
         CONTINUE WHEN v_query IS NULL;
         EXECUTE format($sql$
             WITH written AS (
-                INSERT INTO tide.snapshot_row (snapshot_id, row_ordinal, table_id, row_key, payload, buckets)
-                SELECT $1, $2 + row_number() OVER (), q.table_id, q.row_key::json, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END, %s FROM (%s LIMIT $3) AS q
-                RETURNING octet_length(payload::text) AS bytes
+                INSERT INTO tide.snapshot_page (snapshot_id, page, first_ordinal, table_id, byte_count, items)
+                SELECT $1, tide.snapshot_page_of(r.row_ordinal), min(r.row_ordinal), $5, sum(r.bytes),
+                       array_agg(ROW(r.row_ordinal, r.row_key::json, r.payload, r.buckets)::tide.snapshot_item)
+                  FROM (SELECT n.*, octet_length(n.payload::text) AS bytes
+                          FROM (SELECT $2 + row_number() OVER () AS row_ordinal, q.row_key, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END AS payload, %s AS buckets
+                                  FROM (%s LIMIT $3) AS q) AS n) AS r
+                 GROUP BY tide.snapshot_page_of(r.row_ordinal), CASE WHEN r.bytes > 65536 THEN r.row_ordinal END
+                RETURNING cardinality(items) AS row_count, byte_count
             )
-            SELECT count(*), coalesce(sum(w.bytes), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL' ELSE 'q.buckets' END, v_query)
-           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns;
+            SELECT coalesce(sum(w.row_count), 0), coalesce(sum(w.byte_count), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL::text[]' ELSE 'q.buckets' END, v_query)
+           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns, v_table.table_id;
         row_count := row_count + v_rows;
         byte_count := byte_count + v_bytes;
         IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN
@@ -7192,12 +7228,15 @@ BEGIN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
     END IF;
     RETURN QUERY
-    SELECT r.row_ordinal, s.table_schema, s.table_name, r.row_key, r.payload,
-           CASE WHEN jsonb_exists_all(v_shown, r.buckets) THEN r.buckets
-                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(r.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
-      FROM tide.snapshot_row AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id
-     WHERE r.snapshot_id = snapshot_rows.snapshot_id AND r.row_ordinal > after_row_ordinal AND r.row_ordinal <= after_row_ordinal + max_rows
-     ORDER BY r.row_ordinal;
+    SELECT i.row_ordinal, s.table_schema, s.table_name, i.row_key, i.payload,
+           CASE WHEN jsonb_exists_all(v_shown, i.buckets) THEN i.buckets
+                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(i.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
+      FROM tide.snapshot_page AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id
+     CROSS JOIN LATERAL unnest(p.items) AS i
+     WHERE p.snapshot_id = snapshot_rows.snapshot_id
+       AND p.page BETWEEN tide.snapshot_page_of(after_row_ordinal + 1) AND tide.snapshot_page_of(after_row_ordinal + max_rows)
+       AND i.row_ordinal > after_row_ordinal AND i.row_ordinal <= after_row_ordinal + max_rows
+     ORDER BY i.row_ordinal;
 END;
 $$;
 COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. buckets are those of the device that the row lies in, NULL for a v1 client. Raises TD032, TD119 to TD122, TD134.';
@@ -7218,7 +7257,7 @@ BEGIN
             NULL;
     END;
     DELETE FROM tide.snapshot_session AS s WHERE s.snapshot_id = delete_snapshot_session.snapshot_id;
-    DELETE FROM tide.snapshot_row AS r WHERE r.snapshot_id = delete_snapshot_session.snapshot_id;
+    DELETE FROM tide.snapshot_page AS p WHERE p.snapshot_id = delete_snapshot_session.snapshot_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.delete_snapshot_session(text, uuid) IS 'Ends a snapshot. Raises TD119 to TD121.';
@@ -7269,8 +7308,8 @@ BEGIN
         DELETE FROM tide.snapshot_session AS s
          WHERE s.snapshot_id IN (SELECT e.snapshot_id FROM tide.snapshot_session AS e WHERE e.expires_at <= clock_timestamp() LIMIT 100 FOR UPDATE SKIP LOCKED)
         RETURNING s.snapshot_id
-    ), rows AS (
-        DELETE FROM tide.snapshot_row AS r USING ended AS e WHERE r.snapshot_id = e.snapshot_id
+    ), pages AS (
+        DELETE FROM tide.snapshot_page AS p USING ended AS e WHERE p.snapshot_id = e.snapshot_id
     )
     SELECT count(*) INTO v_snapshots FROM ended;
     DELETE FROM tide.scope_lease AS l
@@ -7919,26 +7958,28 @@ BEGIN
     IF NOT EXISTS (SELECT FROM tide.hook AS h WHERE h.hook = 'before_push_commit') THEN
         RETURN;
     END IF;
-    PERFORM tide.call_hook('before_push_commit', jsonb_build_object(
-        'user_id', user_id, 'source_id', source_id, 'source_bundle_id', source_bundle_id,
-        'rows', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('schema', s.table_schema, 'table', s.table_name, 'key', r.row_key::jsonb, 'op', tide.op_name(r.op), 'base_row_version', r.base))
-                                  || CASE WHEN r.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', r.payload::jsonb) END ORDER BY r.ordinal)
-                   FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id)));
-    -- What the hook wrote must hold too: at the end of the transaction nobody could say why it does not.
-    SET CONSTRAINTS ALL IMMEDIATE;
-EXCEPTION
-    WHEN OTHERS THEN
-        IF tide.is_retryable(sqlstate) THEN
-            RAISE;
-        END IF;
-        GET STACKED DIAGNOSTICS v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
-        IF sqlstate <> 'P0001' AND (sqlstate !~ '^[5-9I-Z]' OR sqlstate ~ '^(5[3-8]|72|P0|XX|TD)') THEN
-            v_message := 'the application refuses this push';
-            v_detail := '';
-            v_hint := '';
-        END IF;
-        RAISE EXCEPTION '%', v_message
-            USING ERRCODE = 'TD136', DETAIL = v_detail, HINT = coalesce(nullif(v_hint, ''), 'Nothing was applied.'), DATATYPE = sqlstate;
+    BEGIN
+        PERFORM tide.call_hook('before_push_commit', jsonb_build_object(
+            'user_id', user_id, 'source_id', source_id, 'source_bundle_id', source_bundle_id,
+            'rows', (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object('schema', s.table_schema, 'table', s.table_name, 'key', r.row_key::jsonb, 'op', tide.op_name(r.op), 'base_row_version', r.base))
+                                      || CASE WHEN r.payload IS NULL THEN '{}' ELSE jsonb_build_object('payload', r.payload::jsonb) END ORDER BY r.ordinal)
+                       FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id)));
+        -- What the hook wrote must hold too: at the end of the transaction nobody could say why it does not.
+        SET CONSTRAINTS ALL IMMEDIATE;
+    EXCEPTION
+        WHEN OTHERS THEN
+            IF tide.is_retryable(sqlstate) THEN
+                RAISE;
+            END IF;
+            GET STACKED DIAGNOSTICS v_message = MESSAGE_TEXT, v_detail = PG_EXCEPTION_DETAIL, v_hint = PG_EXCEPTION_HINT;
+            IF sqlstate <> 'P0001' AND (sqlstate !~ '^[5-9I-Z]' OR sqlstate ~ '^(5[3-8]|72|P0|XX|TD)') THEN
+                v_message := 'the application refuses this push';
+                v_detail := '';
+                v_hint := '';
+            END IF;
+            RAISE EXCEPTION '%', v_message
+                USING ERRCODE = 'TD136', DETAIL = v_detail, HINT = coalesce(nullif(v_hint, ''), 'Nothing was applied.'), DATATYPE = sqlstate;
+    END;
 END;
 $$;
 COMMENT ON FUNCTION tide.call_push_hook(text, text, bigint, tide.pushed_row[]) IS 'Asks the application whether it takes a push, whose rows are written already. Raises TD136. Internal.';
