@@ -176,8 +176,7 @@ func (w *World) rest() error {
 	if err := w.dba(`SELECT tide.resume()`); err != nil {
 		return failed("duties", "resume: %v", err)
 	}
-	var left []string
-	for round := range 12 {
+	for round := 0; ; round++ {
 		// A source that is no more may have promised to seed the server: that is waited for.
 		if round == 4 {
 			if err := w.daysPass(); err != nil {
@@ -187,42 +186,49 @@ func (w *World) rest() error {
 		if err := w.sealAll(); err != nil {
 			return err
 		}
-		left = nil
-		for _, p := range w.phones {
-			if err := p.syncNow(); err != nil {
-				return err
-			}
-			if p.lastErr != nil || p.device.Pending() > 0 {
-				left = append(left, fmt.Sprintf("%s: %d edits wait, %v", p.name, p.device.Pending(), p.lastErr))
-			}
+		before, err := w.head()
+		if err != nil {
+			return err
 		}
-		for _, r := range w.readers {
-			if err := r.syncNow(); err != nil {
-				return err
-			}
-			if r.lastErr != nil {
-				left = append(left, fmt.Sprintf("%s: %v", r.name, r.lastErr))
-			}
+		left, err := w.syncAll()
+		if err != nil {
+			return err
 		}
-		if left == nil {
-			break
+		after, err := w.head()
+		switch {
+		case err != nil:
+			return err
+		case left == nil && before == after: // nobody pushed what others have not got yet
+			return nil
+		case round == 12:
+			return failed("outboxes drain", "after %d rounds, the last of which brought the log from %d to %d: %s", round, before, after, strings.Join(left, "\n"))
 		}
 	}
-	if left != nil {
-		return failed("outboxes drain", "%s", strings.Join(left, "\n"))
-	}
-	// What the others pushed since.
+}
+
+func (w *World) head() (head int64, err error) {
+	return head, w.admin.QueryRow(w.ctx, `SELECT tide.head()`).Scan(&head)
+}
+
+// syncAll lets everybody exchange, and says who has something left to do.
+func (w *World) syncAll() (left []string, err error) {
 	for _, p := range w.phones {
 		if err := p.syncNow(); err != nil {
-			return err
+			return nil, err
+		}
+		if p.lastErr != nil || p.device.Pending() > 0 {
+			left = append(left, fmt.Sprintf("%s: %d edits wait, %v", p.name, p.device.Pending(), p.lastErr))
 		}
 	}
 	for _, r := range w.readers {
 		if err := r.syncNow(); err != nil {
-			return err
+			return nil, err
+		}
+		if r.lastErr != nil {
+			left = append(left, fmt.Sprintf("%s: %v", r.name, r.lastErr))
 		}
 	}
-	return nil
+	return left, nil
 }
 
 func (w *World) sealAll() error {
