@@ -198,6 +198,16 @@ CREATE TABLE tide.bucket_failure (
 );
 COMMENT ON TABLE tide.bucket_failure IS 'Rows whose bucket rule raised an error. Read it through tide.bucket_failures.';
 
+CREATE TYPE tide.synced_column AS (
+    column_name  text,
+    current_name name,
+    base_type    regtype,
+    is_array     boolean,
+    in_key       boolean,
+    in_payload   boolean
+);
+COMMENT ON TYPE tide.synced_column IS 'A column that capture uses, as tide.synced_columns gives it.';
+
 CREATE TYPE tide.rule_change AS (
     table_id       integer,
     last_change_id bigint,

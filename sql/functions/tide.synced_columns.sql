@@ -1,12 +1,8 @@
 -- A column is found by its name at registration, or, when no column has that name any more, by its
 -- number: so a renamed column goes on under the name that devices know, and a dump that was
 -- restored (which renumbers) is read right. A dropped column yields no row.
-CREATE OR REPLACE FUNCTION tide.synced_columns(
-    table_id integer,
-    OUT column_name text, OUT current_name name, OUT base_type regtype, OUT is_array boolean,
-    OUT in_key boolean, OUT in_payload boolean
-)
-    RETURNS SETOF record
+CREATE OR REPLACE FUNCTION tide.synced_columns(table_id integer)
+    RETURNS SETOF tide.synced_column
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
