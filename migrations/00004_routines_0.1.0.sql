@@ -37,12 +37,8 @@ COMMENT ON FUNCTION tide.base_type(oid) IS 'The type below a domain, through any
 -- A column is found by its name at registration, or, when no column has that name any more, by its
 -- number: so a renamed column goes on under the name that devices know, and a dump that was
 -- restored (which renumbers) is read right. A dropped column yields no row.
-CREATE OR REPLACE FUNCTION tide.synced_columns(
-    table_id integer,
-    OUT column_name text, OUT current_name name, OUT base_type regtype, OUT is_array boolean,
-    OUT in_key boolean, OUT in_payload boolean
-)
-    RETURNS SETOF record
+CREATE OR REPLACE FUNCTION tide.synced_columns(table_id integer)
+    RETURNS SETOF tide.synced_column
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -305,7 +301,7 @@ BEGIN
     RETURN (
     SELECT format('%s.%I %s', row_alias, c.current_name, CASE WHEN c.base_type = 'bool'::regtype THEN 'IS TRUE' ELSE 'IS NOT NULL' END)
       FROM tide.synced_table AS s CROSS JOIN LATERAL tide.synced_columns(s.table_id) AS c
-     WHERE s.table_id = deleted_expression.table_id AND c.column_name = s.deleted_at_column);
+     WHERE s.table_id = deleted_expression.table_id AND s.deleted_at_column IS NOT NULL AND c.column_name = s.deleted_at_column);
 END;
 $$;
 COMMENT ON FUNCTION tide.deleted_expression(integer, text) IS 'SQL expression that tells a softly deleted row, NULL when the table has none. Internal.';
@@ -556,6 +552,7 @@ CREATE OR REPLACE FUNCTION tide.row_expressions(
 AS $$
 DECLARE
     v_table   tide.synced_table;
+    v_columns tide.synced_column[] := ARRAY(SELECT c FROM tide.synced_columns(table_id) AS c);
     v_missing text;
     v_whole   boolean;
 BEGIN
@@ -564,7 +561,7 @@ BEGIN
     SELECT string_agg(format('%I', n), ', ')
       INTO v_missing
       FROM unnest(v_table.key_columns || v_table.owner_column || v_table.deleted_at_column || v_table.dep_columns) AS n
-     WHERE n NOT IN (SELECT c.column_name FROM tide.synced_columns(v_table.table_id) AS c);
+     WHERE n NOT IN (SELECT c.column_name FROM unnest(v_columns) AS c);
     IF v_missing IS NOT NULL THEN
         RAISE EXCEPTION 'table %.% has lost a column that its registration needs', v_table.table_schema, v_table.table_name
             USING ERRCODE = 'TD012',
@@ -585,19 +582,19 @@ BEGIN
                       ELSE format(''' || to_json(%s.%I::text)::text || ''', row_alias, c.current_name)
                   END, ',' ORDER BY array_position(v_table.key_columns, c.column_name)) || '}'''
       INTO row_key
-      FROM tide.synced_columns(v_table.table_id) AS c
+      FROM unnest(v_columns) AS c
      WHERE c.in_key;
 
     SELECT format('ROW(%s)::record', string_agg(format('%s.%I', row_alias, c.current_name), ', '))
       INTO key_image
-      FROM tide.synced_columns(v_table.table_id) AS c
+      FROM unnest(v_columns) AS c
      WHERE c.in_key;
 
     -- The whole row, where that is the same: building it from single columns takes longer. A
     -- partition may have its columns in another order.
     SELECT NOT EXISTS (
                SELECT FROM pg_attribute AS a
-                 LEFT JOIN tide.synced_columns(v_table.table_id) AS c
+                 LEFT JOIN unnest(v_columns) AS c
                    ON c.current_name = a.attname AND c.column_name = a.attname AND c.in_payload
                       AND c.base_type <> ALL ('{bytea,money}'::regtype[])
                 WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped AND c.column_name IS NULL)
@@ -623,13 +620,13 @@ BEGIN
                        ELSE format('%s.%I', row_alias, c.current_name)
                    END || format(' AS %I', c.column_name), ', '))
           INTO payload
-          FROM tide.synced_columns(v_table.table_id) AS c
+          FROM unnest(v_columns) AS c
          WHERE c.in_payload;
     END IF;
     -- A value of type json keeps the line feeds of its text, and so may a type with a cast to json of its
     -- own; but a row is one line. Outside of strings they are white space, and within them never.
     IF v_table.synced AND EXISTS (
-           SELECT FROM tide.synced_columns(v_table.table_id) AS c
+           SELECT FROM unnest(v_columns) AS c
              JOIN pg_type AS t ON t.oid = c.base_type
             WHERE c.in_payload
               AND (c.base_type = 'json'::regtype OR t.typtype = 'c' OR t.typtype <> 'e' AND t.typnamespace <> 'pg_catalog'::regnamespace))
@@ -645,7 +642,7 @@ BEGIN
     captured_buckets := CASE WHEN v_table.derived OR NOT v_table.synced THEN 'NULL::text[]' ELSE buckets END;
     SELECT 'json_build_object(' || string_agg(format('%L, %s.%I::text', c.column_name, row_alias, c.current_name), ', ') || ')'
       INTO deps
-      FROM tide.synced_columns(v_table.table_id) AS c
+      FROM unnest(v_columns) AS c
      WHERE c.column_name = ANY (v_table.dep_columns);
 
     -- A function that says buckets, or who reads them, may look at any column.
@@ -656,7 +653,7 @@ BEGIN
                    v_table.bucket_function IS NOT NULL
                    OR EXISTS (SELECT FROM tide.bucket_dependency AS d WHERE d.source_id = v_table.table_id)
                    OR EXISTS (SELECT FROM tide.access_dependency AS d WHERE d.source_id = v_table.table_id)
-                   OR a.attname IN (SELECT c.current_name FROM tide.synced_columns(v_table.table_id) AS c) AS used
+                   OR a.attname IN (SELECT c.current_name FROM unnest(v_columns) AS c) AS used
               FROM pg_attribute AS a
              WHERE a.attrelid = v_table.relation AND a.attnum > 0 AND NOT a.attisdropped) AS a;
 END;
