@@ -77,8 +77,9 @@ func with(ctx context.Context, path string, app *sql.DB, config Config) (_ *Clie
 	c.remote = &remote{config: c.config}
 	c.shape.Store(&shape{})
 	// What the server was told must not be forgotten by a power cut: hence FULL. Foreign keys are checked
-	// over the whole of what is applied; cascades would take along rows that the server never named.
-	if c.own, err = open(path, "foreign_keys(0)", "synchronous(FULL)"); err != nil {
+	// over the whole of what is applied; cascades would take along rows that the server never named. A table
+	// that takes the place of another one is no reason to rewrite views and foreign keys that name it.
+	if c.own, err = open(path, "foreign_keys(0)", "legacy_alter_table(1)", "synchronous(FULL)"); err != nil {
 		return nil, err
 	}
 	c.own.SetMaxOpenConns(1)

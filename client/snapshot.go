@@ -98,6 +98,15 @@ func (w *writer) applySnapshot(taken snapshot) error {
 	if found, err := w.get(`SELECT next FROM _tide_snapshot WHERE instr(session, ?)`, []any{taken.ID}, &next); err != nil || !found || next != taken.Count {
 		return errors.Join(err, errOvertaken)
 	}
+	for _, t := range w.tables {
+		if met, err := w.met(t); err != nil {
+			return err
+		} else if met {
+			if err := w.unshadow(t); err != nil {
+				return err
+			}
+		}
+	}
 	for _, bucket := range taken.Buckets {
 		if err := w.exec(`INSERT INTO _tide_bucket (name, bundle_id, seal, missing) VALUES (?, ?, ?, 0)
 			ON CONFLICT (name) DO UPDATE SET bundle_id = excluded.bundle_id, seal = excluded.seal, missing = 0`, bucket, taken.BundleID, taken.Seal); err != nil {
@@ -108,6 +117,9 @@ func (w *writer) applySnapshot(taken snapshot) error {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.tables)) {
+		if err := w.swap(w.tables[id], taken.BundleID); err != nil {
+			return err
+		}
 		if err := w.applyStage(w.tables[id], taken.BundleID); err != nil {
 			return err
 		}

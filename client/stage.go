@@ -47,29 +47,48 @@ func (w *writer) stage(taken *snapshot, from int64, got chunk) error {
 		return errOvertaken
 	}
 	for _, p := range got.parts {
-		if err := w.store(p); err != nil {
+		if err := w.store(p, taken.BundleID); err != nil {
 			return err
 		}
 	}
 	return w.exec(`UPDATE _tide_snapshot SET next = ?`, from+got.rows)
 }
 
-// store writes rows, many with one statement.
-func (w *writer) store(p part) (err error) {
-	columns := append([]string{"key", "buckets", "lacks"}, p.table.stageColumns()...)
-	if err := w.exec(`CREATE TABLE IF NOT EXISTS ` + p.table.stageName() + ` (` + strings.Join(columns, ", ") + `)`); err != nil {
-		return err
-	}
-	for at := 1; at < len(p.values); at += len(columns) {
+// stagedBeside are the values of a staged row that are none of its columns: key, buckets, lacks.
+const stagedBeside = 3
+
+func (w *writer) makeStage(t *table) error {
+	return w.exec(`CREATE TABLE IF NOT EXISTS ` + t.stageName() + ` (key, buckets, lacks, ` + strings.Join(t.stageColumns(), ", ") + `)`)
+}
+
+func (w *writer) store(p part, version int64) (err error) {
+	width := stagedBeside + len(p.table.spec.Columns)
+	for at := 1; at < len(p.values); at += width {
 		if p.values[at], err = w.setOfText(p.values[at].(string)); err != nil {
 			return err
 		}
 	}
-	row := "(?" + strings.Repeat(", ?", len(columns)-1) + ")"
+	shadowed, err := w.shadow(p.table)
+	if err == nil && shadowed {
+		if shadowed, err = w.fill(p, version); err == nil && !shadowed {
+			err = w.unshadow(p.table)
+		}
+	}
+	if err != nil || shadowed {
+		return err
+	}
+	if err := w.makeStage(p.table); err != nil {
+		return err
+	}
+	return w.insert(p.table.stageName(), "(?"+strings.Repeat(", ?", width-1)+")", width, p.values)
+}
+
+// insert writes rows of so many values each, many with one statement.
+func (w *writer) insert(table, row string, width int, values []any) error {
 	// The driver looks for each parameter among all of them: with many, that costs more than the rows.
 	const most = 100
-	for some := range slices.Chunk(p.values, max(1, most/len(columns))*len(columns)) {
-		if err := w.exec(`INSERT INTO `+p.table.stageName()+` VALUES `+row+strings.Repeat(", "+row, len(some)/len(columns)-1), some...); err != nil {
+	for some := range slices.Chunk(values, max(1, most/width)*width) {
+		if err := w.exec(`INSERT INTO `+table+` VALUES `+row+strings.Repeat(", "+row, len(some)/width-1), some...); err != nil {
 			return err
 		}
 	}
@@ -78,7 +97,7 @@ func (w *writer) store(p part) (err error) {
 
 // staged says whether rows of a table came with the snapshot.
 func (w *writer) staged(t *table) (bool, error) {
-	return w.get(`SELECT 1 FROM sqlite_schema WHERE name = ?`, []any{t.stageName()}, new(int))
+	return w.exists(t.stageName())
 }
 
 // stagedKeys is the condition that a row of _tide_row is not among them.
@@ -167,9 +186,11 @@ func (w *writer) keep(t *table, version int64) error {
 // load brings all rows at once, where there is nothing yet that they could meet, and says whether it did.
 // The triggers are away meanwhile. A row that does not fit makes it be done one by one.
 func (w *writer) load(t *table, version int64) (loaded bool, err error) {
-	meets, err := w.get(`SELECT 1 WHERE EXISTS (SELECT 1 FROM `+t.name()+`) OR EXISTS (SELECT 1 FROM _tide_row WHERE tab = ?1) OR EXISTS (SELECT 1 FROM _tide_dirty WHERE tab = ?1)
-		OR EXISTS (SELECT 1 FROM _tide_inbox WHERE tab = ?1) OR EXISTS (SELECT 1 FROM `+t.stageName()+` WHERE lacks IS NOT NULL)`, []any{t.id}, new(int))
-	if err != nil || meets {
+	met, err := w.met(t)
+	if err == nil && !met {
+		met, err = w.get(`SELECT 1 FROM `+t.stageName()+` WHERE lacks IS NOT NULL`, nil, new(int))
+	}
+	if err != nil || met {
 		return false, err
 	}
 	if err := w.exec(`SAVEPOINT load`); err != nil {
@@ -209,6 +230,11 @@ func (w *writer) loadRows(t *table, version int64) error {
 	if err := w.capture(t); err != nil {
 		return err
 	}
+	return w.waitForParents(t, version)
+}
+
+// waitForParents looks at the rows whose parent did not come with them once all tables are there.
+func (w *writer) waitForParents(t *table, version int64) error {
 	for _, p := range t.parents {
 		orphans, err := all(w, func(scan func(...any) error) (in inbound, err error) {
 			in.table, in.version = t, version
