@@ -38,19 +38,20 @@ BEGIN
                array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_problems
           FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
-                       CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                       v.base,
                        CASE
                            WHEN f."table" IS NULL THEN 'no table is named'
                            WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', f.schema_name, f.table_name)
                            WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', f.schema_name, f.table_name)
                            WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
-                           WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                           WHEN v.base IS NULL THEN 'base_row_version is not a whole number from 0 on'
                            WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
                            WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
                            WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
                        END AS problem
                   FROM sent AS f
-                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op) COLLATE "C") WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                 CROSS JOIN LATERAL (SELECT CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END OFFSET 0) AS v (base)
                   LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION

@@ -36,7 +36,7 @@ $check$,
       JOIN pg_class AS pc ON pc.oid = k.confrelid
      CROSS JOIN LATERAL (
                SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ') AS given,
-                      string_agg(format('tide_p.%I OPERATOR(%I.%s) %s', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
+                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
                       string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ') AS changed,
                       count(*) AS columns
                  FROM unnest(k.conkey, k.confkey, k.conpfeqop) AS r (attnum, parent_attnum, equality)

@@ -18,22 +18,27 @@ BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
         WHEN 'keys' THEN
-            SELECT string_agg(format('%s AS %I', c.key_value, c.current_name), ', ') AS columns,
-                   '{' || string_agg(replace(to_json(c.column_name)::text, '%', '%%') || ':%s', ',' ORDER BY array_position(s.key_columns, c.column_name)) || '}' AS shape,
-                   string_agg(format('to_json(tide_r.key ->> %L)::text', c.column_name), ', ' ORDER BY array_position(s.key_columns, c.column_name)) AS given
+            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ') AS columns,
+                   '''{' || string_agg(format('%s:', replace(to_json(k.column_name)::text, '''', ''''''))
+                       -- Nothing that can be read as one of these needs escaping.
+                       || format(CASE WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array
+                                      THEN '"'' || (tide_r.key ->> %L) || ''"' ELSE ''' || to_json(tide_r.key ->> %L)::text || ''' END, k.column_name),
+                       ',' ORDER BY array_position(s.key_columns, k.column_name)) || '}''' AS given
               INTO v_key
-              FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
-             WHERE s.table_id = push_source.table_id AND c.in_key;
+              FROM tide.synced_table AS s
+             CROSS JOIN LATERAL tide.push_columns(s.table_id) AS k
+              JOIN LATERAL tide.synced_columns(s.table_id) AS c ON c.column_name = k.column_name
+             WHERE s.table_id = push_source.table_id AND k.in_key;
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
     RETURN QUERY
     SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-           CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
+           CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
       FROM unnest($1) AS tide_r
      CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
 END;
-$body$, v_key.shape, v_key.given, v_image.row_key, v_key.columns);
+$body$, v_key.given, v_image.row_key, v_key.columns);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN

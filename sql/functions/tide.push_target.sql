@@ -12,8 +12,10 @@ BEGIN
     -- IS TRUE keeps an index on the owner out of it: rows are found by their key.
     name := v_table.relation::text;
     policy := v_table.push_policy;
-    SELECT string_agg(format('tide_t.%I OPERATOR(%s) %s', e.column_name, e.equality, c.key_value), ' AND '),
-           string_agg(format('tide_t.%I', e.column_name), ', ')
+    -- ANY of one value: with a mere equality, the planner also thinks of reading the whole table in the order of
+    -- its key and looking into all pushed rows for each of its rows. It expects ten of those; there may be thousands.
+    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND '),
+           string_agg(c.key_value, ', ')
       INTO key, key_order
       FROM tide.key_equality(v_table.table_id) AS e JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
     SELECT a.attname, format_type(a.atttypid, a.atttypmod)

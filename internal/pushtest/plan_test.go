@@ -1,0 +1,62 @@
+package pushtest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgtide/pgtide/internal/pgtest"
+)
+
+// Of a small table the planner may think that reading it whole, and looking into all pushed rows for each of
+// its own, is cheaper than finding these by their key: it expects ten pushed rows, and there may be thousands.
+func TestPushedRowsAreFoundByTheirKey(t *testing.T) {
+	t.Parallel()
+	const pushed, all = 20, 500
+	db := pgtest.New(t)
+	exec(t, db, `
+		CREATE SCHEMA app;
+		CREATE TABLE app.team (id bigint PRIMARY KEY, owner_id bigint NOT NULL);
+		CREATE TABLE app.line (id bigint PRIMARY KEY, team_id bigint NOT NULL REFERENCES app.team, owner_id bigint NOT NULL, n bigint NOT NULL DEFAULT 0);
+		SELECT tide.register_table('app.team', owner_column => 'owner_id', push_policy => 'owner_only');
+		SELECT tide.register_table('app.line', owner_column => 'owner_id', push_policy => 'owner_only')`)
+	d := connected(t, db, "7")
+	for _, statement := range []string{`INSERT INTO app.team SELECT g, 7 FROM generate_series(1, %d) AS g`, `INSERT INTO app.line SELECT g, g, 7, 0 FROM generate_series(1, %d) AS g`} {
+		exec(t, db, fmt.Sprintf(statement, all))
+	}
+	exec(t, db, `SELECT tide.seal()`)
+	exec(t, db, `ANALYZE app.team, app.line`)
+	base := value[int64](t, db, `SELECT head_seq FROM tide.bucket_position('user:7')`)
+
+	for number, step := range []struct{ op, payload string }{{"UPDATE", `{"n": 5, "team_id": 7}`}, {"DELETE", "null"}} {
+		var rows []string
+		for i := range pushed {
+			rows = append(rows, fmt.Sprintf(`{"schema": "app", "table": "line", "key": {"id": "%d"}, "op": %q, "base_row_version": %d, "payload": %s}`, i+1, step.op, base, step.payload))
+		}
+		err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+			var status string
+			if err := tx.QueryRow(t.Context(), `SELECT status FROM tide.push('7', $1, $2, $3::text::json)`, d.source, number+1, "["+strings.Join(rows, ",")+"]").Scan(&status); err != nil {
+				return err
+			}
+			if status != "applied" {
+				t.Errorf("%s: %s", step.op, status)
+			}
+			// In each of a few steps, a row for each that is pushed.
+			var read int64
+			if err := tx.QueryRow(t.Context(), `SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'app.line'::regclass`).Scan(&read); err != nil {
+				return err
+			}
+			if read < pushed || read > 6*pushed {
+				t.Errorf("%s: %d rows of the table were read to push %d", step.op, read, pushed)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", step.op, err)
+		}
+		exec(t, db, `SELECT tide.seal()`)
+		base = value[int64](t, db, `SELECT head_seq FROM tide.bucket_position('user:7')`)
+	}
+}
