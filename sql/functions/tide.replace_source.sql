@@ -18,6 +18,10 @@ BEGIN
     IF EXISTS (SELECT FROM tide.source AS s WHERE s.user_id = replace_source.user_id AND s.source_id = replace_source.new_source_id)
        OR EXISTS (SELECT FROM tide.source_replacement AS r
                    WHERE r.user_id = replace_source.user_id AND replace_source.new_source_id IN (r.source_id, r.new_source_id)) THEN
+        -- By the same request, sent twice, which was done in the meantime.
+        IF tide.replacement_of(user_id, previous_source_id) = new_source_id THEN
+            RETURN;
+        END IF;
         RAISE EXCEPTION 'the new source is known already'
             USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
     END IF;
