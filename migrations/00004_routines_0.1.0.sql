@@ -2305,8 +2305,10 @@ BEGIN
     -- IS TRUE keeps an index on the owner out of it: rows are found by their key.
     name := v_table.relation::text;
     policy := v_table.push_policy;
-    SELECT string_agg(format('tide_t.%I OPERATOR(%s) %s', e.column_name, e.equality, c.key_value), ' AND '),
-           string_agg(format('tide_t.%I', e.column_name), ', ')
+    -- ANY of one value: with a mere equality, the planner also thinks of reading the whole table in the order of
+    -- its key and looking into all pushed rows for each of its rows. It expects ten of those; there may be thousands.
+    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND '),
+           string_agg(c.key_value, ', ')
       INTO key, key_order
       FROM tide.key_equality(v_table.table_id) AS e JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
     SELECT a.attname, format_type(a.atttypid, a.atttypmod)
@@ -2363,7 +2365,7 @@ $check$,
       JOIN pg_class AS pc ON pc.oid = k.confrelid
      CROSS JOIN LATERAL (
                SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ') AS given,
-                      string_agg(format('tide_p.%I OPERATOR(%I.%s) %s', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
+                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
                       string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ') AS changed,
                       count(*) AS columns
                  FROM unnest(k.conkey, k.confkey, k.conpfeqop) AS r (attnum, parent_attnum, equality)
@@ -2510,22 +2512,27 @@ BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
         WHEN 'keys' THEN
-            SELECT string_agg(format('%s AS %I', c.key_value, c.current_name), ', ') AS columns,
-                   '{' || string_agg(replace(to_json(c.column_name)::text, '%', '%%') || ':%s', ',' ORDER BY array_position(s.key_columns, c.column_name)) || '}' AS shape,
-                   string_agg(format('to_json(tide_r.key ->> %L)::text', c.column_name), ', ' ORDER BY array_position(s.key_columns, c.column_name)) AS given
+            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ') AS columns,
+                   '''{' || string_agg(format('%s:', replace(to_json(k.column_name)::text, '''', ''''''))
+                       -- Nothing that can be read as one of these needs escaping.
+                       || format(CASE WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array
+                                      THEN '"'' || (tide_r.key ->> %L) || ''"' ELSE ''' || to_json(tide_r.key ->> %L)::text || ''' END, k.column_name),
+                       ',' ORDER BY array_position(s.key_columns, k.column_name)) || '}''' AS given
               INTO v_key
-              FROM tide.synced_table AS s, tide.push_columns(s.table_id) AS c
-             WHERE s.table_id = push_source.table_id AND c.in_key;
+              FROM tide.synced_table AS s
+             CROSS JOIN LATERAL tide.push_columns(s.table_id) AS k
+              JOIN LATERAL tide.synced_columns(s.table_id) AS c ON c.column_name = k.column_name
+             WHERE s.table_id = push_source.table_id AND k.in_key;
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
     RETURN QUERY
     SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-           CASE WHEN tide_k.row_key = format(%L, %s) THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
+           CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
       FROM unnest($1) AS tide_r
      CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
 END;
-$body$, v_key.shape, v_key.given, v_image.row_key, v_key.columns);
+$body$, v_key.given, v_image.row_key, v_key.columns);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN
@@ -4734,6 +4741,10 @@ BEGIN
     IF EXISTS (SELECT FROM tide.source AS s WHERE s.user_id = replace_source.user_id AND s.source_id = replace_source.new_source_id)
        OR EXISTS (SELECT FROM tide.source_replacement AS r
                    WHERE r.user_id = replace_source.user_id AND replace_source.new_source_id IN (r.source_id, r.new_source_id)) THEN
+        -- By the same request, sent twice, which was done in the meantime.
+        IF tide.replacement_of(user_id, previous_source_id) = new_source_id THEN
+            RETURN;
+        END IF;
         RAISE EXCEPTION 'the new source is known already'
             USING ERRCODE = 'TD115', HINT = 'Name a source that was never used.';
     END IF;
@@ -5661,19 +5672,20 @@ BEGIN
                array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_problems
           FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
-                       CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END AS base,
+                       v.base,
                        CASE
                            WHEN f."table" IS NULL THEN 'no table is named'
                            WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', f.schema_name, f.table_name)
                            WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', f.schema_name, f.table_name)
                            WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
-                           WHEN f.base_row_version !~ '^[0-9]{1,18}$' THEN 'base_row_version is not a whole number from 0 on'
+                           WHEN v.base IS NULL THEN 'base_row_version is not a whole number from 0 on'
                            WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
                            WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
                            WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
                        END AS problem
                   FROM sent AS f
-                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op)) WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op) COLLATE "C") WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
+                 CROSS JOIN LATERAL (SELECT CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END OFFSET 0) AS v (base)
                   LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION
