@@ -329,7 +329,7 @@ COMMENT ON COLUMN tide.seal_log.identity IS 'Random: tells this history from ano
 COMMENT ON COLUMN tide.seal_log.last_change_id IS 'Largest change_id drawn when the seal began.';
 COMMENT ON COLUMN tide.seal_log.snap IS 'Snapshot of the seal; transactions listed in it as in progress are sealed later.';
 COMMENT ON COLUMN tide.seal_log.cut_change_id IS 'Set on a step of a long seal: only transactions whose largest change_id is at most this are sealed, and its bundles are not readable before the last step.';
-COMMENT ON COLUMN tide.seal_log.has_derived IS 'Rows moved between buckets because of other tables: only all bundles of this seal together are what the rules say.';
+COMMENT ON COLUMN tide.seal_log.has_derived IS 'Rows moved between buckets because of other tables: only all bundles of this seal, with its steps before, are what the rules say.';
 
 CREATE TABLE tide.bundle_log (
     bundle_id        bigint      NOT NULL,

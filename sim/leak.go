@@ -135,18 +135,28 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 	return nil
 }
 
-// pageEnds wants pages of the home bucket to have no more bundles than were asked for, but for those of one
-// seal that moved rows: it is not cut.
+// pageEnds wants pages to have no more bundles than were asked for, but for those of one seal that moved rows,
+// with its steps: it is not cut.
 func (l *lookout) pageEnds(ctx context.Context, user string, asked url.Values, value any) error {
 	page, _ := value.(map[string]any)
 	bundles, _ := page["bundles"].([]any)
 	most, err := strconv.Atoi(asked.Get("max_bundles"))
-	if err != nil || asked.Has("cursor") || len(bundles) <= most {
-		return nil // no pull of the home bucket, or as it should be
+	if err != nil || len(bundles) <= most {
+		return nil // no pull, or as it should be
+	}
+	// Of the home bucket they have places, and bundle_ids elsewhere.
+	var ids, places []string
+	for _, bundle := range bundles[most-1:] {
+		b, _ := bundle.(map[string]any)
+		ids, places = append(ids, fmt.Sprint(b["bundle_id"])), append(places, fmt.Sprint(b["bundle_seq"]))
+	}
+	query, args := `unnest($1::text[]) AS b (bundle_id)`, []any{ids}
+	if !asked.Has("cursor") {
+		query, args = `tide.bundle_log AS b WHERE b.bucket_id = 'user:' || $2 AND b.bundle_seq = ANY ($1::text[]::bigint[])`, []any{places, user}
 	}
 	var whole bool
-	err = l.conn.QueryRow(ctx, `SELECT count(DISTINCT b.seal_id) = 1 AND bool_or(s.has_derived) FROM tide.bundle_log AS b JOIN tide.seal_log AS s USING (seal_id)
-		WHERE b.bucket_id = 'user:' || $1 AND b.bundle_seq BETWEEN $2::bigint + $3 AND $2::bigint + $4`, user, asked.Get("after_bundle_seq"), most, len(bundles)).Scan(&whole)
+	err = l.conn.QueryRow(ctx, `SELECT count(DISTINCT s.seal_id) = 1 AND bool_or(s.has_derived) FROM (SELECT b.bundle_id::bigint FROM `+query+`) AS b
+		CROSS JOIN LATERAL (SELECT w.* FROM tide.seal_log AS w WHERE w.last_bundle_id >= b.bundle_id AND w.cut_change_id IS NULL ORDER BY w.seal_id LIMIT 1) AS s`, args...).Scan(&whole)
 	if err == nil && !whole {
 		err = failed("protocol", "%s asked for %d bundles and got %d, which are not all of a seal that moved rows: %.2000v", user, most, len(bundles), page)
 	}

@@ -55,7 +55,7 @@ func (r *reader) install() {
 	r.installs++
 	header := http.Header{"Authorization": {"Bearer " + r.world.tokenOf(r.user)}, "Oversync-Source-Id": {fmt.Sprintf("%s/%d", r.name, r.installs)}}
 	r.device = cursorclient.New(&cursorclient.HTTP{URL: r.world.url, Header: header, Client: &http.Client{Transport: router{}}, ChunkRows: r.shape.chunk, Lines: r.shape.lines})
-	r.device.MaxBundles = r.shape.bundles
+	r.device.MaxBundles, r.device.LongPages = r.shape.bundles, true // the lookout sees to that
 	r.tables, r.backup, r.seen = slices.Clone(r.world.tables), nil, seenBuckets{}
 }
 

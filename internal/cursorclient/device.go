@@ -96,6 +96,8 @@ type Device struct {
 	Server Server
 	// MaxBundles is the size of a page. Defaults to 1000.
 	MaxBundles int
+	// LongPages takes pages of more bundles than were asked for also when they are of several steps of a seal.
+	LongPages bool
 
 	Cursor string
 	Rows   map[string]Held     // by table and key
@@ -255,7 +257,7 @@ func (d *Device) Pull(ctx context.Context) (more bool, err error) {
 		return false, broken("bundles come while buckets %q are to be dropped", page.Remove)
 	}
 	// More than were asked for come only when they belong together.
-	if n := len(page.Bundles); n > d.MaxBundles && page.Bundles[d.MaxBundles].Seal != page.Bundles[n-1].Seal {
+	if n := len(page.Bundles); !d.LongPages && n > d.MaxBundles && page.Bundles[d.MaxBundles].Seal != page.Bundles[n-1].Seal {
 		return false, broken("%d bundles, at most %d were asked for", n, d.MaxBundles)
 	}
 	for _, bundle := range page.Bundles {

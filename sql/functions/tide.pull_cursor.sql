@@ -18,6 +18,7 @@ DECLARE
     v_counted jsonb;
     v_page    record;
     v_seal    tide.seal_log;
+    v_whole   tide.seal_log;
 BEGIN
     PERFORM tide.check_page(max_bundles, max_bytes);
     SELECT * INTO v_open FROM tide.open_cursor(pull_cursor.user_id, pull_cursor.source_id, read_cursor);
@@ -38,8 +39,11 @@ BEGIN
     v_seal := v_open.head;
     IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
         v_seal := tide.seal_of(v_page.last_bundle_id);
-        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
-        IF v_seal.has_derived AND v_page.last_bundle_id < v_seal.last_bundle_id THEN
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
+        -- long seal they are moved by its last step.
+        SELECT s.* INTO v_whole FROM tide.seal_log AS s WHERE s.seal_id >= v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+        IF v_whole.has_derived AND v_page.last_bundle_id < v_whole.last_bundle_id THEN
+            v_seal := v_whole;
             SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
         END IF;
     END IF;
