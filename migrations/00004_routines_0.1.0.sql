@@ -4158,20 +4158,22 @@ BEGIN
     END IF;
     v_stable := least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq);
     IF EXISTS (SELECT FROM tide.bucket_source) THEN
-        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
-        SELECT p.bundle_seq, s.seal_id, s.has_derived
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
+        -- long seal they are moved by its last step.
+        SELECT p.bundle_seq, s.last_bundle_id, s.has_derived
           INTO v_last
-          FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
-                  FROM tide.bundle_log AS l
-                 WHERE l.bucket_id = v_bucket AND l.bundle_seq > after_bundle_seq AND l.bundle_seq <= v_stable
-                 ORDER BY l.bundle_seq LIMIT max_bundles) AS p
-          JOIN tide.seal_log AS s ON s.seal_id = p.seal_id
-         WHERE p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes
-         ORDER BY p.bundle_seq DESC LIMIT 1;
+          FROM (SELECT b.bundle_seq, b.seal_id
+                  FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                          FROM tide.bundle_log AS l
+                         WHERE l.bucket_id = v_bucket AND l.bundle_seq > after_bundle_seq AND l.bundle_seq <= v_stable
+                         ORDER BY l.bundle_seq LIMIT max_bundles) AS b
+                 WHERE b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
+                 ORDER BY b.bundle_seq DESC LIMIT 1) AS p
+         CROSS JOIN LATERAL (SELECT w.last_bundle_id, w.has_derived FROM tide.seal_log AS w WHERE w.seal_id >= p.seal_id AND w.cut_change_id IS NULL ORDER BY w.seal_id LIMIT 1) AS s;
         IF v_last.has_derived THEN
             v_whole := true;
             v_stable := coalesce((SELECT l.bundle_seq - 1 FROM tide.bundle_log AS l
-                                   WHERE l.bucket_id = v_bucket AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= v_stable AND l.seal_id <> v_last.seal_id
+                                   WHERE l.bucket_id = v_bucket AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= v_stable AND l.bundle_id + 0 > v_last.last_bundle_id
                                    ORDER BY l.bundle_seq LIMIT 1), v_stable);
         END IF;
     END IF;
@@ -5524,6 +5526,7 @@ DECLARE
     v_counted jsonb;
     v_page    record;
     v_seal    tide.seal_log;
+    v_whole   tide.seal_log;
 BEGIN
     PERFORM tide.check_page(max_bundles, max_bytes);
     SELECT * INTO v_open FROM tide.open_cursor(pull_cursor.user_id, pull_cursor.source_id, read_cursor);
@@ -5544,8 +5547,11 @@ BEGIN
     v_seal := v_open.head;
     IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
         v_seal := tide.seal_of(v_page.last_bundle_id);
-        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say.
-        IF v_seal.has_derived AND v_page.last_bundle_id < v_seal.last_bundle_id THEN
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
+        -- long seal they are moved by its last step.
+        SELECT s.* INTO v_whole FROM tide.seal_log AS s WHERE s.seal_id >= v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+        IF v_whole.has_derived AND v_page.last_bundle_id < v_whole.last_bundle_id THEN
+            v_seal := v_whole;
             SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
         END IF;
     END IF;
