@@ -175,6 +175,7 @@ CREATE UNLOGGED TABLE tide.snapshot_session (
     byte_count          bigint      NOT NULL,
     expires_at          timestamptz NOT NULL,
     buckets             text[],
+    access_hash         bytea,
 
     CONSTRAINT snapshot_session_pkey PRIMARY KEY (snapshot_id),
     CONSTRAINT snapshot_session_user_id_slot_key UNIQUE (user_id, slot)
@@ -182,6 +183,7 @@ CREATE UNLOGGED TABLE tide.snapshot_session (
 COMMENT ON TABLE tide.snapshot_session IS 'Snapshots that are fetched in chunks.';
 COMMENT ON COLUMN tide.snapshot_session.snapshot_bundle_seq IS 'Position: of the home bucket, or with buckets a bundle_id.';
 COMMENT ON COLUMN tide.snapshot_session.buckets IS 'What a cursor client fetches; NULL is the home bucket of a v1 client.';
+COMMENT ON COLUMN tide.snapshot_session.access_hash IS 'Of all that the user might read when it began: while he may read just that, nothing of it is lost.';
 COMMENT ON COLUMN tide.snapshot_session.slot IS '1 to max_snapshot_sessions: what is unique bounds also those who ask at once.';
 CREATE INDEX snapshot_session_user_id_source_id_idx ON tide.snapshot_session (user_id, source_id);
 CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);

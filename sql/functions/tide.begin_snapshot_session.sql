@@ -8,6 +8,7 @@ DECLARE
     v_user    text COLLATE "C" := user_id;
     v_source  text COLLATE "C" := source_id;
     v_setting tide.setting := (SELECT s FROM tide.setting AS s);
+    v_access  bytea := CASE WHEN buckets IS NOT NULL THEN sha256(convert_to(tide.buckets_of(user_id)::text, 'UTF8')) END;
     v_slot    integer;
 BEGIN
     WITH ended AS (
@@ -17,8 +18,8 @@ BEGIN
     expires_at := clock_timestamp() + v_setting.snapshot_session_ttl;
     -- In any order: a slot that another device of the user takes at the same time is a serialization failure.
     FOR v_slot IN SELECT g FROM generate_series(1, v_setting.max_snapshot_sessions) AS g ORDER BY random() LOOP
-        INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at, buckets)
-        VALUES (v_user, v_source, v_slot, "position", 0, 0, expires_at, begin_snapshot_session.buckets)
+        INSERT INTO tide.snapshot_session AS s (user_id, source_id, slot, snapshot_bundle_seq, row_count, byte_count, expires_at, buckets, access_hash)
+        VALUES (v_user, v_source, v_slot, "position", 0, 0, expires_at, begin_snapshot_session.buckets, v_access)
             ON CONFLICT (user_id, slot) DO NOTHING
         RETURNING s.snapshot_id INTO snapshot_id;
         EXIT WHEN snapshot_id IS NOT NULL;

@@ -6,12 +6,11 @@ CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, af
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_may   text[];
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_may   text[] := (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).may;
     v_shown jsonb;
 BEGIN
-    IF (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).buckets IS NOT NULL THEN
-        -- Not in the query: the planner would call it too, to estimate rows.
-        v_may := tide.buckets_of(user_id);
+    IF v_may IS NOT NULL THEN
         SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(v_may) AS b;
     END IF;
     IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
@@ -19,8 +18,8 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT i.row_ordinal, s.table_schema, s.table_name, i.row_key, i.payload,
-           CASE WHEN jsonb_exists_all(v_shown, i.buckets) THEN i.buckets
-                WHEN v_shown IS NOT NULL THEN ARRAY(SELECT b FROM unnest(i.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
+           CASE WHEN v_shown IS NULL OR jsonb_exists_all(v_shown, i.buckets) THEN i.buckets
+                ELSE ARRAY(SELECT b FROM unnest(i.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
       FROM tide.snapshot_page AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id
      CROSS JOIN LATERAL unnest(p.items) AS i
      WHERE p.snapshot_id = snapshot_rows.snapshot_id
