@@ -77,6 +77,7 @@ func TestHistoriesThatFailedOnce(t *testing.T) {
 	must(t, err)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(file)
 			must(t, err)
 			h, err := ParseHistory(string(text))
