@@ -30,9 +30,10 @@ func TestShadow(t *testing.T) {
 		"a row of its own": {shadows: "2", amid: `INSERT INTO list (id, title) VALUES ('mine', 'x')`, more: `SELECT count(*) = 10 FROM list`},
 		"a row that the server has": {shadows: "2", amid: `INSERT INTO list (id, title) VALUES ('l1', 'x')`,
 			more: `SELECT (SELECT count(*) FROM _tide_conflict WHERE key = 'l1') = 1 AND (SELECT title FROM list WHERE id = 'l1') = 'title 1'`},
-		"an index that refuses a row":     {shadows: "2", amid: `CREATE UNIQUE INDEX one ON list (title)`, waits: "item 9\nlist l9"},
-		"a constraint that refuses a row": {before: fmt.Sprintf(list, "UNIQUE"), shadows: "1", waits: "item 9\nlist l9"},
-		"a name in other quotes":          {before: strings.Replace(fmt.Sprintf(list, ""), "list", "[list]", 1), shadows: "2"},
+		"an index that refuses a row":       {shadows: "2", amid: `CREATE UNIQUE INDEX one ON list (title)`, waits: "item 9\nlist l9"},
+		"a constraint that refuses a row":   {before: fmt.Sprintf(list, "UNIQUE"), shadows: "1", waits: "item 9\nlist l9"},
+		"a name in other quotes":            {before: strings.Replace(fmt.Sprintf(list, ""), "list", "[list]", 1), shadows: "2"},
+		"a constraint that names its table": {before: fmt.Sprintf(list, "CHECK (list.title <> 'x')"), shadows: "1"},
 		"a trigger": {before: fmt.Sprintf(list, "") + `; CREATE TABLE told (id); CREATE TRIGGER tells AFTER INSERT ON list BEGIN INSERT INTO told VALUES (NEW.id); END`, shadows: "1",
 			more: `SELECT count(*) = 9 FROM told`},
 	} {
