@@ -90,7 +90,7 @@ func TestCutStream(t *testing.T) {
 	if first, err := lines.ReadString('\n'); err != nil || !strings.Contains(first, `"snapshot_bundle_seq":1`) {
 		t.Fatalf("got %q (%v)", first, err)
 	}
-	f.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' OR query LIKE 'FETCH%' AND pid <> pg_backend_pid()`)
+	f.exec(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND (state = 'idle in transaction' OR query LIKE 'FETCH%') AND pid <> pg_backend_pid()`)
 	for {
 		line, err := lines.ReadString('\n')
 		if strings.Contains(line, `"done"`) {
