@@ -4139,6 +4139,7 @@ CREATE OR REPLACE FUNCTION tide.pull(
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
     SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET work_mem = '16MB' -- a page
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -4177,30 +4178,28 @@ BEGIN
                                    ORDER BY l.bundle_seq LIMIT 1), v_stable);
         END IF;
     END IF;
+    -- Put in order before the changes are looked up: what is sorted is narrow, and a nested loop keeps it so.
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, b.bucket_ids, coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
+    SELECT e.bundle_id, e.bundle_seq, ARRAY[v_bucket::text], coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
            CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN e.op <> 'D' THEN c.payload END,
-           b.source_id, b.source_bundle_id, b.sealed_at
-      FROM (SELECT p.bundle_id, p.bundle_seq, ARRAY[p.bucket_id::text] AS bucket_ids, p.xid, p.min_change_id, p.max_change_id, p.changes, p.ops,
-                   coalesce(p.source_id, 'server') AS source_id, coalesce(p.source_bundle_id, p.bundle_id) AS source_bundle_id, p.sealed_at,
-                   p.bytes_before
+           coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
+      FROM (SELECT b.bundle_id, b.bundle_seq, b.xid, b.source_id, b.source_bundle_id, b.sealed_at, u.change_id, u.op, u.nth
               FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
                       FROM tide.bundle_log AS l
                      WHERE l.bucket_id = v_bucket
                        AND l.bundle_seq > after_bundle_seq
                        AND l.bundle_seq <= v_stable
                      ORDER BY l.bundle_seq
-                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS p
-             WHERE v_whole OR p.bytes_before = 0 OR p.bytes_before + p.byte_count <= max_bytes) AS b
-      -- A bundle without changes says that the user's access changed.
-      LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS e (change_id, op, nth) ON true
-      LEFT JOIN LATERAL (
-               SELECT l.* FROM tide.change_log AS l
-                WHERE l.xid = b.xid AND l.change_id = e.change_id AND l.change_id BETWEEN b.min_change_id AND b.max_change_id
-               OFFSET 0) AS c ON true
+                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
+              -- A bundle without changes says that the user's access changed.
+              LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS u (change_id, op, nth) ON true
+             WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
+             ORDER BY b.bundle_seq, u.nth
+            OFFSET 0) AS e
+      LEFT JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c ON true
       LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     ORDER BY b.bundle_seq, e.nth;
+     ORDER BY e.bundle_seq, e.nth;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
