@@ -55,7 +55,7 @@ func (w *World) newPath() string { return filepath.Join(w.dir, w.nextToken("devi
 func (w *World) openClient(path string, config client.Config) (Device, error) {
 	var c *client.Client
 	var err error
-	for range 3 { // connections of the server may have been cut
+	for range w.pool.Config().MaxConns + 1 { // all connections of the server may have been cut
 		if c, err = client.Open(w.onFreeWire(), path, config); err == nil {
 			return &clientDevice{c, w, path, config}, nil
 		}
