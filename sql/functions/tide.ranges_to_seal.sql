@@ -1,6 +1,6 @@
 CREATE OR REPLACE FUNCTION tide.ranges_to_seal(complete pg_snapshot, previous tide.seal_log, step xid8[], OUT above xid8, OUT below xid8)
     RETURNS SETOF record
-    LANGUAGE plpgsql STABLE ROWS 10
+    LANGUAGE plpgsql STABLE ROWS 1
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column

@@ -2,7 +2,7 @@
 -- for an hour must not have its rows looked at by every seal of that hour.
 CREATE OR REPLACE FUNCTION tide.sealable_ranges(previous pg_snapshot, OUT above xid8, OUT below xid8)
     RETURNS SETOF record
-    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 10
+    LANGUAGE plpgsql STABLE PARALLEL SAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
