@@ -27,7 +27,7 @@ type Size struct {
 
 var sizes = []Size{
 	{Name: "small", Warmups: 1, Rounds: 2, Duration: 200 * time.Millisecond, Rows: 5_000, OtherRows: 20_000, SnapshotRows: []int{5_000}, Watchers: []int{1, 100}, LogRows: []int{1_000, 20_000}, Users: []int{10, 1000}},
-	{Name: "default", Warmups: 1, Rounds: 3, Duration: time.Second, Rows: 100_000, OtherRows: 400_000, SnapshotRows: []int{100_000}, Watchers: []int{1, 1000, 10_000}, LogRows: []int{100_000, 1_000_000}, Users: []int{10, 100_000}},
+	{Name: "default", Warmups: 1, Rounds: 3, Duration: 500 * time.Millisecond, Rows: 100_000, OtherRows: 400_000, SnapshotRows: []int{100_000}, Watchers: []int{1, 1000, 10_000}, LogRows: []int{100_000, 1_000_000}, Users: []int{10, 100_000}},
 	{Name: "large", Warmups: 1, Rounds: 5, Duration: 5 * time.Second, Rows: 100_000, OtherRows: 10_000_000, SnapshotRows: []int{100_000, 1_000_000}, Watchers: []int{1, 1000, 10_000}, LogRows: []int{100_000, 1_000_000, 10_000_000}, Users: []int{10, 1000, 100_000}},
 }
 

@@ -60,3 +60,32 @@ func TestPushedRowsAreFoundByTheirKey(t *testing.T) {
 		base = value[int64](t, db, `SELECT head_seq FROM tide.bucket_position('user:7')`)
 	}
 }
+
+// A bucket may hold far more bundles than the others, or than the statistics know: the newest of them are
+// read in the order of their index, not all of them to be sorted.
+func TestTheAnswerToAPushReadsNoWholeBucket(t *testing.T) {
+	t.Parallel()
+	const bundles = 1000
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	d := connected(t, db, "ann")
+	exec(t, db, fmt.Sprintf(`DO $$ BEGIN FOR i IN 1 .. %d LOOP INSERT INTO app.note VALUES (100 + i, 'ann'); COMMIT; END LOOP; END $$`, bundles))
+	if a := d.push(t.Context(), insert("note", 1, `{}`)); a.Status != "applied" {
+		t.Fatalf("push: %+v", a)
+	}
+	exec(t, db, `SELECT tide.seal()`)
+	err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+		var place, read int64
+		if err := tx.QueryRow(t.Context(), `SELECT bundle_seq FROM tide.push_result('ann', 'phone', 1)`).Scan(&place); err != nil {
+			return err
+		}
+		err := tx.QueryRow(t.Context(), `SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_xact_user_tables WHERE relname LIKE 'bundle_log%'`).Scan(&read)
+		if place <= bundles || read > bundles/5 {
+			t.Errorf("%d of %d bundles were read for the place of one, %d", read, bundles, place)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -3,7 +3,8 @@ CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET jit = off
+    -- In the order of the index, however few bundles a bucket is thought to have.
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
