@@ -65,6 +65,11 @@ lint: $(LINTER) ## go vet and golangci-lint
 	@$(GO) vet ./...
 	@$(LINTER) run ./...
 
+.PHONY: cross
+cross: ## build the client and the binary for other systems, without a C compiler
+	@set -e; for target in windows/amd64 darwin/arm64; do echo "$$target"; \
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./client ./cmd/pgtide; done
+
 .PHONY: build
 build: ## bin/pgtide
 	@$(GO) build -o bin/pgtide ./cmd/pgtide

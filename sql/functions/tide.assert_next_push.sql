@@ -6,6 +6,8 @@ AS $$
 DECLARE
     v_expected bigint := 1 + coalesce((SELECT p.source_bundle_id FROM tide.push_log AS p
                                         WHERE p.user_id = assert_next_push.user_id AND p.source_id = assert_next_push.source_id
+                                          -- Its own claim does not count.
+                                          AND (p.source_bundle_id <> assert_next_push.source_bundle_id OR p.xid <> pg_current_xact_id())
                                         ORDER BY p.source_bundle_id DESC LIMIT 1), 0);
 BEGIN
     IF source_bundle_id < v_expected THEN

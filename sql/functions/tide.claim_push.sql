@@ -10,6 +10,7 @@ DECLARE
     v_known boolean;
     v_kind  text;
     v_last  bigint;
+    v_next  boolean;
 BEGIN
     IF source_bundle_id IS NULL OR source_bundle_id <= 0 THEN
         RAISE EXCEPTION 'source_bundle_id is not positive' USING ERRCODE = 'TD101', HINT = 'Number the pushes of a source 1, 2, 3 ...';
@@ -26,17 +27,19 @@ BEGIN
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
     END IF;
-    IF v_last IS NULL OR source_bundle_id <> v_last + 1 THEN
-        IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-            RETURN false;
-        END IF;
-        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
+    v_next := coalesce(source_bundle_id = v_last + 1, false);
+    IF NOT v_next AND tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+        RETURN false;
     END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         PERFORM tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid);
         RETURN false;
+    END IF;
+    -- Not before: another one with this number may have been committed since it was looked for.
+    IF NOT v_next THEN
+        PERFORM tide.assert_next_push(user_id, source_id, source_bundle_id);
     END IF;
     IF v_known IS NOT TRUE THEN
         PERFORM tide.meet_source(user_id, source_id);
