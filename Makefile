@@ -66,9 +66,9 @@ lint: $(LINTER) ## go vet and golangci-lint
 	@$(LINTER) run ./...
 
 .PHONY: cross
-cross: ## build the client and the binary for other systems, without a C compiler
+cross: ## build the client for other systems, without a C compiler
 	@set -e; for target in windows/amd64 darwin/arm64; do echo "$$target"; \
-		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./client ./cmd/pgtide; done
+		CGO_ENABLED=0 GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build ./client; done
 
 .PHONY: build
 build: ## bin/pgtide
