@@ -104,7 +104,7 @@ func TestTwinsPushTheSameRow(t *testing.T) {
 					next.ServeHTTP(w, r)
 				})
 			}
-			_ = twin.Sync(t.Context()) // lost, where it was not refused before
+			_ = twin.Sync(t.Context()) // its answer is cut, or it is refused: what counts is how it ends below
 			s.around = nil
 			twin.SetMode(Both)
 			a.SetMode(Both)

@@ -178,10 +178,10 @@ func TestRunBacksOff(t *testing.T) {
 			case rounds:
 				w.Header().Set("Retry-After", strconv.Itoa(7200))
 			case rounds + 1: // it goes well once, which takes two requests: to connect, and to pull
-				_, _ = w.Write([]byte(`{"cursor":"c","resolution":"remote_authoritative"}`)) // the device is there
+				_, _ = w.Write([]byte(`{"cursor":"c","resolution":"remote_authoritative"}`)) // a device that hung up asks again
 				return
 			case rounds + 2:
-				_, _ = w.Write([]byte(`{"cursor":"d"}`)) // as above
+				_, _ = w.Write([]byte(`{"cursor":"d"}`)) // as above: it asks again
 				return
 			case rounds + 4:
 				w.WriteHeader(http.StatusUpgradeRequired)

@@ -53,6 +53,7 @@ func (s *body) check() error {
 		if len(s.b) < streamPiece || !s.streaming && !s.early {
 			return nil
 		}
+		// No place is free: it may well fit into memory, and is only refused where it does not.
 		if err := s.stream(); err != nil {
 			s.early = false
 			return nil
