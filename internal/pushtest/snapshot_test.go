@@ -376,3 +376,27 @@ func TestSessionsAreBounded(t *testing.T) {
 		t.Errorf("%d rows are left", left)
 	}
 }
+
+// What another device of the user takes meanwhile is no failure: there is another slot.
+func TestSnapshotsOfOneUserAtOnce(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, snapshotSchema)
+	exec(t, db, `SELECT tide.seal()`)
+	exec(t, db, `UPDATE tide.setting SET max_snapshot_sessions = 2`)
+	for range 6 { // slots are taken in any order
+		if err := snapshotAt(t.Context(), db, "user1", func(tx pgx.Tx, at int64) error {
+			if err := snapshotAt(t.Context(), db, "user1", func(other pgx.Tx, at int64) error {
+				_, err := other.Exec(t.Context(), `SELECT tide.create_snapshot_session('user1', 'a', $1)`, at)
+				return err
+			}); err != nil {
+				return err
+			}
+			_, err := tx.Exec(t.Context(), `SELECT tide.create_snapshot_session('user1', 'b', $1)`, at)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		exec(t, db, `TRUNCATE tide.snapshot_session, tide.snapshot_page`)
+	}
+}

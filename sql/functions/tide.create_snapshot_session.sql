@@ -22,4 +22,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.create_snapshot_session(text, text, bigint) IS
-'Copies the rows of a user''s home bucket, to be fetched in chunks, and ends an earlier copy of the same source: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';
+'Copies the rows of a user''s home bucket, to be fetched in chunks, and ends earlier copies of the same source but the last: all tables as this REPEATABLE READ transaction sees them, at the position that a seal on the very same snapshot gave. Raises TD108, TD109, TD124 to TD126, TD128.';
