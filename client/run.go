@@ -53,35 +53,27 @@ func (c *Client) Run(ctx context.Context) error {
 	wait := c.backoff(500 * time.Millisecond)
 	for {
 		pause := c.config.PollInterval
-		if Mode(c.mode.Load()) != Paused {
-			err := c.Sync(ctx)
-			var refused *ServerError
-			var other *WaitError
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case errors.As(err, &refused) && refused.Status == http.StatusUpgradeRequired:
-				return err
-			case err != nil:
-				pause = wait.NextBackOff()
-				if errors.As(err, &refused) {
-					pause = max(pause, refused.RetryAfter)
-				}
-				if errors.As(err, &other) {
-					pause = max(pause, other.After)
-				}
-				c.config.Logger.InfoContext(ctx, "not in sync; trying again", "in", pause, "error", err)
-			default:
-				wait.Reset()
+		err := c.syncUnlessPaused(ctx)
+		var refused *ServerError
+		var other *WaitError
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &refused) && refused.Status == http.StatusUpgradeRequired:
+			return err
+		case err != nil:
+			pause = wait.NextBackOff()
+			if errors.As(err, &refused) {
+				pause = max(pause, refused.RetryAfter)
 			}
-			if err != nil {
-				if err := c.sleep(ctx, pause, false); err != nil {
-					return err
-				}
-				continue
+			if errors.As(err, &other) {
+				pause = max(pause, other.After)
 			}
+			c.config.Logger.InfoContext(ctx, "not in sync; trying again", "in", pause, "error", err)
+		default:
+			wait.Reset()
 		}
-		if err := c.sleep(ctx, pause, true); err != nil {
+		if err := c.sleep(ctx, pause, err == nil); err != nil {
 			return err
 		}
 	}

@@ -41,6 +41,13 @@ func becomes(t testing.TB, c *Client, query, want string) {
 	}
 }
 
+// switches changes the mode, and waits for what was under way in the one before.
+func switches(c *Client, mode Mode) {
+	c.SetMode(mode)
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
+}
+
 // Run pushes what is written, hears of what others wrote without asking, and does as the mode says.
 func TestRun(t *testing.T) {
 	t.Parallel()
@@ -57,14 +64,14 @@ func TestRun(t *testing.T) {
 	do(t, b, `UPDATE list SET title = 'two'`)
 	becomes(t, a, titles, "two")
 
-	a.SetMode(PushOnly)
+	switches(a, PushOnly)
 	s.exec(t, `UPDATE app.list SET title = 'three' WHERE id = 'l'`)
 	becomes(t, b, titles, "three")
 	do(t, a, `INSERT INTO list (id, title) VALUES ('m', 'from a')`)
 	becomes(t, b, titles, "three,from a")
 	is(t, rows(t, a, titles), "two,from a")
 
-	a.SetMode(PullOnly)
+	switches(a, PullOnly)
 	becomes(t, a, titles, "three,from a")
 	do(t, a, `INSERT INTO list (id, title) VALUES ('n', 'waits')`)
 	s.exec(t, `UPDATE app.list SET title = 'four' WHERE id = 'l'`)
@@ -74,10 +81,8 @@ func TestRun(t *testing.T) {
 	a.SetMode(Both)
 	becomes(t, b, titles, "four,from a,waits")
 
-	a.SetMode(Paused)
-	a.syncing.Lock() // what it was about is done
+	switches(a, Paused)
 	do(t, a, `UPDATE list SET title = 'paused' WHERE id = 'm'`)
-	a.syncing.Unlock()
 	do(t, b, `UPDATE list SET title = 'five' WHERE id = 'l'`)
 	for deadline := time.Now().Add(time.Minute); s.there(t, `SELECT title FROM app.list WHERE id = 'l'`) != "five"; {
 		if time.Now().After(deadline) {

@@ -13,7 +13,21 @@ var ErrBusy = errors.New("others changed the same rows each time: try again")
 func (c *Client) Sync(ctx context.Context) error {
 	c.syncing.Lock()
 	defer c.syncing.Unlock()
+	return c.sync(ctx, Mode(c.mode.Load()))
+}
+
+// syncUnlessPaused is what Run does. The mode is looked at when nothing else syncs: it may have changed until then.
+func (c *Client) syncUnlessPaused(ctx context.Context) error {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
 	mode := Mode(c.mode.Load())
+	if mode == Paused {
+		return nil
+	}
+	return c.sync(ctx, mode)
+}
+
+func (c *Client) sync(ctx context.Context, mode Mode) error {
 	if err := c.refresh(ctx); err != nil {
 		return err
 	}
