@@ -155,7 +155,7 @@ func TestServeFinishesWhatItBegan(t *testing.T) {
 	must(t, db, `CREATE SCHEMA app`, `CREATE TABLE app.item (id bigint PRIMARY KEY, owner int, title text)`,
 		`SELECT tide.register_table('app.item', owner_column => 'owner', push_policy => 'owner_only')`,
 		`INSERT INTO app.item VALUES (7, 1, 'x')`, `SELECT tide.seal()`)
-	s := serveFor(t, db.URL)
+	s := serveFor(t, db.URL, "--lock-timeout", "1m")
 	tx, err := db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -100,12 +100,17 @@ func TestAKilledProcessLeavesNothingBehind(t *testing.T) {
 			}
 			_ = cmd.Wait() // killed, as meant
 			appears(t, filepath.Join(dir, "pgtide-test-*"), false)
-			// What is still at work would make it anew.
-			time.Sleep(2 * time.Second)
-			appears(t, filepath.Join(dir, "pgtide-test-*"), false)
-			if running := processesWith(dir + "/pgtide-test"); len(running) > 0 {
-				t.Errorf("still running: %q", running)
+			// What is still at work would make it anew: once that has ended, it is gone for good.
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+				running := processesWith(dir + "/pgtide-test")
+				if len(running) == 0 {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("still running: %q", running)
+				}
 			}
+			appears(t, filepath.Join(dir, "pgtide-test-*"), false)
 		})
 	}
 }

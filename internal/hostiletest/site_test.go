@@ -43,7 +43,7 @@ type site struct {
 }
 
 const (
-	headerTimeout  = 500 * time.Millisecond
+	headerTimeout  = 2 * time.Second
 	requestTimeout = 20 * time.Second
 	maxBody        = 1 << 20
 )

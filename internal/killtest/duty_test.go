@@ -23,7 +23,7 @@ func TestSealingGoesOnWhenOneIsKilled(t *testing.T) {
 	defer stop()
 	group.Go(func() {
 		for ctx.Err() == nil {
-			if _, err := db.Exec(t.Context(), `UPDATE app.counter SET n = n + 1`); err != nil {
+			if _, err := db.Exec(t.Context(), `UPDATE app.counter SET n = n + 1 WHERE id = 'psql'`); err != nil {
 				t.Error(err)
 			}
 			time.Sleep(5 * time.Millisecond)
@@ -32,7 +32,7 @@ func TestSealingGoesOnWhenOneIsKilled(t *testing.T) {
 	sealedAfter := func() time.Duration {
 		began := time.Now()
 		var xid string
-		if err := db.QueryRow(t.Context(), `UPDATE app.counter SET n = n + 1 RETURNING pg_current_xact_id()::text`).Scan(&xid); err != nil {
+		if err := db.QueryRow(t.Context(), `UPDATE app.counter SET n = n + 1 WHERE id = 'psql' RETURNING pg_current_xact_id()::text`).Scan(&xid); err != nil {
 			t.Fatal(err)
 		}
 		for sealed := false; !sealed; time.Sleep(time.Millisecond) {

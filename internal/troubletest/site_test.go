@@ -151,6 +151,17 @@ func (s *site) get(t *testing.T, method, path, body string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
+// answer is the body of the answer that comes once a busy machine has the time.
+func (s *site) answer(t *testing.T, method, path, body string) (text string) {
+	t.Helper()
+	until(t, method+" "+path, func() bool {
+		var status int
+		status, text = s.get(t, method, path, body)
+		return status == http.StatusOK
+	})
+	return text
+}
+
 // until waits for what must come.
 func until(t *testing.T, what string, done func() bool) {
 	t.Helper()

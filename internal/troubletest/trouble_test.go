@@ -28,9 +28,7 @@ func TestBadNetwork(t *testing.T) {
 	s := newSite(t, db, through)
 	devices := []*counter{s.counter(t, 1), s.counter(t, 2), s.counter(t, 3)}
 	for _, c := range devices {
-		if !c.count(t) {
-			t.Fatal("the first exchange failed")
-		}
+		until(t, "the first exchange", func() bool { return c.count(t) })
 	}
 	before := runtime.NumGoroutine()
 	ctx, stop := context.WithCancel(t.Context())
@@ -77,9 +75,7 @@ func TestTroubleThatPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newSite(t, db, db.As("front"))
-	if status, body := s.get(t, http.MethodPost, "/sync/connect", `{"has_local_pending_rows":false}`); status != http.StatusOK {
-		t.Fatalf("%d %s", status, body)
-	}
+	s.answer(t, http.MethodPost, "/sync/connect", `{"has_local_pending_rows":false}`)
 	const kick = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'front'`
 	held := func(lock string) func() func() {
 		return func() func() {
@@ -174,6 +170,12 @@ func TestFailover(t *testing.T) {
 	}
 	t.Cleanup(standby.Remove)
 	s.exec(t, `ALTER SYSTEM SET synchronous_standby_names = '*'`, `SELECT pg_reload_conf()`)
+	// Commits wait for the standby from when the checkpointer has read that too.
+	until(t, "the setting", func() bool {
+		var names string
+		return db.QueryRow(t.Context(), `SHOW synchronous_standby_names`).Scan(&names) == nil && names == "*"
+	})
+	s.exec(t, `CHECKPOINT`)
 	devices := []*counter{s.counter(t, 1), s.counter(t, 2)}
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup

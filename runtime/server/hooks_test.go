@@ -80,11 +80,13 @@ func TestApplicationRefusesAPush(t *testing.T) {
 // What happened is told until it was taken, whatever the hook does meanwhile, and is in nobody's way.
 func TestHooksAreToldUntilTheyHaveIt(t *testing.T) {
 	t.Parallel()
-	f := newFront(t, Config{RequestTimeout: 2 * time.Second})
+	f := newFront(t, Config{})
 	d := f.device("u1", "phone").connect(t)
 	f.exec(t, `CREATE TABLE app.told (event jsonb)`, `GRANT INSERT ON app.told TO tide_owner`, `GRANT INSERT, UPDATE ON app.note TO tide_owner`)
 	tell := func() {
 		t.Helper()
+		f.server.config.RequestTimeout = 3 * time.Second
+		defer func() { f.server.config.RequestTimeout = 30 * time.Second }()
 		f.exec(t, `UPDATE tide.hook_event SET next_try_at = now()`)
 		if err := f.server.tellWaiting(t.Context()); err != nil {
 			t.Fatal(err)

@@ -66,7 +66,7 @@ func TestRequestsOfAUser(t *testing.T) {
 // One user's requests wait for each other, not those of others for his.
 func TestAUserDoesNotStarveOthers(t *testing.T) {
 	t.Parallel()
-	f := newFront(t, Config{MaxRequestsPerUser: 1, QueueTimeout: 3 * time.Second})
+	f := newFront(t, Config{MaxRequestsPerUser: 1, QueueTimeout: 3 * time.Second, LockTimeout: time.Minute})
 	ann, ben := f.device("ann", "a").connect(t), f.device("ben", "b").connect(t)
 	ann.push(t, 1, note("INSERT", 1, 0, `"body":"a"`))
 	tx, err := f.db.Begin(t.Context())

@@ -227,13 +227,13 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.server.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User"), ExpiresAt: expires})))
 	}))
-	web.Config.WriteTimeout, web.Config.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
+	web.Config.WriteTimeout, web.Config.ReadTimeout = time.Second, time.Second
 	web.Start()
 	defer web.Close()
 	f.device("u1", "phone").connect(t)
 	d := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
 	lasting := d.watch(t, "")
-	expires = time.Now().Add(3 * time.Second)
+	expires = time.Now().Add(5 * time.Second)
 	short := d.watch(t, "")
 	short.ends()
 	if time.Now().Before(expires) || short.beats < 3 {
