@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,10 +13,14 @@ import (
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
 
+// impatient makes it an error to wait for pgtide: far longer than its locks are held or waited for, also
+// where the machine stands still for a while.
+const impatient = `SET lock_timeout = '10s'`
+
 // An ordinary role with no right on tide goes on working while its tables are registered, refreshed,
-// paused, resumed and unregistered again and again: no error, and no wait above a second.
+// paused, resumed and unregistered again and again: no error, and no lock that is not had soon.
 func TestTheExistingApplicationIsUnharmed(t *testing.T) {
-	// Not beside other tests: it measures how long others wait.
+	t.Parallel()
 	db := pgtest.New(t)
 	role := fmt.Sprintf("app_%d", time.Now().UnixNano())
 	exec(t, db, taskSetup, `SELECT tide.unregister_table('app.task')`, `CREATE ROLE `+role+` LOGIN PASSWORD 'pgtide'`,
@@ -27,11 +32,10 @@ func TestTheExistingApplicationIsUnharmed(t *testing.T) {
 	})
 	stop := make(chan struct{})
 	var group sync.WaitGroup
-	var lock sync.Mutex
-	var slowest time.Duration
-	var writes int
+	var writes atomic.Int64
 	for w := range 6 {
 		conn := db.Connect(t, db.As(role))
+		must(t, conn, impatient)
 		group.Go(func() {
 			for i := 0; ; i++ {
 				select {
@@ -39,15 +43,11 @@ func TestTheExistingApplicationIsUnharmed(t *testing.T) {
 					return
 				default:
 				}
-				began := time.Now()
 				if err := applicationWork(t.Context(), conn, 1000*w+1, i); err != nil {
 					t.Errorf("the application got: %v", err)
 					return
 				}
-				lock.Lock()
-				slowest = max(slowest, time.Since(began))
-				writes++
-				lock.Unlock()
+				writes.Add(1)
 			}
 		})
 	}
@@ -71,10 +71,7 @@ func TestTheExistingApplicationIsUnharmed(t *testing.T) {
 		}
 	}
 	held.check(t)
-	t.Logf("%d transactions of the application, the slowest took %s", writes, slowest)
-	if slowest > time.Second {
-		t.Errorf("a transaction of the application took %s", slowest)
-	}
+	t.Logf("%d transactions of the application", writes.Load())
 	for _, statement := range []string{`SELECT * FROM tide.change_log`, `SELECT tide.seal()`, `SELECT * FROM tide.pull('user:1', 0)`, `SELECT tide.set_origin('x', 1)`} {
 		if _, err := db.Connect(t, db.As(role)).Exec(t.Context(), statement); err == nil {
 			t.Errorf("a role without any grant may: %s", statement)
