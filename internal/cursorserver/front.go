@@ -3,6 +3,7 @@ package cursorserver
 import (
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -13,7 +14,7 @@ import (
 
 // Front serves a database to whoever the header X-User says, until it is closed.
 func Front(pool *pgxpool.Pool) *httptest.Server {
-	handler := server.New(pool, server.Config{})
+	handler := server.New(pool, server.Config{QueueTimeout: time.Minute}) // as long as a busy machine may let one wait
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(auth.WithIdentity(r.Context(), auth.Identity{UserID: r.Header.Get("X-User")})))
 	}))

@@ -61,7 +61,8 @@ func newSite(t *testing.T, statements ...string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := server.New(pool, server.Config{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	// Requests that are sent once may have to wait long for many others on a busy machine.
+	handler := server.New(pool, server.Config{QueueTimeout: time.Minute, LockTimeout: time.Minute, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- handler.Run(ctx) }()

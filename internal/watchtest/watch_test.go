@@ -56,7 +56,7 @@ func TestThousandsWatch(t *testing.T) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	front := server.New(db.Pool, server.Config{HeartbeatInterval: time.Hour})
+	front := server.New(db.Pool, server.Config{HeartbeatInterval: time.Hour, QueueTimeout: time.Minute})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- front.Run(ctx) }()

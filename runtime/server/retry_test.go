@@ -86,7 +86,7 @@ func TestLostAnswers(t *testing.T) {
 // Many push to one row from one base: one wins, each other is told what it lost against.
 func TestOneBaseManyPushes(t *testing.T) {
 	t.Parallel()
-	f := newFront(t, Config{})
+	f := newFront(t, Config{QueueTimeout: time.Minute, LockTimeout: time.Minute})
 	first := f.device("u1", "first").connect(t)
 	first.push(t, 1, task("INSERT", taskA, 0, `"title":"a","rank":0`))
 	const devices = 30

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgtide/pgtide/internal/cluster"
 	"github.com/pgtide/pgtide/internal/cursorclient"
 	"github.com/pgtide/pgtide/internal/pgtest"
 )
@@ -111,12 +111,12 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	db.Reset()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	// No outgoing connection takes it while the runtime is down.
+	port, err := cluster.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.addr = listener.Addr().String()
-	_ = listener.Close() // only its port was wanted
+	b.addr = fmt.Sprintf("127.0.0.1:%d", port)
 	if b.log, err = os.Create(filepath.Join(directory, "serve.log")); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func (b *bench) excuse(c *Client, err error) {
 // session is a client of the database itself.
 func (b *bench) session(ctx context.Context, name string, random *rand.Rand) {
 	for ctx.Err() == nil {
-		conn, err := pgx.Connect(ctx, b.url)
+		conn, err := pgx.Connect(ctx, b.url+"&application_name=session")
 		for err == nil && ctx.Err() == nil {
 			err = b.transact(ctx, conn, name, random)
 			var refused *pgconn.PgError
@@ -342,6 +342,20 @@ func (b *bench) rest(fleet []*Client) map[string]State {
 	for _, n := range b.networks {
 		n.before = nil
 	}
+	conn, err := pgx.Connect(ctx, b.url)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close(context.Background()) //nolint:errcheck // nothing is left to do with it
+	// What a session was about may yet be committed, and is sealed before anybody reads for the last time.
+	for deadline, left := time.Now().Add(time.Minute), 1; left > 0; time.Sleep(10 * time.Millisecond) {
+		if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'session'`).Scan(&left); err != nil || time.Now().After(deadline) {
+			b.t.Fatalf("%d sessions are left (%v)", left, err)
+		}
+	}
+	if _, err := conn.Exec(ctx, `SELECT tide.seal()`); err != nil {
+		b.t.Fatal(err)
+	}
 	for _, pull := range []bool{false, true} {
 		for _, c := range fleet {
 			var err error
@@ -362,11 +376,6 @@ func (b *bench) rest(fleet []*Client) map[string]State {
 		b.checker.Read(c.name, last[c.name])
 		b.settled = append(b.settled, c.settled...)
 	}
-	conn, err := pgx.Connect(ctx, b.url)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer conn.Close(context.Background()) //nolint:errcheck // nothing is left to do with it
 	if last["the database"], err = readAll(ctx, conn); err != nil {
 		b.t.Fatal(err)
 	}
