@@ -30,11 +30,14 @@ type Case struct {
 // Step is one thing that is done, or looked at. One of the first group is given; those name a device, which is
 // opened when it is named first.
 type Step struct {
-	Open, Write, Sync, Read, Refused, Conflicts, Waiting, Status, Verify, Rebuild, Retry, Discard, Kill, Copy, Restore string
+	Open, Write, Sync, Push, Read, Refused, Conflicts, Waiting, Status, Verify, Rebuild, Retry, Discard, Kill, Copy, Restore string
 	// Server is a statement in the database, after which it is sealed. Query is one whose rows are looked at.
 	Server, Query string
 	// Fault meets the next request of this kind, "POST push": lose (it never arrives) or lose_answer.
 	Fault string
+
+	// From is the device whose copy is put back, if it is another's.
+	From string
 
 	Request string
 	User    string
@@ -70,7 +73,7 @@ func Cases() (list []Case, err error) {
 // verb is what a step does, and to which device.
 func (s Step) verb() (verb, device string) {
 	for _, v := range []struct{ verb, device string }{
-		{"open", s.Open}, {"write", s.Write}, {"sync", s.Sync}, {"read", s.Read}, {"refused", s.Refused}, {"conflicts", s.Conflicts}, {"waiting", s.Waiting}, {"status", s.Status},
+		{"open", s.Open}, {"write", s.Write}, {"sync", s.Sync}, {"push", s.Push}, {"read", s.Read}, {"refused", s.Refused}, {"conflicts", s.Conflicts}, {"waiting", s.Waiting}, {"status", s.Status},
 		{"verify", s.Verify}, {"rebuild", s.Rebuild}, {"retry", s.Retry}, {"discard", s.Discard}, {"kill", s.Kill}, {"copy", s.Copy}, {"restore", s.Restore}} {
 		if v.device != "" {
 			return v.verb, v.device

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -105,7 +106,7 @@ func (r *runner) step(ctx context.Context, s Step) error {
 	case "":
 		return errors.New("it says nothing to do")
 	case "copy", "restore":
-		return r.copied(name, verb, file)
+		return r.copied(name, verb, filepath.Join(r.folder, cmp.Or(s.From, name))+".copy")
 	case "kill":
 		return r.end(name)
 	}
@@ -183,11 +184,11 @@ func (r *runner) end(name string) error {
 }
 
 // copied puts a copy of a device's files aside, or back.
-func (r *runner) copied(name, verb, file string) error {
+func (r *runner) copied(name, verb, aside string) error {
 	if err := r.end(name); err != nil {
 		return err
 	}
-	from, to := file, file+".copy"
+	from, to := filepath.Join(r.folder, name), aside
 	if verb == "restore" {
 		from, to = to, from
 	}

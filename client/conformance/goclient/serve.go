@@ -75,6 +75,10 @@ func (a *adapter) do(ctx context.Context, r conformance.Request) (result any, er
 		return nil, a.write(ctx, r.Changes)
 	case "sync":
 		return nil, a.Sync(ctx)
+	case "push":
+		a.SetMode(client.PushOnly)
+		defer a.SetMode(client.Both)
+		return nil, a.Sync(ctx)
 	case "read":
 		return a.read(ctx, r.Table)
 	case "verify":
