@@ -69,6 +69,16 @@ func (w *World) dba(statements ...string) error {
 // errRefused is a duty that could not be done now. The history goes on.
 var errRefused = errors.New("refused for now")
 
+// surely does a duty when nobody holds a lock for long: requests that their devices gave up may not have ended yet.
+func (w *World) surely(duty func() error) error {
+	for range 1000 { // each waits for a lock as long as sessions do
+		if err := duty(); !errors.Is(err, errRefused) {
+			return err
+		}
+	}
+	return failed("duties", "refused over and over, when all are at rest")
+}
+
 func (w *World) inTransaction(statements ...string) error {
 	if len(statements) == 1 {
 		_, err := w.admin.Exec(w.ctx, statements[0])

@@ -82,7 +82,7 @@ var mutations = []mutation{
 	{"access that was lost goes on", "seal; reader 0 5; share 0 15 0; end 0; seal; share 1 2 1; end 1; seal; reader 0 5",
 		[]edit{{"open_cursor", "IF cardinality(access) - cardinality(add) <", "IF false AND cardinality(access) <"}}, []string{"nothing leaks"}},
 	{"a snapshot has rows of others", "seal; write 0 0 13; end 0; seal; sync 0",
-		[]edit{{"snapshot_source", "v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);", "v_filter := 'true';"},
+		[]edit{{"snapshot_source", "v_filter := format('%s OPERATOR(%s) %L::%s', n.owner, n.owner_equality, v_owner, n.owner_type);", "v_filter := 'true';"},
 			{"snapshot_source", "format('%L = ANY (%s)', bucket_id, n.buckets)", "'true'"}}, []string{"nothing leaks"}},
 	{"a row that left is shown", "seal; sync 0; write 0 6 10; end 0; seal; sync 0",
 		[]edit{{"pull", "CASE WHEN e.op <> 'D' THEN c.payload END", "c.payload"}, {"bundle_rows", "CASE WHEN e.op <> 'D' THEN c.payload END", "c.payload"}},

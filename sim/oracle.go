@@ -173,13 +173,13 @@ func (w *World) rest() error {
 		r.kill()
 		r.release()
 	}
-	if err := w.dba(`SELECT tide.resume()`); err != nil {
-		return failed("duties", "resume: %v", err)
+	if err := w.surely(func() error { return w.dba(`SELECT tide.resume()`) }); err != nil {
+		return err
 	}
 	for round := 0; ; round++ {
 		// A source that is no more may have promised to seed the server: that is waited for.
 		if round == 4 {
-			if err := w.daysPass(); err != nil {
+			if err := w.surely(w.daysPass); err != nil {
 				return err
 			}
 		}
@@ -233,7 +233,7 @@ func (w *World) syncAll() (left []string, err error) {
 
 func (w *World) sealAll() error {
 	for {
-		if err := w.seal(); err != nil {
+		if err := w.surely(w.seal); err != nil {
 			return err
 		}
 		var more bool
