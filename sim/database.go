@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -61,7 +62,7 @@ func (d *Databases) work() {
 	}
 	defer func() { _ = admin.Close(context.Background()) }() // nothing is left to do with it
 	for {
-		next := d.create(admin)
+		next := d.create(admin, d.template)
 		for handed := false; !handed; {
 			select {
 			case d.ready <- next:
@@ -86,10 +87,10 @@ func (d *Databases) offer(one database) {
 	}
 }
 
-func (d *Databases) create(admin *pgx.Conn) database {
+func (d *Databases) create(admin *pgx.Conn, of string) database {
 	name := fmt.Sprintf("%s_sim_%d", d.template, copies.Add(1))
 	for _, statement := range []string{
-		"CREATE DATABASE " + name + " TEMPLATE " + d.template,
+		"CREATE DATABASE " + name + " TEMPLATE " + of,
 		// A history ends before the server does: nothing needs to reach the disk. A deadlock ends soon.
 		"ALTER DATABASE " + name + " SET synchronous_commit = off",
 		"ALTER DATABASE " + name + " SET deadlock_timeout = '20ms'",
@@ -100,6 +101,16 @@ func (d *Databases) create(admin *pgx.Conn) database {
 		}
 	}
 	return database{name: name, url: pgtest.WithDatabase(d.server, name)}
+}
+
+// copyOf is a copy of a database that nobody is connected to.
+func (d *Databases) copyOf(ctx context.Context, one database) (database, error) {
+	admin, err := pgx.Connect(ctx, d.server)
+	if err != nil {
+		return database{}, err
+	}
+	made := d.create(admin, one.name)
+	return made, errors.Join(made.err, admin.Close(ctx))
 }
 
 func (d *Databases) drop(admin *pgx.Conn, name string) {

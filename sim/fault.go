@@ -30,7 +30,7 @@ var Faults = []Fault{
 type Hazard struct {
 	Name string
 	// Step is the verb of the step that does it, "" where the causal workload does, which has processes
-	// to kill, or the traces of the model.
+	// to kill.
 	Step string
 	// Where it strikes, and the oracle that Sees it when it is not borne.
 	Where, Sees string
@@ -51,7 +51,7 @@ var Hazards = []Hazard{
 	{"days pass", "tend", "sessions and leases end while they are used", "outboxes drain; refusals"},
 	{"away for long", "tend", "the floor of a bucket is raised above where its devices stand", "devices equal the query"},
 	{"schema skew", "dba", "columns and tables are added while devices know those of before", "devices equal the query; protocol"},
-	{"a restored server", "", "the database is replaced by an older copy of itself, in the traces of the model", "NoRewind; OneHistory"},
+	{"a restored server", "rewind", "the database is replaced by an older copy of itself; in the traces of the model too", "devices equal the query; applied once; NoRewind; OneHistory"},
 	{"connections lost", "tend", "the runtime's connections are ended by the server", "refusals; outboxes drain"},
 	{"the runtime forgets", "restart", "a new one takes over between two requests", "applied once; protocol"},
 	{"poison rows", "edit", "a constraint refuses a row of a push", "a local edit is never lost without a record; outboxes drain"},

@@ -58,7 +58,9 @@ func (p *phone) hold() error {
 	if wrong := whole(rows); wrong != "" {
 		return failed("bundles whole", "%s at %d: %s", p.name, d.Position(), wrong)
 	}
-	p.seen = seen{d.Position(), versions}
+	if p.seen = (seen{d.Position(), versions}); p.unsure {
+		p.seen = seen{} // it goes back when it notices
+	}
 	return nil
 }
 

@@ -34,8 +34,10 @@ type phone struct {
 	full, resting bool
 	// restored says that the server knows more of this device than the device does.
 	restored bool
-	edits    []*localEdit
-	refused  []refusedRow
+	// unsure: the server was restored, and since then no exchange went through.
+	unsure  bool
+	edits   []*localEdit
+	refused []refusedRow
 	// gone are the conflicts that were listed on devices that are no more.
 	gone []v1client.Conflict
 	seen seen
@@ -254,7 +256,7 @@ func (p *phone) ended(r *running) error {
 	var lost *v1client.LostError
 	switch {
 	case r.err == nil:
-		p.restored = false
+		p.restored, p.unsure = false, false
 		for _, e := range p.edits[:r.upTo] {
 			e.acknowledged = e.acknowledged || !e.lost
 		}

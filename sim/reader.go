@@ -27,6 +27,7 @@ type reader struct {
 	installs int
 	backup   *cursorclient.Device
 	seen     seenBuckets
+	unsure   bool // the server was restored, and since then no exchange went through
 	lastErr  error
 }
 
@@ -91,6 +92,7 @@ func (r *reader) ended(err error) error {
 		return leaked
 	}
 	if err == nil {
+		r.unsure = false
 		return nil
 	}
 	r.device = r.device.Copy()
@@ -163,24 +165,20 @@ func (r *reader) hold() error {
 	if err := r.world.lookout.leaked; err != nil {
 		return err
 	}
-	versions := map[string]int64{}
-	boards := map[string][]string{}
+	versions, rows := map[string]int64{}, map[string]string{}
 	for id, row := range r.device.Rows {
-		versions[id] = row.Version
+		versions[id], rows[id] = row.Version, row.Payload
 		if row.Version < r.seen.versions[id] {
 			return failed("versions never go back", "%s: row %s went from %d to %d", r.name, id, r.seen.versions[id], row.Version)
 		}
-		boards[id] = []string{field(row.Payload, "n"), field(row.Payload, "id")}
 	}
 	for bucket, stands := range r.seen.stands {
 		if now, held := r.device.Stands[bucket]; held && now.BundleID < stands.BundleID {
 			return failed("cursors never go back", "%s: bucket %s went from %d to %d", r.name, bucket, stands.BundleID, now.BundleID)
 		}
 	}
-	r.seen = seenBuckets{maps.Clone(r.device.Stands), versions}
-	rows := map[string]string{}
-	for id, row := range r.device.Rows {
-		rows[id] = row.Payload
+	if r.seen = (seenBuckets{maps.Clone(r.device.Stands), versions}); r.unsure {
+		r.seen = seenBuckets{} // it goes back when it notices
 	}
 	if wrong := whole(rows); wrong != "" {
 		return failed("bundles whole", "%s, which stands at %v: %s", r.name, r.device.Stands, wrong)

@@ -216,5 +216,6 @@ func (s *session) close() error {
 	}
 	// Its server may be gone; it has nothing to lose.
 	_ = s.conn.Close(context.Background())
+	s.conn, s.open = nil, false
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,17 @@ func TestHistories(t *testing.T) {
 		histories++
 	}
 	t.Logf("%d histories of %d steps in %s, fresh ones drawn from %d", histories, steps, time.Since(began).Round(time.Second), *drawFlag)
+}
+
+// A server that is restored from a backup amid a history leaves every device with what its user may see.
+func TestRestoredServers(t *testing.T) {
+	databases := newDatabases(t)
+	began := time.Now()
+	for seed := *seedFlag; seed < *seedFlag+2 || time.Since(began) < *forFlag; seed++ {
+		h := Generate(seed)
+		saved, rewound := len(h)/3, 2*len(h)/3
+		check(t, databases, slices.Insert(slices.Insert(h, rewound, Step{Verb: "rewind"}), saved, Step{Verb: "save"}), fmt.Sprintf("RUN=TestRestoredServers SEED=%d", seed))
+	}
 }
 
 // What once failed.

@@ -31,7 +31,9 @@ var secret = []byte("a secret of thirty-two bytes and more")
 type World struct {
 	ctx        context.Context
 	end        context.CancelFunc
+	databases  *Databases
 	database   database
+	saved      *savedServer
 	admin      *pgx.Conn
 	pool       *pgxpool.Pool
 	front      *httptest.Server
@@ -66,13 +68,13 @@ var firstTables = []v1client.Table{
 
 // Run makes a world and lets a history happen in it. The error is a *Failure when an oracle saw it.
 func Run(ctx context.Context, databases *Databases, h History) (err error) {
-	w := &World{tables: firstTables, pushes: map[string]bool{}, quiets: len(h)}
+	w := &World{databases: databases, tables: firstTables, pushes: map[string]bool{}, quiets: len(h)}
 	w.ctx, w.end = context.WithCancel(ctx)
 	defer w.end()
 	if w.database, err = databases.take(ctx); err != nil {
 		return err
 	}
-	defer databases.give(w.database)
+	defer func() { databases.give(w.database) }() // which may be another by then
 	defer w.close()
 	if err := w.open(); err != nil {
 		return err
@@ -125,13 +127,12 @@ func (w *World) open() error {
 			return err
 		}
 	}
-	if w.admin, err = w.connect(w.ctx, ""); err != nil {
-		return err
-	}
-	if err := w.serve(); err != nil {
-		return err
-	}
-	if err := w.lookout.open(w.ctx); err != nil {
+	w.front = httptest.NewServer(nil)
+	w.url = w.front.URL
+	w.transport = &http.Transport{MaxIdleConnsPerHost: 20}
+	w.lookout = &lookout{base: w.transport, world: w, seen: map[string]bool{}}
+	w.base = w.lookout
+	if err := w.arrive(); err != nil {
 		return err
 	}
 	for i := range 3 {
@@ -160,8 +161,8 @@ func (w *World) open() error {
 	return nil
 }
 
-// serve starts the server, as tide_runtime.
-func (w *World) serve() error {
+// arrive connects the server, as tide_runtime, the DBA and the lookout to the database.
+func (w *World) arrive() error {
 	config, err := pgxpool.ParseConfig(w.database.url)
 	if err != nil {
 		return err
@@ -175,20 +176,37 @@ func (w *World) serve() error {
 	if w.pool, err = pgxpool.NewWithConfig(w.ctx, config); err != nil {
 		return err
 	}
-	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&w.errors, &slog.HandlerOptions{Level: slog.LevelError}))})
-	w.front = httptest.NewServer(auth.Bearer(secret)(handler))
-	w.url = w.front.URL
-	w.transport = &http.Transport{MaxIdleConnsPerHost: 20}
-	w.lookout = &lookout{base: w.transport, world: w, seen: map[string]bool{}}
-	w.base = w.lookout
-	return nil
+	w.restart()
+	if w.admin, err = w.connect(w.ctx, ""); err != nil {
+		return err
+	}
+	return w.lookout.open(w.ctx)
+}
+
+// leave ends all connections to the database.
+func (w *World) leave() {
+	for _, s := range w.sessions {
+		_ = s.close() // nothing hangs on it
+	}
+	if w.pool != nil {
+		w.pool.Close()
+	}
+	if w.lookout.conn != nil {
+		_ = w.lookout.conn.Close(context.Background()) // it only looked
+	}
+	if w.admin != nil {
+		for _, gid := range w.prepared {
+			_, _ = w.admin.Exec(context.Background(), "ROLLBACK PREPARED "+quote(gid)) // it may be done with
+		}
+		_ = w.admin.Close(context.Background()) // it waits for nothing
+	}
+	w.prepared = nil
 }
 
 // restart puts a new server in place of the one that runs, which forgets all it held in memory.
-func (w *World) restart() error {
+func (w *World) restart() {
 	handler := server.New(w.pool, server.Config{LockTimeout: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&w.errors, &slog.HandlerOptions{Level: slog.LevelError}))})
 	w.front.Config.Handler = auth.Bearer(secret)(handler)
-	return nil
 }
 
 func (w *World) close() {
@@ -201,22 +219,13 @@ func (w *World) close() {
 	for _, r := range w.readers {
 		r.kill()
 	}
-	for _, s := range w.sessions {
-		_ = s.close() // nothing hangs on it
-	}
 	if w.front != nil {
 		w.transport.CloseIdleConnections()
 		w.front.Close()
-		w.pool.Close()
+		w.leave()
 	}
-	if w.lookout != nil && w.lookout.conn != nil {
-		_ = w.lookout.conn.Close(context.Background()) // it only looked
-	}
-	if w.admin != nil {
-		for _, gid := range w.prepared {
-			_, _ = w.admin.Exec(context.Background(), "ROLLBACK PREPARED "+quote(gid)) // it may be done with
-		}
-		_ = w.admin.Close(context.Background()) // its database is dropped
+	if w.saved != nil {
+		w.databases.give(w.saved.database)
 	}
 }
 
@@ -271,7 +280,9 @@ func init() {
 		"prepared":  {1, func(w *World, s Step) error { return w.endPrepared(s.A, s.B) }},
 		"dba":       {6, func(w *World, s Step) error { return duties[s.A%len(duties)](w) }},
 		"seal":      {8, func(w *World, s Step) error { return w.seal() }},
-		"restart":   {1, func(w *World, s Step) error { return w.restart() }},
+		"restart":   {1, func(w *World, s Step) error { w.restart(); return nil }},
+		"save":      {0, func(w *World, s Step) error { return w.saveServer() }},
+		"rewind":    {0, func(w *World, s Step) error { return w.rewind() }},
 		"quiet":     {1, func(w *World, s Step) error { return w.quiet() }},
 	} {
 		verbs[verb] = v
