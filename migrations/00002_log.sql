@@ -341,6 +341,7 @@ CREATE TABLE tide.bundle_log (
     byte_count       bigint      NOT NULL,
     source_bundle_id bigint,
     sealed_at        timestamptz NOT NULL,
+    consecutive      boolean     NOT NULL,
     bucket_id        text COLLATE "C" NOT NULL,
     changes          bigint[]    NOT NULL,
     ops              "char"[]    NOT NULL,
@@ -356,6 +357,7 @@ COMMENT ON COLUMN tide.bundle_log.bundle_seq IS 'Position in the bucket, without
 COMMENT ON COLUMN tide.bundle_log.traceparent IS 'W3C trace context of the request or job that wrote the transaction, when it named one.';
 COMMENT ON COLUMN tide.bundle_log.byte_count IS 'Bytes of the payloads, for bounding a page.';
 COMMENT ON COLUMN tide.bundle_log.changes IS 'change_id of each change this bucket sees, in order; empty where clients are sent to a snapshot instead.';
+COMMENT ON COLUMN tide.bundle_log.consecutive IS 'changes are all from min_change_id to max_change_id, one after the other: change_log is read as a range.';
 COMMENT ON COLUMN tide.bundle_log.ops IS 'What each change is for this bucket, parallel to changes: I, U or D. These alone decide what a reader sees.';
 -- Large lists are read piece by piece: compressing them costs more than it saves.
 ALTER TABLE tide.bundle_log ALTER COLUMN changes SET STORAGE EXTERNAL, ALTER COLUMN ops SET STORAGE EXTERNAL;

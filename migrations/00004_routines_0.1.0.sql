@@ -3901,9 +3901,11 @@ BEGIN
         INSERT INTO tide.key_log (key_hash, change_id, xid)
         SELECT f.key_hash, f.change_id, f.xid FROM fresh AS f WHERE f.key_hash IS NOT NULL ORDER BY f.key_hash
     ), logged AS (
-        INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
+        INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at, consecutive,
                                      bucket_id, changes, ops, source_id, user_id, label, traceparent)
         SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
+               CASE WHEN n.max_change_id - n.min_change_id + 1 = cardinality(n.changes)
+                    THEN cardinality(n.changes) = 1 OR n.changes = ARRAY(SELECT generate_series(n.min_change_id, n.max_change_id)) ELSE false END,
                n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label, n.traceparent
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
@@ -4125,8 +4127,8 @@ COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the
 
 -- +goose StatementBegin
 -- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
--- no change is read that is not returned. Changes are looked up one by one, by their key (OFFSET 0
--- keeps it so): statistics of many small transactions suggest something worse for a large one.
+-- no change is read that is not returned. Rows come in the order of the log because nested loops
+-- alone are allowed: to sort them, with their payloads, would cost more than to find them.
 CREATE OR REPLACE FUNCTION tide.pull(
     bucket_id         text,
     after_bundle_seq  bigint  DEFAULT 0,
@@ -4141,7 +4143,7 @@ CREATE OR REPLACE FUNCTION tide.pull(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '16MB' -- a page
 AS $$
 #variable_conflict use_column
@@ -4181,28 +4183,22 @@ BEGIN
                                    ORDER BY l.bundle_seq LIMIT 1), v_stable);
         END IF;
     END IF;
-    -- Put in order before the changes are looked up: what is sorted is narrow, and a nested loop keeps it so.
     RETURN QUERY
-    SELECT e.bundle_id, e.bundle_seq, ARRAY[v_bucket::text], coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
-           CASE WHEN e.op <> 'D' THEN c.payload END,
-           coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.xid, b.source_id, b.source_bundle_id, b.sealed_at, u.change_id, u.op, u.nth
-              FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
-                      FROM tide.bundle_log AS l
-                     WHERE l.bucket_id = v_bucket
-                       AND l.bundle_seq > after_bundle_seq
-                       AND l.bundle_seq <= v_stable
-                     ORDER BY l.bundle_seq
-                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
-              -- A bundle without changes says that the user's access changed.
-              LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS u (change_id, op, nth) ON true
-             WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
-             ORDER BY b.bundle_seq, u.nth
-            OFFSET 0) AS e
-      LEFT JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c ON true
+    SELECT b.bundle_id, b.bundle_seq, ARRAY[v_bucket::text], coalesce(c.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END,
+           coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
+      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+              FROM tide.bundle_log AS l
+             WHERE l.bucket_id = v_bucket
+               AND l.bundle_seq > after_bundle_seq
+               AND l.bundle_seq <= v_stable
+             ORDER BY l.bundle_seq
+             LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
+      -- A bundle without changes says that the user's access changed.
+      LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
       LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     ORDER BY e.bundle_seq, e.nth;
+     WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
@@ -4299,6 +4295,32 @@ COMMENT ON FUNCTION tide.pull(text[], bigint, integer, bigint, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Planned as a part of the query that it stands in, and its rows come in order without being sorted: where they must,
+-- that query has hash and merge joins off, and nothing in parallel.
+CREATE OR REPLACE FUNCTION tide.bundle_changes(xid xid8, consecutive boolean, first bigint, last bigint, changes bigint[], ops "char"[])
+    RETURNS TABLE (nth bigint, op "char", table_id integer, row_key text, payload json, buckets text[], old_buckets text[])
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT e.nth, e.op, e.table_id, e.row_key, e.payload, e.buckets, e.old_buckets
+      -- A long list is stored elsewhere, and fetched once here, not for each of its elements.
+      FROM (SELECT bundle_changes.ops || '{}'::"char"[] AS ops OFFSET 0) AS o
+     CROSS JOIN LATERAL (
+           (SELECT l.change_id - bundle_changes.first + 1 AS nth, o.ops[l.change_id - bundle_changes.first + 1] AS op, l.table_id, l.row_key, l.payload, l.buckets, l.old_buckets
+              FROM tide.change_log AS l
+             WHERE bundle_changes.consecutive AND l.xid = bundle_changes.xid AND l.change_id >= bundle_changes.first AND l.change_id <= bundle_changes.last
+             ORDER BY l.xid, l.change_id)
+             UNION ALL
+            -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
+            SELECT u.nth, u.op, c.table_id, c.row_key, c.payload, c.buckets, c.old_buckets
+              FROM unnest(bundle_changes.changes, o.ops) WITH ORDINALITY AS u (change_id, op, nth)
+             CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = bundle_changes.xid AND l.change_id = u.change_id OFFSET 0) AS c
+             WHERE NOT bundle_changes.consecutive) AS e;
+END;
+COMMENT ON FUNCTION tide.bundle_changes(xid8, boolean, bigint, bigint, bigint[], "char"[]) IS
+'The changes of a bundle, or of a part of it, in its order, counted from 1: those of the range where they are consecutive, else those that are listed. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- The floor keeps readers from going on past something that the log does not tell. A device that pushed
 -- asks for the answer that got lost, and must get it however late: else it would push again.
 CREATE OR REPLACE FUNCTION tide.bundle_rows(
@@ -4316,13 +4338,13 @@ CREATE OR REPLACE FUNCTION tide.bundle_rows(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     v_bundle tide.bundle_log;
     v_first  bigint := after_row_ordinal + 2;
-    v_last   bigint := after_row_ordinal + 1 + max_rows;
+    v_last   bigint;
 BEGIN
     IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
         RAISE EXCEPTION 'page of a bundle is not valid'
@@ -4339,15 +4361,15 @@ BEGIN
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
                   HINT    = 'Take a snapshot of the bucket, and go on from its position.';
     END IF;
+    v_last := least(after_row_ordinal + 1 + max_rows, cardinality(v_bundle.changes));
     RETURN QUERY
-    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + e.nth, s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
-           CASE WHEN e.op <> 'D' THEN c.payload END,
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + c.nth, s.table_schema, s.table_name, c.row_key::json,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
-      FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
-     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = v_bundle.xid AND l.change_id = e.change_id OFFSET 0) AS c
-      JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     ORDER BY e.nth;
+      FROM tide.bundle_changes(v_bundle.xid, v_bundle.consecutive, v_bundle.min_change_id + v_first - 1, v_bundle.min_change_id + v_last - 1,
+                               v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) AS c
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS
@@ -5454,6 +5476,8 @@ COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Rows come in order because nested loops alone are allowed: to sort them, with their payloads, would cost more than
+-- to find them. Most bundles touch one bucket of a device: then nothing is put together.
 CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], bucket_ids text[], shape jsonb)
     RETURNS TABLE (
         bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
@@ -5462,45 +5486,51 @@ CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], 
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH part AS MATERIALIZED (
-        SELECT l.bundle_id, l.bucket_id, l.xid, l.seal_id, l.changes, l.ops, l.source_id, l.source_bundle_id, l.sealed_at
-          FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
-         CROSS JOIN LATERAL (SELECT b.* FROM tide.bundle_log AS b WHERE b.bucket_id = p.bucket_id COLLATE "C" AND b.bundle_id = p.bundle_id OFFSET 0) AS l
-    ), entry AS (
-        SELECT p.bundle_id, p.xid, e.change_id, bool_or(e.op <> 'I') AS before, array_agg(p.bucket_id::text ORDER BY p.bucket_id) FILTER (WHERE e.op <> 'D') AS listed
-          FROM part AS p
-         CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
-         GROUP BY p.bundle_id, p.xid, e.change_id
-    ), judged AS (
-        SELECT e.bundle_id, e.change_id, c.table_id, c.row_key, c.payload,
-               e.before OR EXISTS (SELECT FROM unnest(c.old_buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id) AS before,
-               -- Rules over other tables are judged at sealing, and are not in the change itself.
-               CASE WHEN c.buckets IS NULL THEN coalesce(e.listed, '{}')
-                    ELSE ARRAY(SELECT b FROM unnest(c.buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id ORDER BY b COLLATE "C") END AS buckets
-          FROM entry AS e
-         -- One by one, by the key: statistics of many small transactions suggest worse.
-         CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
-    )
-    SELECT b.bundle_id, NULL::bigint, b.buckets, NULL::text, NULL::text, NULL::json, NULL::text, NULL::json,
-           b.source, b.source_bundle_id, b.sealed_at, s.seal_id || '-' || s.identity
-      FROM (SELECT p.bundle_id, array_agg(p.bucket_id::text ORDER BY p.bucket_id) AS buckets, coalesce(min(p.source_id), 'server') AS source,
-                   coalesce(min(p.source_bundle_id), p.bundle_id) AS source_bundle_id, min(p.sealed_at) AS sealed_at, min(p.seal_id) AS seal_id
-              FROM part AS p GROUP BY p.bundle_id) AS b
-      JOIN tide.seal_log AS s ON s.seal_id = b.seal_id
-     UNION ALL
-    SELECT j.bundle_id, row_number() OVER (PARTITION BY j.bundle_id ORDER BY j.change_id) - 1, j.buckets, t.table_schema, t.table_name, j.row_key::json,
-           CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END,
-           CASE WHEN j.buckets = '{}' THEN NULL WHEN shape IS NULL THEN j.payload ELSE tide.project_payload(j.payload, shape -> (t.table_schema || '.' || t.table_name)) END,
-           NULL, NULL, NULL, NULL
-      FROM judged AS j
-      JOIN tide.synced_table AS t ON t.table_id = j.table_id
-     WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)
-     ORDER BY 1, 2 NULLS FIRST;
+    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key::json, r.op,
+           CASE WHEN r.op = 'DELETE' THEN NULL WHEN shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, shape -> (r.table_schema || '.' || r.table_name)) END,
+           r.source, r.source_bundle_id, r.sealed_at, r.seal
+      FROM (SELECT p.bundle_id, array_agg(p.bucket_id ORDER BY p.bucket_id COLLATE "C") AS buckets
+              FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
+             GROUP BY p.bundle_id
+             ORDER BY p.bundle_id) AS b
+     -- What is of the transaction stands in each part of it.
+     CROSS JOIN LATERAL (SELECT f.* FROM tide.bundle_log AS f WHERE f.bucket_id = b.buckets[1] COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS l
+     CROSS JOIN LATERAL (
+           SELECT NULL::bigint AS row_ordinal, b.buckets, NULL::text AS table_schema, NULL::text AS table_name, NULL::text AS row_key, NULL::text AS op, NULL::json AS payload,
+                  coalesce(l.source_id, 'server') AS source, coalesce(l.source_bundle_id, b.bundle_id) AS source_bundle_id, l.sealed_at,
+                  (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id) AS seal
+            UNION ALL
+           SELECT row_number() OVER () - 1, j.buckets, t.table_schema, t.table_name, j.row_key,
+                  CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END, j.payload, NULL, NULL, NULL, NULL
+             FROM (SELECT c.table_id, c.row_key, c.payload,
+                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (counted ->> o)::bigint < b.bundle_id) AS before,
+                          CASE -- Rules over other tables are judged at sealing, and are not in the change itself.
+                               WHEN c.buckets IS NULL THEN coalesce(c.listed, '{}')
+                               WHEN c.buckets = b.buckets THEN b.buckets
+                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
+                     FROM (SELECT a.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, CASE WHEN a.op <> 'D' THEN b.buckets END AS listed
+                             FROM tide.bundle_changes(l.xid, l.consecutive, l.min_change_id, l.max_change_id, l.changes, l.ops) AS a
+                            WHERE cardinality(b.buckets) = 1
+                            UNION ALL
+                           SELECT e.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, e.listed
+                             FROM (SELECT u.change_id, CASE WHEN bool_or(u.op <> 'I') THEN 'U' ELSE 'I' END::"char" AS op,
+                                          array_agg(k.bucket_id ORDER BY k.nth) FILTER (WHERE u.op <> 'D') AS listed
+                                     FROM unnest(b.buckets) WITH ORDINALITY AS k (bucket_id, nth)
+                                    CROSS JOIN LATERAL (SELECT f.changes, f.ops FROM tide.bundle_log AS f WHERE f.bucket_id = k.bucket_id COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS p
+                                    CROSS JOIN LATERAL unnest(p.changes, p.ops) AS u (change_id, op)
+                                    WHERE cardinality(b.buckets) > 1
+                                    GROUP BY u.change_id
+                                    ORDER BY u.change_id) AS e
+                            -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
+                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
+                  ) AS j
+             LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
+            WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS

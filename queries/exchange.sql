@@ -87,9 +87,10 @@ SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
   FROM tide.bucket_position(tide.home_bucket(@user_id::text)) AS p;
 
 -- A device knows the tables and columns that were registered when it came. A row of another table has
--- no op here: its bundle stays, without it.
+-- no op here: its bundle stays, without it. What is of the bundle stands in its first row alone.
 -- name: PullHome :many
-SELECT p.bundle_seq::text AS bundle_seq, p.source_id::text AS source_id, p.source_bundle_id::text AS source_bundle_id,
+SELECT (CASE WHEN p.row_ordinal = 0 THEN p.bundle_seq END)::text AS bundle_seq, (CASE WHEN p.row_ordinal = 0 THEN p.source_id END)::text AS source_id,
+       (CASE WHEN p.row_ordinal = 0 THEN p.source_bundle_id END)::text AS source_bundle_id,
        p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key,
        (CASE WHEN s.shape IS NULL OR jsonb_exists(s.shape, p.table_schema || '.' || p.table_name) THEN p.op END)::text AS op,
        (CASE WHEN s.shape IS NULL THEN p.payload ELSE tide.project_payload(p.payload, s.shape -> (p.table_schema || '.' || p.table_name)) END)::json AS payload

@@ -87,7 +87,7 @@ var mutations = []mutation{
 		[]edit{{"snapshot_source", "v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);", "v_filter := 'true';"},
 			{"snapshot_source", "format('%L = ANY (%s)', bucket_id, n.buckets)", "'true'"}}, []string{"nothing leaks"}},
 	{"a row that left is shown", "seal; sync 0; write 0 6 10; end 0; seal; sync 0",
-		[]edit{{"pull", "CASE WHEN e.op <> 'D' THEN c.payload END", "c.payload"}, {"bundle_rows", "CASE WHEN e.op <> 'D' THEN c.payload END", "c.payload"}},
+		[]edit{{"pull", "CASE WHEN c.op <> 'D' THEN c.payload END", "c.payload"}, {"bundle_rows", "CASE WHEN c.op <> 'D' THEN c.payload END", "c.payload"}},
 		[]string{"nothing leaks"}},
 	{"a snapshot passes over moves", "seal; share 0 4 12; end 0; sync 0",
 		[]edit{{"pending_moves", "IF v_changes IS NULL AND v_mark IS NULL THEN", "IF true THEN"}}, []string{"bundles whole", equalQuery}},

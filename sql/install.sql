@@ -124,6 +124,7 @@
 \ir functions/tide.check_page.sql
 \ir functions/tide.pull.sql
 \ir functions/tide.pull_buckets.sql
+\ir functions/tide.bundle_changes.sql
 \ir functions/tide.bundle_rows.sql
 \ir functions/tide.sealed_after.sql
 \ir functions/tide.key_text.sql

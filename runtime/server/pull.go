@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
@@ -116,9 +115,9 @@ func (p *pullPage) begin(row pgx.Row) error {
 	return nil
 }
 
-// change takes the next change; they come bundle by bundle.
+// change takes the next change; they come bundle by bundle, and the first says of which.
 func (p *pullPage) change(v [][]byte) error {
-	if !bytes.Equal(p.seq, v[0]) {
+	if v[0] != nil {
 		p.beginBundle(`{"bundle_seq":`, v[0], v[1], v[2])
 		p.raw(p.form.rows)
 	}

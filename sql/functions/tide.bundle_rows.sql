@@ -15,13 +15,13 @@ CREATE OR REPLACE FUNCTION tide.bundle_rows(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     v_bundle tide.bundle_log;
     v_first  bigint := after_row_ordinal + 2;
-    v_last   bigint := after_row_ordinal + 1 + max_rows;
+    v_last   bigint;
 BEGIN
     IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
         RAISE EXCEPTION 'page of a bundle is not valid'
@@ -38,15 +38,15 @@ BEGIN
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
                   HINT    = 'Take a snapshot of the bucket, and go on from its position.';
     END IF;
+    v_last := least(after_row_ordinal + 1 + max_rows, cardinality(v_bundle.changes));
     RETURN QUERY
-    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + e.nth, s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
-           CASE WHEN e.op <> 'D' THEN c.payload END,
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + c.nth, s.table_schema, s.table_name, c.row_key::json,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
-      FROM unnest(v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) WITH ORDINALITY AS e (change_id, op, nth)
-     CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = v_bundle.xid AND l.change_id = e.change_id OFFSET 0) AS c
-      JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     ORDER BY e.nth;
+      FROM tide.bundle_changes(v_bundle.xid, v_bundle.consecutive, v_bundle.min_change_id + v_first - 1, v_bundle.min_change_id + v_last - 1,
+                               v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) AS c
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS

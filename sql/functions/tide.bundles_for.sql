@@ -1,3 +1,5 @@
+-- Rows come in order because nested loops alone are allowed: to sort them, with their payloads, would cost more than
+-- to find them. Most bundles touch one bucket of a device: then nothing is put together.
 CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], bucket_ids text[], shape jsonb)
     RETURNS TABLE (
         bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
@@ -6,45 +8,51 @@ CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], 
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH part AS MATERIALIZED (
-        SELECT l.bundle_id, l.bucket_id, l.xid, l.seal_id, l.changes, l.ops, l.source_id, l.source_bundle_id, l.sealed_at
-          FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
-         CROSS JOIN LATERAL (SELECT b.* FROM tide.bundle_log AS b WHERE b.bucket_id = p.bucket_id COLLATE "C" AND b.bundle_id = p.bundle_id OFFSET 0) AS l
-    ), entry AS (
-        SELECT p.bundle_id, p.xid, e.change_id, bool_or(e.op <> 'I') AS before, array_agg(p.bucket_id::text ORDER BY p.bucket_id) FILTER (WHERE e.op <> 'D') AS listed
-          FROM part AS p
-         CROSS JOIN LATERAL unnest(p.changes, p.ops) AS e (change_id, op)
-         GROUP BY p.bundle_id, p.xid, e.change_id
-    ), judged AS (
-        SELECT e.bundle_id, e.change_id, c.table_id, c.row_key, c.payload,
-               e.before OR EXISTS (SELECT FROM unnest(c.old_buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id) AS before,
-               -- Rules over other tables are judged at sealing, and are not in the change itself.
-               CASE WHEN c.buckets IS NULL THEN coalesce(e.listed, '{}')
-                    ELSE ARRAY(SELECT b FROM unnest(c.buckets) AS b WHERE (counted ->> b)::bigint < e.bundle_id ORDER BY b COLLATE "C") END AS buckets
-          FROM entry AS e
-         -- One by one, by the key: statistics of many small transactions suggest worse.
-         CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c
-    )
-    SELECT b.bundle_id, NULL::bigint, b.buckets, NULL::text, NULL::text, NULL::json, NULL::text, NULL::json,
-           b.source, b.source_bundle_id, b.sealed_at, s.seal_id || '-' || s.identity
-      FROM (SELECT p.bundle_id, array_agg(p.bucket_id::text ORDER BY p.bucket_id) AS buckets, coalesce(min(p.source_id), 'server') AS source,
-                   coalesce(min(p.source_bundle_id), p.bundle_id) AS source_bundle_id, min(p.sealed_at) AS sealed_at, min(p.seal_id) AS seal_id
-              FROM part AS p GROUP BY p.bundle_id) AS b
-      JOIN tide.seal_log AS s ON s.seal_id = b.seal_id
-     UNION ALL
-    SELECT j.bundle_id, row_number() OVER (PARTITION BY j.bundle_id ORDER BY j.change_id) - 1, j.buckets, t.table_schema, t.table_name, j.row_key::json,
-           CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END,
-           CASE WHEN j.buckets = '{}' THEN NULL WHEN shape IS NULL THEN j.payload ELSE tide.project_payload(j.payload, shape -> (t.table_schema || '.' || t.table_name)) END,
-           NULL, NULL, NULL, NULL
-      FROM judged AS j
-      JOIN tide.synced_table AS t ON t.table_id = j.table_id
-     WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)
-     ORDER BY 1, 2 NULLS FIRST;
+    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key::json, r.op,
+           CASE WHEN r.op = 'DELETE' THEN NULL WHEN shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, shape -> (r.table_schema || '.' || r.table_name)) END,
+           r.source, r.source_bundle_id, r.sealed_at, r.seal
+      FROM (SELECT p.bundle_id, array_agg(p.bucket_id ORDER BY p.bucket_id COLLATE "C") AS buckets
+              FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
+             GROUP BY p.bundle_id
+             ORDER BY p.bundle_id) AS b
+     -- What is of the transaction stands in each part of it.
+     CROSS JOIN LATERAL (SELECT f.* FROM tide.bundle_log AS f WHERE f.bucket_id = b.buckets[1] COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS l
+     CROSS JOIN LATERAL (
+           SELECT NULL::bigint AS row_ordinal, b.buckets, NULL::text AS table_schema, NULL::text AS table_name, NULL::text AS row_key, NULL::text AS op, NULL::json AS payload,
+                  coalesce(l.source_id, 'server') AS source, coalesce(l.source_bundle_id, b.bundle_id) AS source_bundle_id, l.sealed_at,
+                  (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id) AS seal
+            UNION ALL
+           SELECT row_number() OVER () - 1, j.buckets, t.table_schema, t.table_name, j.row_key,
+                  CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END, j.payload, NULL, NULL, NULL, NULL
+             FROM (SELECT c.table_id, c.row_key, c.payload,
+                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (counted ->> o)::bigint < b.bundle_id) AS before,
+                          CASE -- Rules over other tables are judged at sealing, and are not in the change itself.
+                               WHEN c.buckets IS NULL THEN coalesce(c.listed, '{}')
+                               WHEN c.buckets = b.buckets THEN b.buckets
+                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
+                     FROM (SELECT a.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, CASE WHEN a.op <> 'D' THEN b.buckets END AS listed
+                             FROM tide.bundle_changes(l.xid, l.consecutive, l.min_change_id, l.max_change_id, l.changes, l.ops) AS a
+                            WHERE cardinality(b.buckets) = 1
+                            UNION ALL
+                           SELECT e.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, e.listed
+                             FROM (SELECT u.change_id, CASE WHEN bool_or(u.op <> 'I') THEN 'U' ELSE 'I' END::"char" AS op,
+                                          array_agg(k.bucket_id ORDER BY k.nth) FILTER (WHERE u.op <> 'D') AS listed
+                                     FROM unnest(b.buckets) WITH ORDINALITY AS k (bucket_id, nth)
+                                    CROSS JOIN LATERAL (SELECT f.changes, f.ops FROM tide.bundle_log AS f WHERE f.bucket_id = k.bucket_id COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS p
+                                    CROSS JOIN LATERAL unnest(p.changes, p.ops) AS u (change_id, op)
+                                    WHERE cardinality(b.buckets) > 1
+                                    GROUP BY u.change_id
+                                    ORDER BY u.change_id) AS e
+                            -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
+                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
+                  ) AS j
+             LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
+            WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS

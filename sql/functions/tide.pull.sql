@@ -1,6 +1,6 @@
 -- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
--- no change is read that is not returned. Changes are looked up one by one, by their key (OFFSET 0
--- keeps it so): statistics of many small transactions suggest something worse for a large one.
+-- no change is read that is not returned. Rows come in the order of the log because nested loops
+-- alone are allowed: to sort them, with their payloads, would cost more than to find them.
 CREATE OR REPLACE FUNCTION tide.pull(
     bucket_id         text,
     after_bundle_seq  bigint  DEFAULT 0,
@@ -15,7 +15,7 @@ CREATE OR REPLACE FUNCTION tide.pull(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '16MB' -- a page
 AS $$
 #variable_conflict use_column
@@ -55,28 +55,22 @@ BEGIN
                                    ORDER BY l.bundle_seq LIMIT 1), v_stable);
         END IF;
     END IF;
-    -- Put in order before the changes are looked up: what is sorted is narrow, and a nested loop keeps it so.
     RETURN QUERY
-    SELECT e.bundle_id, e.bundle_seq, ARRAY[v_bucket::text], coalesce(e.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
-           CASE e.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
-           CASE WHEN e.op <> 'D' THEN c.payload END,
-           coalesce(e.source_id, 'server'), coalesce(e.source_bundle_id, e.bundle_id), e.sealed_at
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.xid, b.source_id, b.source_bundle_id, b.sealed_at, u.change_id, u.op, u.nth
-              FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
-                      FROM tide.bundle_log AS l
-                     WHERE l.bucket_id = v_bucket
-                       AND l.bundle_seq > after_bundle_seq
-                       AND l.bundle_seq <= v_stable
-                     ORDER BY l.bundle_seq
-                     LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
-              -- A bundle without changes says that the user's access changed.
-              LEFT JOIN LATERAL unnest(b.changes, b.ops) WITH ORDINALITY AS u (change_id, op, nth) ON true
-             WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
-             ORDER BY b.bundle_seq, u.nth
-            OFFSET 0) AS e
-      LEFT JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = e.xid AND l.change_id = e.change_id OFFSET 0) AS c ON true
+    SELECT b.bundle_id, b.bundle_seq, ARRAY[v_bucket::text], coalesce(c.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END,
+           coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
+      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+              FROM tide.bundle_log AS l
+             WHERE l.bucket_id = v_bucket
+               AND l.bundle_seq > after_bundle_seq
+               AND l.bundle_seq <= v_stable
+             ORDER BY l.bundle_seq
+             LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
+      -- A bundle without changes says that the user's access changed.
+      LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
       LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     ORDER BY e.bundle_seq, e.nth;
+     WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS

@@ -163,9 +163,11 @@ BEGIN
         INSERT INTO tide.key_log (key_hash, change_id, xid)
         SELECT f.key_hash, f.change_id, f.xid FROM fresh AS f WHERE f.key_hash IS NOT NULL ORDER BY f.key_hash
     ), logged AS (
-        INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at,
+        INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at, consecutive,
                                      bucket_id, changes, ops, source_id, user_id, label, traceparent)
         SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
+               CASE WHEN n.max_change_id - n.min_change_id + 1 = cardinality(n.changes)
+                    THEN cardinality(n.changes) = 1 OR n.changes = ARRAY(SELECT generate_series(n.min_change_id, n.max_change_id)) ELSE false END,
                n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label, n.traceparent
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
