@@ -2814,16 +2814,20 @@ COMMENT ON FUNCTION tide.set_shape() IS 'Writes down which tables and columns ar
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again.
+-- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again. An
+-- autovacuum, however, makes way only for who waits as long as deadlock_timeout: now and then that is waited for.
 CREATE OR REPLACE FUNCTION tide.lock_briefly(relation regclass, lock_mode text)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET lock_timeout = '150ms'
 AS $$
+DECLARE
+    v_longer interval := least(current_setting('deadlock_timeout')::interval + interval '200 ms', interval '2 s');
 BEGIN
     FOR v_try IN 1 .. 40 LOOP
         BEGIN
+            PERFORM set_config('lock_timeout', CASE v_try % 10 WHEN 5 THEN extract(milliseconds FROM v_longer)::integer::text ELSE '150' END, true);
             EXECUTE format('LOCK TABLE %s IN %s MODE', relation, lock_mode);
             RETURN;
         EXCEPTION
@@ -3545,7 +3549,7 @@ BEGIN
       FROM (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1) AS s
      CROSS JOIN LATERAL tide.sealable_ranges(s.snap) AS r
       JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
-     WHERE c.key_hash = ANY (key_hashes);
+     WHERE c.key_hash = ANY (key_hashes) AND c.xid IS DISTINCT FROM pg_current_xact_id_if_assigned();
 END;
 $$;
 COMMENT ON FUNCTION tide.unsealed_changes(bigint[]) IS 'Committed changes of some keys that no complete seal has taken. Internal.';
@@ -5723,7 +5727,7 @@ BEGIN
                        END AS problem
                   FROM sent AS f
                  CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op) COLLATE "C") WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
-                 CROSS JOIN LATERAL (SELECT CASE WHEN f.base_row_version ~ '^[0-9]{1,18}$' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END OFFSET 0) AS v (base)
+                 CROSS JOIN LATERAL (SELECT CASE WHEN octet_length(f.base_row_version) BETWEEN 1 AND 18 AND ltrim(f.base_row_version, '0123456789') = '' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END OFFSET 0) AS v (base)
                   LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
                  CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
     EXCEPTION
@@ -5758,11 +5762,14 @@ BEGIN
                     END LOOP;
             END;
         END LOOP;
-        SELECT v_problems || array_agg(jsonb_build_object('row_ordinal', r.ordinal, 'sqlstate', 'TD102', 'detail', r.problem) ORDER BY r.ordinal)
-          INTO v_problems
-          FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
-                 UNION ALL
-                SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
+        -- By hash first: most of the time all keys are there, and differ.
+        IF v_problems IS NOT NULL OR (SELECT count(DISTINCT k.key_hash) < count(*) OR count(k.row_key) < count(*) FROM unnest(v_keyed) AS k) THEN
+            SELECT v_problems || array_agg(jsonb_build_object('row_ordinal', r.ordinal, 'sqlstate', 'TD102', 'detail', r.problem) ORDER BY r.ordinal)
+              INTO v_problems
+              FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
+                     UNION ALL
+                    SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
+        END IF;
     END IF;
     IF cardinality(v_problems) > 0 THEN
         RAISE EXCEPTION 'rows cannot be read'
@@ -6433,28 +6440,40 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     v_revived bigint[];
+    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
+    v_new     boolean := NOT EXISTS (SELECT FROM unnest(rows) AS r WHERE r.op <> 'I' OR r.base <> 0);
 BEGIN
     FOR v_try IN 1 .. 2 LOOP
+        status := NULL;
         BEGIN
             IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id, bundle_uuid) THEN
                 status := 'already_committed';
                 EXIT;
             END IF;
             rejected := tide.unknown_columns(rows);
-            IF rejected IS NULL THEN
-                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
-            END IF;
-            IF rejected IS NULL AND conflicts IS NULL THEN
+            WHILE rejected IS NULL LOOP
+                IF NOT v_new THEN
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
+                    EXIT WHEN conflicts IS NOT NULL OR rejected IS NOT NULL;
+                END IF;
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
                     PERFORM tide.write_pushed(CASE WHEN v_revived IS NULL THEN rows ELSE tide.revive_rows(rows, v_revived) END, user_id);
+                    IF v_new AND EXISTS (SELECT FROM tide.judge_push(user_id, rows, NULL, NULL)) THEN
+                        RAISE EXCEPTION 'a row was there before' USING ERRCODE = 'TD100', HINT = 'It is judged like any other.';
+                    END IF;
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN
                         IF tide.is_retryable(sqlstate) THEN
                             RAISE;
                         END IF;
+                        v_new := v_new AND sqlstate IN ('TD100', '23505');
                 END;
+                EXIT WHEN status IS NOT NULL OR NOT v_new;
+                v_new := false;
+            END LOOP;
+            IF rejected IS NULL AND conflicts IS NULL THEN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     rejected := tide.unknown_columns(rows);

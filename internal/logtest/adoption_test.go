@@ -286,6 +286,29 @@ func TestALockedTableDoesNotHoldUpSealing(t *testing.T) {
 	none(t, db, "findings", `SELECT * FROM tide.check()`)
 }
 
+// Whoever makes way for those that wait, as an autovacuum does after a second, is waited for.
+func TestRegisteringWaitsForAnAutovacuum(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, `CREATE SCHEMA app; CREATE TABLE app.note (id int PRIMARY KEY, owner int)`)
+	vacuum := db.Connect(t, db.URL)
+	must(t, vacuum, `BEGIN`, `LOCK TABLE app.note IN SHARE UPDATE EXCLUSIVE MODE`)
+	var group sync.WaitGroup
+	group.Go(func() {
+		if _, err := db.Exec(t.Context(), `SELECT tide.register_table('app.note', owner_column => 'owner')`); err != nil {
+			t.Error(err)
+		}
+	})
+	for value[int](t, db, `SELECT count(*) FROM pg_locks WHERE relation = 'app.note'::regclass AND NOT granted AND waitstart < clock_timestamp() - current_setting('deadlock_timeout')::interval`) == 0 {
+		if t.Failed() {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	must(t, vacuum, `COMMIT`)
+	group.Wait()
+}
+
 // A transaction that wrote while capture was paused and still runs: resuming waits for it, or the
 // seal after it would read the table without its rows.
 func TestResumeWaitsForWritersThatAreNotCaptured(t *testing.T) {

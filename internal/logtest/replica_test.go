@@ -32,7 +32,7 @@ func (r *replica) pull(ctx context.Context, pool *pgxpool.Pool, maxBundles int) 
 	for {
 		result, err := pool.Query(ctx,
 			`SELECT bundle_seq, row_ordinal, table_schema || '.' || table_name, key::text, op, payload::text,
-			        bundle_id IN (SELECT b.bundle_id FROM tide.bundles AS b WHERE b.label = 'adoption')
+			        bundle_id IN (SELECT b.bundle_id FROM tide.bundles AS b WHERE b.bucket_id = $1 AND b.label = 'adoption')
 			   FROM tide.pull($1::text, $2, $3)`,
 			r.bucket, r.position, maxBundles)
 		if err != nil {

@@ -9,28 +9,40 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     v_revived bigint[];
+    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
+    v_new     boolean := NOT EXISTS (SELECT FROM unnest(rows) AS r WHERE r.op <> 'I' OR r.base <> 0);
 BEGIN
     FOR v_try IN 1 .. 2 LOOP
+        status := NULL;
         BEGIN
             IF NOT tide.claim_push(user_id, source_id, source_bundle_id, cardinality(rows), initialization_id, bundle_uuid) THEN
                 status := 'already_committed';
                 EXIT;
             END IF;
             rejected := tide.unknown_columns(rows);
-            IF rejected IS NULL THEN
-                SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
-            END IF;
-            IF rejected IS NULL AND conflicts IS NULL THEN
+            WHILE rejected IS NULL LOOP
+                IF NOT v_new THEN
+                    SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
+                    EXIT WHEN conflicts IS NOT NULL OR rejected IS NOT NULL;
+                END IF;
                 BEGIN
                     SET CONSTRAINTS ALL DEFERRED;
                     PERFORM tide.write_pushed(CASE WHEN v_revived IS NULL THEN rows ELSE tide.revive_rows(rows, v_revived) END, user_id);
+                    IF v_new AND EXISTS (SELECT FROM tide.judge_push(user_id, rows, NULL, NULL)) THEN
+                        RAISE EXCEPTION 'a row was there before' USING ERRCODE = 'TD100', HINT = 'It is judged like any other.';
+                    END IF;
                     status := 'applied';
                 EXCEPTION
                     WHEN OTHERS THEN
                         IF tide.is_retryable(sqlstate) THEN
                             RAISE;
                         END IF;
+                        v_new := v_new AND sqlstate IN ('TD100', '23505');
                 END;
+                EXIT WHEN status IS NOT NULL OR NOT v_new;
+                v_new := false;
+            END LOOP;
+            IF rejected IS NULL AND conflicts IS NULL THEN
                 IF status IS NULL THEN
                     PERFORM tide.renew_push_functions(rows);
                     rejected := tide.unknown_columns(rows);

@@ -1,13 +1,17 @@
--- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again.
+-- Whoever waits for a lock makes everybody behind it wait as well: so give up soon, and try again. An
+-- autovacuum, however, makes way only for who waits as long as deadlock_timeout: now and then that is waited for.
 CREATE OR REPLACE FUNCTION tide.lock_briefly(relation regclass, lock_mode text)
     RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET lock_timeout = '150ms'
 AS $$
+DECLARE
+    v_longer interval := least(current_setting('deadlock_timeout')::interval + interval '200 ms', interval '2 s');
 BEGIN
     FOR v_try IN 1 .. 40 LOOP
         BEGIN
+            PERFORM set_config('lock_timeout', CASE v_try % 10 WHEN 5 THEN extract(milliseconds FROM v_longer)::integer::text ELSE '150' END, true);
             EXECUTE format('LOCK TABLE %s IN %s MODE', relation, lock_mode);
             RETURN;
         EXCEPTION

@@ -12,7 +12,7 @@ BEGIN
       FROM (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1) AS s
      CROSS JOIN LATERAL tide.sealable_ranges(s.snap) AS r
       JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
-     WHERE c.key_hash = ANY (key_hashes);
+     WHERE c.key_hash = ANY (key_hashes) AND c.xid IS DISTINCT FROM pg_current_xact_id_if_assigned();
 END;
 $$;
 COMMENT ON FUNCTION tide.unsealed_changes(bigint[]) IS 'Committed changes of some keys that no complete seal has taken. Internal.';
