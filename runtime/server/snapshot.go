@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -65,9 +66,24 @@ func (c *call) exportNext(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// errLongSeal says that a seal in several steps has only begun: each is a transaction of its own.
+var errLongSeal = errors.New("more is to be sealed than one step takes")
+
 func (c *call) position() (reader *pgxpool.Conn, at position, err error) {
 	defer c.enterStage(sealStage)()
 	ctx := c.r.Context()
+	for {
+		if reader, at, err = c.exportedAt(ctx); !errors.Is(err, errLongSeal) {
+			return reader, at, err
+		}
+		if _, err = c.seals.Seal(ctx); err != nil {
+			return nil, at, err
+		}
+	}
+}
+
+// exportedAt is a reader at a position, or errLongSeal.
+func (c *call) exportedAt(ctx context.Context) (reader *pgxpool.Conn, at position, err error) {
 	sealing, err := c.acquire(ctx)
 	if err != nil {
 		return nil, at, err
@@ -91,7 +107,7 @@ func (c *call) position() (reader *pgxpool.Conn, at position, err error) {
 	return reader, at, nil
 }
 
-// sealAt seals at the snapshot of the reader, and returns the position there.
+// sealAt seals at the snapshot of the reader, and returns the position there, or errLongSeal after a step.
 func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (at position, err error) {
 	var snapshot string
 	var batch pgx.Batch
@@ -104,15 +120,19 @@ func (c *call) sealAt(ctx context.Context, sealing, reader *pgx.Conn) (at positi
 	if err := execute(ctx, sealing.PgConn(), fmt.Sprintf(importSnapshot, snapshot)); err != nil {
 		return at, fmt.Errorf("import the snapshot: %w", err)
 	}
-	for inProgress := true; inProgress; {
-		var seal pgx.Batch
-		done(seal.Queue(db.Seal))
-		seal.Queue(db.SealInProgress).QueryRow(func(row pgx.Row) error { return row.Scan(&inProgress) })
-		if err := sealing.SendBatch(ctx, &seal).Close(); err != nil {
-			return at, fmt.Errorf("seal: %w", err)
-		}
+	var inProgress bool
+	var seal, last pgx.Batch
+	done(seal.Queue(db.Seal))
+	seal.Queue(db.SealInProgress).QueryRow(func(row pgx.Row) error { return row.Scan(&inProgress) })
+	if err := sealing.SendBatch(ctx, &seal).Close(); err != nil {
+		return at, fmt.Errorf("seal: %w", err)
 	}
-	var last pgx.Batch
+	if inProgress {
+		if err := execute(ctx, sealing.PgConn(), commit); err != nil {
+			return at, fmt.Errorf("commit a step of a seal: %w", err)
+		}
+		return at, errLongSeal
+	}
 	last.Queue(db.HomePosition, c.user.UserID).QueryRow(func(row pgx.Row) error {
 		var floor int64
 		return row.Scan(&floor, &at.homeSeq)
