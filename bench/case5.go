@@ -44,6 +44,11 @@ func pulling(ctx context.Context, b *Bench) error {
 	}
 	h := history{Database: d, conn: conn}
 	sizes := []int{1, 10, 1000, b.Size.Rows}
+	const follower = 2 // of bundles of 10
+	cursor, err := h.cursor(ctx, follower)
+	if err != nil {
+		return err
+	}
 	for i, perBundle := range sizes {
 		b.log("  writing %d rows in bundles of %d, among others", b.Size.Rows, perBundle)
 		if err := h.write(ctx, int64(i+1), b.Size.Rows, perBundle, b.Size.OtherRows/len(sizes)); err != nil {
@@ -81,7 +86,7 @@ func pulling(ctx context.Context, b *Bench) error {
 		Limit:     expecting(b.Size.Rows, h.copyOut(last)),
 		LimitName: "COPY of the same text",
 	})
-	overHTTP, err := h.overHTTP(ctx, b, sizes)
+	overHTTP, err := h.overHTTP(ctx, b, sizes, follower, cursor)
 	if err != nil {
 		return err
 	}

@@ -1,17 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/pgtide/pgtide/internal/cursorserver"
 )
 
 // overHTTP are the comparisons of pulls by devices, of the buckets that hold the history in bundles of
-// these sizes.
-func (h *history) overHTTP(ctx context.Context, b *Bench, sizes []int) ([]Comparison, error) {
+// these sizes, and of one of them by a device that reads many buckets.
+func (h *history) overHTTP(ctx context.Context, b *Bench, sizes []int, follower int, cursor string) ([]Comparison, error) {
 	front, err := h.Front(ctx)
 	if err != nil {
 		return nil, err
@@ -29,8 +35,65 @@ func (h *history) overHTTP(ctx context.Context, b *Bench, sizes []int) ([]Compar
 			LimitName: "COPY of the same text",
 		})
 	}
+	follows, err := front.Device(ctx, strconv.Itoa(follower), followerSource)
+	if err != nil {
+		return nil, err
+	}
+	comparisons = append(comparisons, Comparison{
+		Variant:   fmt.Sprintf("over HTTP with a cursor: bundles of %s among %d others", plural(sizes[follower-1], "row"), b.Size.OtherRows),
+		Subject:   expecting(b.Size.Rows, together(front, &cursorPuller{follows, cursor})),
+		Limit:     expecting(b.Size.Rows, h.copyOut(follower)),
+		LimitName: "COPY of the same text",
+	})
 	many, err := h.manyPullers(ctx, b, front, sizes)
 	return append(comparisons, many), err
+}
+
+const followerSource = "follower"
+
+// cursor is that of a device which has fetched all its buckets, and reads on from here.
+func (h *history) cursor(ctx context.Context, owner int) (string, error) {
+	server := cursorserver.SQL{Pool: h.Pool, User: strconv.Itoa(owner), Source: followerSource}
+	connected, err := server.Connect(ctx, "", nil)
+	if err != nil {
+		return "", fmt.Errorf("connect a cursor device: %w", err)
+	}
+	fetched, err := server.Snapshot(ctx, connected.Cursor, nil)
+	if err != nil {
+		return "", fmt.Errorf("fetch its buckets: %w", err)
+	}
+	return fetched.Cursor, nil
+}
+
+// cursorPuller is a device that reads on in all its buckets.
+type cursorPuller struct {
+	*device
+	cursor string
+}
+
+// read pulls page after page; its latencies are those of the pages.
+func (p *cursorPuller) read(ctx context.Context) (g got, err error) {
+	for cursor, more := p.cursor, true; more; {
+		began := time.Now()
+		path := fmt.Sprintf("/sync/pull?cursor=%s&max_bundles=%d", url.QueryEscape(cursor), pageBundles)
+		status, err := p.ask(ctx, http.MethodGet, path, nil)
+		if err != nil || status != http.StatusOK {
+			return g, p.unexpected("pull with a cursor", status, err)
+		}
+		text := p.answer.Bytes()
+		var end struct {
+			HasMore bool   `json:"has_more"`
+			Cursor  string `json:"cursor"`
+		}
+		if at := bytes.LastIndex(text, []byte(`"has_more":`)); at < 0 || json.Unmarshal(append([]byte("{"), text[at:]...), &end) != nil {
+			return g, errors.New("pull with a cursor: the page has no end")
+		}
+		cursor, more = end.Cursor, end.HasMore
+		g.latencies = append(g.latencies, time.Since(began))
+		g.rows += countRows(text)
+		g.bytes += int64(len(text))
+	}
+	return g, nil
 }
 
 // manyPullers each read a quarter of one bucket, at once.
