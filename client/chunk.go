@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -109,26 +110,38 @@ func (c *Client) chunk(ctx context.Context, source, path string, length *atomic.
 	text.Grow(int(last + last/16))
 	_, err = io.Copy(&text, answer.Body)
 	length.Store(int64(text.Len()))
-	if err == nil && !gjson.Valid(text.String()) {
-		err = io.ErrUnexpectedEOF
+	if err == nil {
+		err = c.parseChunk(&got, jsonText(text.String()))
 	}
 	if err != nil {
 		return got, fmt.Errorf("client: answer to GET %s: %w", path, err)
 	}
-	gjson.Get(text.String(), "rows").ForEach(func(_, row gjson.Result) bool {
-		got.rows++
-		err = c.parse(&got, row)
-		return err == nil
-	})
-	return got, err
+	return got, nil
 }
 
-// parse appends a row to a chunk.
-func (c *Client) parse(to *chunk, row gjson.Result) error {
+func (c *Client) parseChunk(to *chunk, answer jsonText) error {
+	end, err := answer.object(0, func(name string, at int) (int, error) {
+		if name != "rows" {
+			return answer.skip(at)
+		}
+		return answer.array(at, func(at int) (int, error) {
+			to.rows++
+			return c.parse(to, answer, at)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return answer.whole(end)
+}
+
+// parse appends a row to a chunk, and says where it ends.
+func (c *Client) parse(to *chunk, answer jsonText, at int) (int, error) {
 	var name rowName
 	var key, payload, buckets gjson.Result
-	row.ForEach(func(field, value gjson.Result) bool {
-		switch field.Str {
+	end, err := answer.object(at, func(field string, at int) (int, error) {
+		value, end, err := answer.value(at)
+		switch field {
 		case "schema":
 			name.Schema = value.Str
 		case "table":
@@ -140,8 +153,15 @@ func (c *Client) parse(to *chunk, row gjson.Result) error {
 		case "buckets":
 			buckets = value
 		}
-		return true
+		return end, err
 	})
+	if err != nil {
+		return end, err
+	}
+	return end, c.take(to, name, key, payload, buckets)
+}
+
+func (c *Client) take(to *chunk, name rowName, key, payload, buckets gjson.Result) error {
 	t := c.tables().of(name)
 	if t == nil {
 		return nil // a table that this device does not sync
@@ -157,8 +177,15 @@ func (c *Client) parse(to *chunk, row gjson.Result) error {
 	if !payload.IsObject() {
 		return fmt.Errorf("row %s of table %s has no payload", id, t.local)
 	}
-	values, err := t.fromValid(payload)
-	if err != nil {
+	at := len(p.values)
+	width := stagedBeside + len(t.spec.Columns)
+	if at+width > cap(p.values) && at >= largeChunk {
+		p.values = slices.Grow(p.values, max(width, c.config.MaxRowsPerChunk*width-at)) // there are many of it: make room once
+	}
+	p.values = append(p.values, id, buckets.Raw, nil)
+	p.values = append(p.values, t.absent...)
+	values := p.values[at+stagedBeside:]
+	if err := t.fill(values, payload); err != nil {
 		return err
 	}
 	var lacks any
@@ -168,6 +195,6 @@ func (c *Client) parse(to *chunk, row gjson.Result) error {
 			lacks, values[n] = missing+fmt.Sprintf("%d,", n), nil
 		}
 	}
-	p.values = append(append(p.values, id, buckets.Raw, lacks), values...)
+	p.values[at+2] = lacks
 	return nil
 }

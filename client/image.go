@@ -171,19 +171,24 @@ func (t *table) fromWire(payload json.RawMessage) (image, error) {
 }
 
 // fromValid reads a payload in one pass.
-func (t *table) fromValid(payload gjson.Result) (i image, err error) {
-	i = slices.Repeat(image{absent{}}, len(t.spec.Columns))
-	payload.ForEach(func(name, value gjson.Result) bool {
-		n, known := t.at[name.Str]
-		if !known {
-			return true
+func (t *table) fromValid(payload gjson.Result) (image, error) {
+	i := slices.Clone(t.absent)
+	return i, t.fill(i, payload)
+}
+
+// fill sets the columns that a payload has.
+func (t *table) fill(i image, payload gjson.Result) error {
+	text := jsonText(payload.Raw)
+	_, err := text.object(0, func(name string, at int) (int, error) {
+		value, end, err := text.value(at)
+		if n, known := t.at[name]; known && err == nil {
+			if i[n], err = t.spec.Columns[n].fromWire(value); err != nil {
+				err = fmt.Errorf("column %s of %s: %w", name, t.local, err)
+			}
 		}
-		if i[n], err = t.spec.Columns[n].fromWire(value); err != nil {
-			err = fmt.Errorf("column %s of %s: %w", name.Str, t.local, err)
-		}
-		return err == nil
+		return end, err
 	})
-	return i, err
+	return err
 }
 
 func (c Column) fromWire(value gjson.Result) (any, error) {

@@ -120,33 +120,30 @@ func (w *writer) unshadow(t *table) error {
 	return w.exec(`DROP TABLE ` + t.shadowName())
 }
 
-// swap puts the shadow in the place of its table. Where an index finds that rows do not fit, it makes a
-// stage of it.
-func (w *writer) swap(t *table, version int64) error {
+// swap puts the shadow in the place of its table, and says whether it did. Where an index finds that rows do
+// not fit, it makes a stage of it.
+func (w *writer) swap(t *table) (bool, error) {
 	there, err := w.exists(t.shadowName())
 	if err != nil || !there {
-		return err
+		return false, err
 	}
 	if err := w.exec(`SAVEPOINT swap`); err != nil {
-		return err
+		return false, err
 	}
 	err = w.swapIn(t)
 	if constraint(err) != 0 {
 		if err := w.exec(`ROLLBACK TO swap`); err != nil {
-			return err
+			return false, err
 		}
 		if err := w.exec(`RELEASE swap`); err != nil {
-			return err
+			return false, err
 		}
-		return w.unshadow(t)
+		return false, w.unshadow(t)
 	}
-	if err == nil {
-		err = w.exec(`RELEASE swap`)
+	if err != nil {
+		return false, err
 	}
-	if err == nil {
-		err = w.waitForParents(t, version)
-	}
-	return err
+	return true, w.exec(`RELEASE swap`)
 }
 
 func (w *writer) swapIn(t *table) error {
@@ -161,8 +158,24 @@ func (w *writer) swapIn(t *table) error {
 			return err
 		}
 	}
-	if err := w.capture(t); err != nil {
+	return w.capture(t)
+}
+
+// swapRows takes in what the server says of the rows of all shadows. With the first snapshot nothing else is there:
+// then the table takes the place of the other one as well.
+func (w *writer) swapRows() error {
+	if there, err := w.exists(`_tide_stage_row`); err != nil || !there {
 		return err
 	}
-	return w.exec(`INSERT INTO _tide_row SELECT * FROM _tide_stage_row WHERE tab = ?`, t.id)
+	some, err := w.get(`SELECT 1 FROM _tide_row LIMIT 1`, nil, new(int))
+	if err != nil {
+		return err
+	}
+	if some {
+		return w.exec(`INSERT INTO _tide_row SELECT * FROM _tide_stage_row`)
+	}
+	if err := w.exec(`DROP TABLE _tide_row`); err != nil {
+		return err
+	}
+	return w.exec(`ALTER TABLE _tide_stage_row RENAME TO _tide_row`)
 }

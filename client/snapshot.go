@@ -116,11 +116,25 @@ func (w *writer) applySnapshot(taken snapshot) error {
 	if err := w.leave(taken.Buckets, taken.BundleID); err != nil {
 		return err
 	}
-	for _, id := range slices.Sorted(maps.Keys(w.tables)) {
-		if err := w.swap(w.tables[id], taken.BundleID); err != nil {
+	ids := slices.Sorted(maps.Keys(w.tables))
+	var swapped []*table
+	for _, id := range ids {
+		if did, err := w.swap(w.tables[id]); err != nil {
+			return err
+		} else if did {
+			swapped = append(swapped, w.tables[id])
+		}
+	}
+	if err := w.swapRows(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := w.applyStage(w.tables[id], taken.BundleID); err != nil {
 			return err
 		}
-		if err := w.applyStage(w.tables[id], taken.BundleID); err != nil {
+	}
+	for _, t := range swapped {
+		if err := w.waitForParents(t, taken.BundleID); err != nil {
 			return err
 		}
 	}

@@ -83,12 +83,13 @@ func (w *writer) store(p part, version int64) (err error) {
 	return w.insert(p.table.stageName(), "(?"+strings.Repeat(", ?", width-1)+")", width, p.values)
 }
 
-// insert writes rows of so many values each, many with one statement.
+// insert writes rows of so many values each, many with one statement. Of one that fails some may stay: whoever
+// calls it takes all back. So SQLite need not keep each page for it.
 func (w *writer) insert(table, row string, width int, values []any) error {
 	// The driver looks for each parameter among all of them: with many, that costs more than the rows.
-	const most = 100
+	const most = 50
 	for some := range slices.Chunk(values, max(1, most/width)*width) {
-		if err := w.exec(`INSERT INTO `+table+` VALUES `+row+strings.Repeat(", "+row, len(some)/width-1), some...); err != nil {
+		if err := w.exec(`INSERT OR FAIL INTO `+table+` VALUES `+row+strings.Repeat(", "+row, len(some)/width-1), some...); err != nil {
 			return err
 		}
 	}

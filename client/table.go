@@ -20,6 +20,7 @@ type table struct {
 	spec    Table
 	key     []int          // which columns are the key
 	at      map[string]int // where each column is
+	absent  image          // no column has a value
 	uniques [][]string
 	parents []parent
 	// children are the foreign keys that lead here.
@@ -71,7 +72,7 @@ func (t *table) names() []string {
 }
 
 func newTable(id int64, local string, spec Table) (*table, error) {
-	t := &table{id: id, local: local, spec: spec, at: map[string]int{}}
+	t := &table{id: id, local: local, spec: spec, at: map[string]int{}, absent: slices.Repeat(image{absent{}}, len(spec.Columns))}
 	for n, c := range spec.Columns {
 		t.at[c.Name] = n
 	}
@@ -188,16 +189,18 @@ func (t *table) keyFromWire(raw json.RawMessage) (string, error) {
 func (t *table) keyFromValid(key gjson.Result) (string, error) {
 	parts := make([]string, len(t.key))
 	found := 0
-	key.ForEach(func(name, value gjson.Result) bool {
+	text := jsonText(key.Raw)
+	_, err := text.object(0, func(name string, at int) (int, error) {
+		value, end, err := text.value(at)
 		for i, n := range t.key {
-			if t.spec.Columns[n].Name == name.Str && value.Type == gjson.String {
+			if t.spec.Columns[n].Name == name && value.Type == gjson.String {
 				parts[i] = value.Str
 				found++
 			}
 		}
-		return true
+		return end, err
 	})
-	if found != len(t.key) {
+	if err != nil || found != len(t.key) {
 		return "", fmt.Errorf("key of a row of %s is not (%s): %s", t.local, quoteNames(t.spec.PrimaryKey), key.Raw)
 	}
 	for i, n := range t.key {
