@@ -960,29 +960,25 @@ func (q *Queries) ReplacementOf(ctx context.Context, arg ReplacementOfParams) (s
 	return new_source_id, err
 }
 
-const SnapshotRows = `-- name: SnapshotRows :many
-SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload,
-       to_json(r.buckets)::json AS buckets
-  FROM tide.snapshot_rows($1::text, $2::uuid, $3::bigint, $4::integer) AS r
+const SnapshotChunk = `-- name: SnapshotChunk :many
+SELECT c.row_count::text AS row_count, c.rows::text AS rows
+  FROM tide.snapshot_chunk($1::text, $2::uuid, $3::bigint, $4::integer) AS c
 `
 
-type SnapshotRowsParams struct {
+type SnapshotChunkParams struct {
 	UserID          string
 	SnapshotID      pgtype.UUID
 	AfterRowOrdinal int64
 	MaxRows         int32
 }
 
-type SnapshotRowsRow struct {
-	TableSchema string
-	TableName   string
-	Key         []byte
-	Payload     []byte
-	Buckets     []byte
+type SnapshotChunkRow struct {
+	RowCount string
+	Rows     string
 }
 
-func (q *Queries) SnapshotRows(ctx context.Context, arg SnapshotRowsParams) ([]SnapshotRowsRow, error) {
-	rows, err := q.db.Query(ctx, SnapshotRows,
+func (q *Queries) SnapshotChunk(ctx context.Context, arg SnapshotChunkParams) ([]SnapshotChunkRow, error) {
+	rows, err := q.db.Query(ctx, SnapshotChunk,
 		arg.UserID,
 		arg.SnapshotID,
 		arg.AfterRowOrdinal,
@@ -992,16 +988,10 @@ func (q *Queries) SnapshotRows(ctx context.Context, arg SnapshotRowsParams) ([]S
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SnapshotRowsRow
+	var items []SnapshotChunkRow
 	for rows.Next() {
-		var i SnapshotRowsRow
-		if err := rows.Scan(
-			&i.TableSchema,
-			&i.TableName,
-			&i.Key,
-			&i.Payload,
-			&i.Buckets,
-		); err != nil {
+		var i SnapshotChunkRow
+		if err := rows.Scan(&i.RowCount, &i.Rows); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

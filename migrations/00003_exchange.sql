@@ -188,28 +188,16 @@ COMMENT ON COLUMN tide.snapshot_session.slot IS '1 to max_snapshot_sessions: wha
 CREATE INDEX snapshot_session_user_id_source_id_idx ON tide.snapshot_session (user_id, source_id);
 CREATE INDEX snapshot_session_expires_at_idx ON tide.snapshot_session (expires_at);
 
-CREATE TYPE tide.snapshot_item AS (
-    row_ordinal bigint,
-    row_key     json,
-    payload     json,
-    buckets     text[]
-);
-COMMENT ON TYPE tide.snapshot_item IS 'One row of a snapshot session. Rows count from 1: tables with parents first, each in the order of its key. buckets are those of the device that the row lies in, NULL for a v1 client.';
-
 -- A row of the table for each row of a snapshot would cost more than everything else about it.
 CREATE UNLOGGED TABLE tide.snapshot_page (
-    snapshot_id   uuid    NOT NULL,
-    page          bigint  NOT NULL,
-    first_ordinal bigint  NOT NULL,
-    table_id      integer NOT NULL,
-    byte_count    bigint  NOT NULL,
-    items         tide.snapshot_item[] NOT NULL,
+    snapshot_id   uuid   NOT NULL,
+    first_ordinal bigint NOT NULL,
+    items         text[] NOT NULL,
 
-    CONSTRAINT snapshot_page_pkey PRIMARY KEY (snapshot_id, page, first_ordinal)
+    CONSTRAINT snapshot_page_pkey PRIMARY KEY (snapshot_id, first_ordinal)
 );
 ALTER TABLE tide.snapshot_page ALTER COLUMN items SET STORAGE EXTERNAL; -- read a few times at most: not worth compressing
-COMMENT ON TABLE tide.snapshot_page IS 'Rows of snapshot sessions, those of one table and of neighbouring ordinals together; large ones alone.';
-COMMENT ON COLUMN tide.snapshot_page.page IS 'tide.snapshot_page_of each of its ordinals.';
-COMMENT ON COLUMN tide.snapshot_page.byte_count IS 'Bytes of the payloads as text.';
+COMMENT ON TABLE tide.snapshot_page IS 'Rows of snapshot sessions, neighbouring ones together. Rows count from 1: tables with parents first, each in the order of its key.';
+COMMENT ON COLUMN tide.snapshot_page.items IS 'Each row as a device gets it: JSON with schema, table, key, row_version, payload and at the end, but for a v1 client, the buckets of the device that it lies in.';
 RESET ROLE;
 SET LOCAL search_path TO DEFAULT;

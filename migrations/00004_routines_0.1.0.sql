@@ -7058,14 +7058,8 @@ COMMENT ON FUNCTION tide.begin_snapshot_session(text, text, bigint, text[]) IS '
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.snapshot_page_of(row_ordinal bigint)
-    RETURNS bigint
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN row_ordinal / 100;
-COMMENT ON FUNCTION tide.snapshot_page_of(bigint) IS 'Page of a snapshot session that holds this row. Internal.';
--- +goose StatementEnd
-
--- +goose StatementBegin
+-- The rows come in their order, and a loop puts them into pages: an aggregate would have to sort or hash all of
+-- them, which goes by way of the disk.
 CREATE OR REPLACE FUNCTION tide.fill_snapshot_session(
     snapshot_id uuid, user_id text, source_id text, wanted text[], shown jsonb,
     OUT row_count bigint, OUT byte_count bigint
@@ -7077,40 +7071,51 @@ CREATE OR REPLACE FUNCTION tide.fill_snapshot_session(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_setting tide.setting := (SELECT s FROM tide.setting AS s);
-    v_shape   jsonb := tide.renew_shape(user_id, source_id);
-    v_table   record;
-    v_query   text;
-    v_rows    bigint;
-    v_bytes   bigint;
+    v_setting  tide.setting := (SELECT s FROM tide.setting AS s);
+    v_position bigint := (SELECT s.snapshot_bundle_seq FROM tide.snapshot_session AS s WHERE s.snapshot_id = fill_snapshot_session.snapshot_id);
+    v_shape    jsonb := tide.renew_shape(user_id, source_id);
+    v_table    record;
+    v_query    text;
+    v_item     text;
+    v_size     integer;
+    v_items    text[] := '{}'; -- the page that is being filled
+    v_next     bigint := 1;    -- the ordinal after the page before,
+    v_bytes    bigint := 0;    -- and the bytes until then
 BEGIN
     row_count := 0;
     byte_count := 0;
-    FOR v_table IN SELECT s.table_id, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced ORDER BY s.fk_depth, s.table_id LOOP
+    FOR v_table IN SELECT s.table_id, s.table_schema, s.table_name, v_shape -> (s.table_schema || '.' || s.table_name) AS columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND s.synced ORDER BY s.fk_depth, s.table_id LOOP
         CONTINUE WHEN v_shape IS NOT NULL AND v_table.columns IS NULL;
         v_query := CASE WHEN wanted IS NULL THEN tide.snapshot_source(v_table.table_id, tide.home_bucket(user_id))
                         ELSE tide.rows_source(v_table.table_id, wanted, shown) END;
         CONTINUE WHEN v_query IS NULL;
-        EXECUTE format($sql$
-            WITH written AS (
-                INSERT INTO tide.snapshot_page (snapshot_id, page, first_ordinal, table_id, byte_count, items)
-                SELECT $1, tide.snapshot_page_of(r.row_ordinal), min(r.row_ordinal), $5, sum(r.bytes),
-                       array_agg(ROW(r.row_ordinal, r.row_key::json, r.payload, r.buckets)::tide.snapshot_item)
-                  FROM (SELECT n.*, octet_length(n.payload::text) AS bytes
-                          FROM (SELECT $2 + row_number() OVER () AS row_ordinal, q.row_key, CASE WHEN $4 IS NULL THEN q.payload ELSE tide.project_payload(q.payload, $4) END AS payload, %s AS buckets
-                                  FROM (%s LIMIT $3) AS q) AS n) AS r
-                 GROUP BY tide.snapshot_page_of(r.row_ordinal), CASE WHEN r.bytes > 65536 THEN r.row_ordinal END
-                RETURNING cardinality(items) AS row_count, byte_count
-            )
-            SELECT coalesce(sum(w.row_count), 0), coalesce(sum(w.byte_count), 0) FROM written AS w$sql$, CASE WHEN wanted IS NULL THEN 'NULL::text[]' ELSE 'q.buckets' END, v_query)
-           INTO v_rows, v_bytes USING snapshot_id, row_count, v_setting.max_rows_per_snapshot - row_count + 1, v_table.columns, v_table.table_id;
-        row_count := row_count + v_rows;
-        byte_count := byte_count + v_bytes;
+        FOR v_item, v_size IN EXECUTE format($sql$
+            SELECT %L || r.row_key || %L || r.payload || %s, octet_length(r.payload)
+              FROM (SELECT q.row_key, %s::text AS payload, %s AS buckets FROM (%s) AS q LIMIT %s) AS r$sql$,
+            '{"schema":' || to_json(v_table.table_schema) || ',"table":' || to_json(v_table.table_name) || ',"key":', ',"row_version":' || v_position || ',"payload":',
+            CASE WHEN wanted IS NULL THEN $sql$'}'$sql$ ELSE $sql$',"buckets":' || r.buckets || '}'$sql$ END,
+            CASE WHEN v_shape IS NULL THEN 'q.payload' ELSE format('tide.project_payload(q.payload, %L)', v_table.columns) END,
+            CASE WHEN wanted IS NULL THEN 'NULL' ELSE 'to_json(q.buckets)::text' END, v_query, v_setting.max_rows_per_snapshot - row_count + 1)
+        LOOP
+            v_items := array_append(v_items, v_item);
+            row_count := row_count + 1;
+            byte_count := byte_count + v_size;
+            IF row_count - v_next >= 99 OR byte_count - v_bytes > 65536 THEN
+                INSERT INTO tide.snapshot_page VALUES (snapshot_id, v_next, v_items);
+                v_items := '{}';
+                v_next := row_count + 1;
+                v_bytes := byte_count;
+                EXIT WHEN byte_count > v_setting.max_bytes_per_snapshot;
+            END IF;
+        END LOOP;
         IF row_count > v_setting.max_rows_per_snapshot OR byte_count > v_setting.max_bytes_per_snapshot THEN
             RAISE EXCEPTION 'the snapshot is too large for a session'
                 USING ERRCODE = 'TD124', DETAIL = format('At most %s rows and %s bytes are allowed.', v_setting.max_rows_per_snapshot, v_setting.max_bytes_per_snapshot), HINT = 'Take it as a stream.';
         END IF;
     END LOOP;
+    IF row_count >= v_next THEN
+        INSERT INTO tide.snapshot_page VALUES (snapshot_id, v_next, v_items);
+    END IF;
     UPDATE tide.snapshot_session AS s
        SET row_count = fill_snapshot_session.row_count, byte_count = fill_snapshot_session.byte_count
      WHERE s.snapshot_id = fill_snapshot_session.snapshot_id;
@@ -7299,37 +7304,87 @@ COMMENT ON FUNCTION tide.snapshot_session(text, uuid) IS 'Position and size of a
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
-    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json, buckets text[])
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION tide.snapshot_pages(snapshot_id uuid, after_row_ordinal bigint, max_rows integer)
+    RETURNS TABLE (first_ordinal bigint, items text[])
+    LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    -- Not in the query: the planner would call it too, to estimate rows.
-    v_may   text[] := (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).may;
-    v_shown jsonb;
+    v_last bigint := after_row_ordinal + max_rows;
 BEGIN
-    IF v_may IS NOT NULL THEN
-        SELECT jsonb_object_agg(b, 0) INTO v_shown FROM unnest(v_may) AS b;
-    END IF;
     IF after_row_ordinal IS NULL OR after_row_ordinal < 0 OR max_rows IS NULL OR max_rows < 1 THEN
         RAISE EXCEPTION 'chunk of a snapshot is not valid' USING ERRCODE = 'TD122', HINT = 'max_rows is at least 1, after_row_ordinal at least 0.';
     END IF;
     RETURN QUERY
-    SELECT i.row_ordinal, s.table_schema, s.table_name, i.row_key, i.payload,
-           CASE WHEN v_shown IS NULL OR jsonb_exists_all(v_shown, i.buckets) THEN i.buckets
-                ELSE ARRAY(SELECT b FROM unnest(i.buckets) AS b WHERE jsonb_exists(v_shown, b)) END
-      FROM tide.snapshot_page AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id
-     CROSS JOIN LATERAL unnest(p.items) AS i
-     WHERE p.snapshot_id = snapshot_rows.snapshot_id
-       AND p.page BETWEEN tide.snapshot_page_of(after_row_ordinal + 1) AND tide.snapshot_page_of(after_row_ordinal + max_rows)
-       AND i.row_ordinal > after_row_ordinal AND i.row_ordinal <= after_row_ordinal + max_rows
-     ORDER BY i.row_ordinal;
+    SELECT greatest(p.first_ordinal, after_row_ordinal + 1),
+           CASE WHEN p.first_ordinal > after_row_ordinal AND p.first_ordinal + cardinality(p.items) - 1 <= v_last THEN p.items
+                ELSE p.items[greatest(1, after_row_ordinal - p.first_ordinal + 2):v_last - p.first_ordinal + 1] END
+      FROM tide.snapshot_page AS p
+     WHERE p.snapshot_id = snapshot_pages.snapshot_id
+       AND p.first_ordinal >= (SELECT max(f.first_ordinal) FROM tide.snapshot_page AS f WHERE f.snapshot_id = snapshot_pages.snapshot_id AND f.first_ordinal <= after_row_ordinal + 1)
+       AND p.first_ordinal <= v_last AND p.first_ordinal + cardinality(p.items) - 1 > after_row_ordinal
+     ORDER BY p.first_ordinal;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_pages(uuid, bigint, integer) IS 'Rows of a snapshot session after an ordinal, page by page; of the first page and the last only what belongs to the chunk. Raises TD122. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.shown_buckets(item json, may text[])
+    RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    RETURN CASE WHEN item -> 'buckets' IS NOT NULL
+                THEN ARRAY(SELECT e.b FROM json_array_elements_text(item -> 'buckets') WITH ORDINALITY AS e (b, nth) WHERE may IS NULL OR e.b = ANY (may) ORDER BY e.nth) END;
+COMMENT ON FUNCTION tide.shown_buckets(json, text[]) IS 'Buckets of a row of a snapshot session, those of may alone unless that is NULL; NULL for a v1 client. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_rows(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
+    RETURNS TABLE (row_ordinal bigint, table_schema text, table_name text, key json, payload json, buckets text[])
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    -- Not in the query: the planner would call it too, to estimate rows.
+    v_may text[] := (tide.snapshot_session(user_id, snapshot_rows.snapshot_id)).may;
+BEGIN
+    RETURN QUERY
+    SELECT p.first_ordinal + i.nth - 1, i.item ->> 'schema', i.item ->> 'table', i.item -> 'key', i.item -> 'payload', tide.shown_buckets(i.item, v_may)
+      FROM tide.snapshot_pages(snapshot_rows.snapshot_id, after_row_ordinal, max_rows) AS p
+     CROSS JOIN LATERAL (SELECT n.item::json AS item, n.nth FROM unnest(p.items) WITH ORDINALITY AS n (item, nth) OFFSET 0) AS i
+     ORDER BY 1;
 END;
 $$;
 COMMENT ON FUNCTION tide.snapshot_rows(text, uuid, bigint, integer) IS 'A chunk of a snapshot; rows count from 1. buckets are those of the device that the row lies in, NULL for a v1 client. Raises TD032, TD119 to TD122, TD134.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.snapshot_chunk(user_id text, snapshot_id uuid, after_row_ordinal bigint DEFAULT 0, max_rows integer DEFAULT 1000)
+    RETURNS TABLE (row_count integer, rows text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_may text[] := (tide.snapshot_session(user_id, snapshot_chunk.snapshot_id)).may;
+BEGIN
+    RETURN QUERY
+    SELECT cardinality(p.items),
+           CASE WHEN v_may IS NULL THEN array_to_string(p.items, ',')
+                -- The buckets are what a row ends with.
+                ELSE (SELECT string_agg(left(n.item, -1 - length(n.item::json ->> 'buckets')) || to_json(tide.shown_buckets(n.item::json, v_may)) || '}', ',' ORDER BY n.nth)
+                        FROM unnest(p.items) WITH ORDINALITY AS n (item, nth)) END
+      FROM tide.snapshot_pages(snapshot_chunk.snapshot_id, after_row_ordinal, max_rows) AS p
+     ORDER BY p.first_ordinal;
+END;
+$$;
+COMMENT ON FUNCTION tide.snapshot_chunk(text, uuid, bigint, integer) IS 'A chunk of a snapshot as a device gets it: some rows at a time as JSON with commas between them, and how many they are. Raises what tide.snapshot_rows does.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -8757,6 +8812,7 @@ GRANT EXECUTE ON FUNCTION
     tide.create_snapshot_session(text, text, bigint),
     tide.snapshot_session(text, uuid),
     tide.snapshot_rows(text, uuid, bigint, integer),
+    tide.snapshot_chunk(text, uuid, bigint, integer),
     tide.delete_snapshot_session(text, uuid),
     tide.connect_buckets(text, text, text, json),
     tide.pull_cursor(text, text, text, integer, bigint),

@@ -111,10 +111,9 @@ SELECT s.snapshot_id::uuid AS snapshot_id, s.row_count::bigint AS row_count, s.b
 SELECT s.snapshot_bundle_seq::bigint AS snapshot_bundle_seq, s.row_count::bigint AS row_count, (s.buckets IS NOT NULL)::boolean AS of_buckets
   FROM tide.snapshot_session(@user_id::text, @snapshot_id::uuid) AS s;
 
--- name: SnapshotRows :many
-SELECT r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key, r.payload::json AS payload,
-       to_json(r.buckets)::json AS buckets
-  FROM tide.snapshot_rows(@user_id::text, @snapshot_id::uuid, @after_row_ordinal::bigint, @max_rows::integer) AS r;
+-- name: SnapshotChunk :many
+SELECT c.row_count::text AS row_count, c.rows::text AS rows
+  FROM tide.snapshot_chunk(@user_id::text, @snapshot_id::uuid, @after_row_ordinal::bigint, @max_rows::integer) AS c;
 
 -- name: DeleteSnapshotSession :exec
 SELECT tide.delete_snapshot_session(@user_id::text, @snapshot_id::uuid);

@@ -43,6 +43,7 @@ GRANT EXECUTE ON FUNCTION
     tide.create_snapshot_session(text, text, bigint),
     tide.snapshot_session(text, uuid),
     tide.snapshot_rows(text, uuid, bigint, integer),
+    tide.snapshot_chunk(text, uuid, bigint, integer),
     tide.delete_snapshot_session(text, uuid),
     tide.connect_buckets(text, text, text, json),
     tide.pull_cursor(text, text, text, integer, bigint),

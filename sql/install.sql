@@ -217,7 +217,6 @@
 \ir functions/tide.snapshot_source.sql
 \ir functions/tide.rows_source.sql
 \ir functions/tide.begin_snapshot_session.sql
-\ir functions/tide.snapshot_page_of.sql
 \ir functions/tide.fill_snapshot_session.sql
 \ir functions/tide.create_snapshot_session.sql
 \ir functions/tide.open_buckets.sql
@@ -225,7 +224,10 @@
 \ir functions/tide.set_snapshot_output.sql
 \ir functions/tide.open_buckets_snapshot.sql
 \ir functions/tide.snapshot_session.sql
+\ir functions/tide.snapshot_pages.sql
+\ir functions/tide.shown_buckets.sql
 \ir functions/tide.snapshot_rows.sql
+\ir functions/tide.snapshot_chunk.sql
 \ir functions/tide.delete_snapshot_session.sql
 \ir functions/tide.open_snapshot.sql
 \ir functions/tide.clean_sessions.sql

@@ -30,12 +30,16 @@ func TestRevokedBucket(t *testing.T) {
 	before := phone.Cursor
 	exec(t, db, `UPDATE app.item SET n = n + 1 WHERE id BETWEEN 7001 AND 7010`)
 	exec(t, db, `SELECT tide.seal()`)
-	opened, err := seven.Do(t.Context(), "POST", "/sync/snapshot-sessions", map[string]any{"cursor": before, "buckets": []string{"a", "secret"}})
-	if err != nil {
-		t.Fatal(err)
+	open := func(buckets ...string) string {
+		opened, err := seven.Do(t.Context(), "POST", "/sync/snapshot-sessions", map[string]any{"cursor": before, "buckets": buckets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(opened), `"snapshot_id":"`)
+		session, _, _ := strings.Cut(rest, `"`)
+		return session
 	}
-	_, rest, _ := strings.Cut(string(opened), `"snapshot_id":"`)
-	session, _, _ := strings.Cut(rest, `"`)
+	session, kept := open("a", "secret"), open("a")
 
 	exec(t, db, `DELETE FROM app.access WHERE user_id = '7' AND bucket = 'secret'`)
 	exec(t, db, `DELETE FROM app.item WHERE id = 7001`)
@@ -67,6 +71,7 @@ func TestRevokedBucket(t *testing.T) {
 			{"GET", "/sync/snapshot?bucket=a&cursor=" + query, nil},
 			{"GET", "/sync/snapshot-sessions/" + session, nil},
 			{"GET", "/sync/snapshot-sessions/" + session + "?after_row_ordinal=5", nil},
+			{"GET", "/sync/snapshot-sessions/" + kept, nil},
 			{"GET", "/sync/pull", nil},
 			{"GET", "/sync/snapshot", nil},
 		} {
@@ -78,6 +83,11 @@ func TestRevokedBucket(t *testing.T) {
 				t.Errorf("cursor %s, %s %s: %s", name, ask.method, ask.path, said)
 			}
 		}
+	}
+	// What is left of a session is read on, and says nothing of the bucket.
+	text, err := seven.Do(t.Context(), "GET", "/sync/snapshot-sessions/"+kept+"?after_row_ordinal=1", nil)
+	if said := string(text); err != nil || strings.Count(said, `"row_version"`) != 1 || !strings.Contains(said, `"key":{"id":"7900"}`) || !strings.Contains(said, `,"buckets":["a"]}],`) {
+		t.Errorf("the rest of a session: %s, %v", text, err)
 	}
 	positions := map[string]cursorclient.Position{"secret": {BundleID: 1, Seal: "1-" + value[string](t, db, `SELECT identity::text FROM tide.seal_log WHERE seal_id = 1`)}}
 	answer, err := seven.Connect(t.Context(), "", positions)

@@ -2,6 +2,7 @@ package pushtest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -156,6 +157,9 @@ func TestSnapshotAndPull(t *testing.T) {
 			}
 		}
 		differ(t, fmt.Sprintf("round %d: stream and chunks", round), streamed, chunked)
+		if round%4 > 0 {
+			differ(t, fmt.Sprintf("round %d: chunks as they are sent", round), sentChunks(t, db, user, snapshot, rows, int64(size)), chunked)
+		}
 		// What the log says of every key it knows must be what the snapshot holds.
 		held := chunked
 		for key, last := range logged(t, db, user, position) {
@@ -186,6 +190,30 @@ func TestSnapshotAndPull(t *testing.T) {
 	if open := value[int64](t, db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'`); open != 0 {
 		t.Errorf("%d transactions are held open", open)
 	}
+}
+
+// sentChunks is a snapshot as devices get it.
+func sentChunks(t *testing.T, db *pgtest.DB, user, snapshot string, rows, size int64) map[string]string {
+	t.Helper()
+	sent := map[string]string{}
+	for after := int64(0); after < rows; after += size {
+		var count int64
+		var text string
+		if err := db.QueryRow(t.Context(), `SELECT sum(row_count), '[' || string_agg(rows, ',') || ']' FROM tide.snapshot_chunk($1, $2, $3, $4)`, user, snapshot, after, size).Scan(&count, &text); err != nil {
+			t.Fatal(err)
+		}
+		var items []struct {
+			Table        string
+			Key, Payload json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(text), &items); err != nil || count != int64(len(items)) || count != min(size, rows-after) {
+			t.Fatalf("after %d: %d rows, said to be %d: %v", after, len(items), count, err)
+		}
+		for _, item := range items {
+			sent[item.Table+string(item.Key)] = string(item.Payload)
+		}
+	}
+	return sent
 }
 
 // logged is the newest state of every key that a user's bundles up to a position tell of; empty for a row that is gone.

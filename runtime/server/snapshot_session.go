@@ -127,7 +127,6 @@ func (c *call) snapshotChunk() error {
 	answer := c.body(typeJSON)
 	defer answer.close()
 	var session db.SnapshotSessionRow
-	var version []byte
 	var rows int64
 	leave := c.enterStage(readStage)
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
@@ -135,7 +134,6 @@ func (c *call) snapshotChunk() error {
 			if err := row.Scan(&session.SnapshotBundleSeq, &session.RowCount, &session.OfBuckets); err != nil {
 				return err
 			}
-			version = strconv.AppendInt(nil, session.SnapshotBundleSeq, 10)
 			answer.string(`{"snapshot_id":`, id.String())
 			if session.OfBuckets {
 				answer.raw(`,"snapshot_bundle_id":`)
@@ -146,12 +144,16 @@ func (c *call) snapshotChunk() error {
 			answer.raw(`,"rows":[`)
 			return nil
 		})
-		each(batch.Queue(db.SnapshotRows, c.user.UserID, id, min(after, beyondRows<<30), int32(min(maxRows, largestPage))), func(v [][]byte) error {
+		each(batch.Queue(db.SnapshotChunk, c.user.UserID, id, min(after, beyondRows<<30), int32(min(maxRows, largestPage))), func(v [][]byte) error {
+			n, err := strconv.ParseInt(string(v[0]), 10, 64)
+			if err != nil {
+				return err
+			}
 			if rows > 0 {
 				answer.raw(",")
 			}
-			rows++
-			answer.row(wire.Row{Schema: v[0], Table: v[1], Key: v[2], Payload: v[3], Buckets: v[4]}, version)
+			rows += n
+			answer.rows(n, v[1])
 			return answer.check()
 		})
 	})

@@ -174,3 +174,9 @@ func (s *body) row(row wire.Row, version []byte) {
 	}
 	s.b = append(s.b, '}')
 }
+
+// rows appends rows that the database wrote as they are sent.
+func (s *body) rows(n int64, rows []byte) {
+	s.c.rowsSent += n
+	s.b = append(s.b, rows...)
+}
