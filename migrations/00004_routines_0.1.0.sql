@@ -2837,7 +2837,7 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'table % is busy', relation
         USING ERRCODE = 'TD008',
-              DETAIL  = format('No %s lock in 40 tries of 150 ms; a transaction of backend %s holds the table.', lock_mode,
+              DETAIL  = format('No %s lock in 40 tries, four of them of %s ms and the others of 150 ms; a transaction of backend %s holds the table.', lock_mode, extract(milliseconds FROM v_longer)::integer,
                   (SELECT coalesce(string_agg(DISTINCT l.pid::text, ', '), '(gone by now)')
                      FROM pg_locks AS l
                     WHERE l.relation = lock_briefly.relation AND l.granted AND l.pid <> pg_backend_pid()
@@ -3193,7 +3193,7 @@ BEGIN
     END IF;
     IF v_findings.amiss + v_findings.superfluous > 0 OR v_current.table_id IS NULL THEN
         v_lock := CASE WHEN v_findings.superfluous > 0 THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END;
-        RETURN NEXT format('lock %s in %s mode, tried for 150 ms at a time, and create its capture triggers', v_relation, v_lock);
+        RETURN NEXT format('lock %s in %s mode, tried for 150 ms at a time and now and then for as long as an autovacuum needs to make way, and create its capture triggers', v_relation, v_lock);
     END IF;
     IF v_mark IS NOT NULL THEN
         RETURN NEXT format('the next seal reads the table (%s)', v_reason);

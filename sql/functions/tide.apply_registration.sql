@@ -98,7 +98,7 @@ BEGIN
     END IF;
     IF v_findings.amiss + v_findings.superfluous > 0 OR v_current.table_id IS NULL THEN
         v_lock := CASE WHEN v_findings.superfluous > 0 THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END;
-        RETURN NEXT format('lock %s in %s mode, tried for 150 ms at a time, and create its capture triggers', v_relation, v_lock);
+        RETURN NEXT format('lock %s in %s mode, tried for 150 ms at a time and now and then for as long as an autovacuum needs to make way, and create its capture triggers', v_relation, v_lock);
     END IF;
     IF v_mark IS NOT NULL THEN
         RETURN NEXT format('the next seal reads the table (%s)', v_reason);

@@ -21,7 +21,7 @@ BEGIN
     END LOOP;
     RAISE EXCEPTION 'table % is busy', relation
         USING ERRCODE = 'TD008',
-              DETAIL  = format('No %s lock in 40 tries of 150 ms; a transaction of backend %s holds the table.', lock_mode,
+              DETAIL  = format('No %s lock in 40 tries, four of them of %s ms and the others of 150 ms; a transaction of backend %s holds the table.', lock_mode, extract(milliseconds FROM v_longer)::integer,
                   (SELECT coalesce(string_agg(DISTINCT l.pid::text, ', '), '(gone by now)')
                      FROM pg_locks AS l
                     WHERE l.relation = lock_briefly.relation AND l.granted AND l.pid <> pg_backend_pid()
