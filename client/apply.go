@@ -20,6 +20,7 @@ type inbound struct {
 	// fetched rows come from a snapshot, own ones are the echo of what this device pushed: both count also
 	// when their version is that of the row held.
 	fetched, own bool
+	over         *rebased // nil if nothing was changed here
 }
 
 // touched is what a transaction did that may break rules over several rows.
@@ -31,7 +32,7 @@ type touched struct {
 
 // name is the row without what is in its table by now: there may be millions.
 func (in inbound) name() inbound {
-	in.server, in.payload = nil, nil
+	in.server, in.payload, in.over = nil, nil, nil
 	return in
 }
 
@@ -73,7 +74,7 @@ func (w *writer) apply(in inbound) error {
 	}
 	result := in.server
 	if w.dirty {
-		if result, err = w.rebase(in); err != nil {
+		if result, err = w.rebase(&in); err != nil {
 			return err
 		}
 	}
@@ -110,6 +111,11 @@ func (w *writer) settleRow(in inbound, result image) error {
 
 // note remembers that a row is as the server has it, but for local changes.
 func (w *writer) note(in inbound) error {
+	if in.over != nil {
+		if err := w.keepRebased(in); err != nil {
+			return err
+		}
+	}
 	if err := w.exec(`DELETE FROM _tide_inbox WHERE tab = ? AND key = ? AND version <= ?`, in.table.id, in.key, in.version); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -23,6 +24,11 @@ func TestConflicts(t *testing.T) {
 		{"custom", func(c Conflict) (Row, string) {
 			return Row{"title": c.Local["title"].(string) + "+" + c.Server["title"].(string)}, "both titles"
 		}, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "custom|mine+theirs|0|-", "both titles"},
+		{"custom-key", func(c Conflict) (Row, string) {
+			return Row{"id": "another", "title": "third", "rank": 8}, "a key that a resolver cannot change"
+		}, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "custom-key|third|8|-", "a key that a resolver cannot change"},
+		{"custom-none", func(Conflict) (Row, string) { return nil, "no row" }, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "", "no row"},
+		{"merge-deleted", MergeColumns, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "", "merge by column: the server's, a side deleted the row"},
 		{"server-deleted", nil, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "", "server wins"},
 		{"client-undeletes", LocalWins, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "client-undeletes|mine|0|-", "local wins"},
 		{"client-deletes", LocalWins, `DELETE FROM list`, `UPDATE app.list SET title = 'theirs'`, "", "local wins"},
@@ -51,6 +57,24 @@ func TestConflicts(t *testing.T) {
 			got := ""
 			if len(found) > 0 {
 				got = found[0].Resolution
+				title := func(r Row) string {
+					if r == nil {
+						return "none"
+					}
+					return r["title"].(string)
+				}
+				of := func(statement string) string {
+					if strings.HasPrefix(statement, "DELETE") {
+						return "none"
+					}
+					return strings.Split(statement, "'")[1]
+				}
+				result := "none"
+				if test.want != "" {
+					result = strings.Split(test.want, "|")[1]
+				}
+				is(t, strings.Join([]string{found[0].Table, found[0].Key, title(found[0].Base), title(found[0].Local), title(found[0].Server), title(found[0].Result)}, " "),
+					strings.Join([]string{"list", test.name, "was", of(test.local), of(test.server), result}, " "))
 			}
 			if is(t, got, test.resolution); len(found) > 1 {
 				t.Fatalf("listed more than once: %+v", found)
@@ -111,4 +135,36 @@ func TestKeyOfAnotherUser(t *testing.T) {
 	synced(t, a)
 	is(t, rows(t, a, `SELECT id FROM list`), "free")
 	is(t, letters(t, a), "")
+}
+
+// A row of the server waits in the inbox, and here it is edited as it was before: the edit waits too, says why, and
+// meets the row once that fits.
+func TestEditOfARowThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title, rank) VALUES ('a', '7', 'first', 3)`)
+	s.seal(t)
+	path := t.TempDir() + "/device.db"
+	file(t, path, `CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0 CHECK (rank < 10), seen TEXT)`)
+	config := s.config("7")
+	config.Resolvers = map[string]Resolver{"list": LocalWins}
+	a := s.open(t, path, config)
+	synced(t, a)
+	s.exec(t, `UPDATE app.list SET rank = 11`)
+	s.seal(t)
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'mine'`)
+	do(t, a, `INSERT INTO item (id) VALUES (1)`)
+	synced(t, a)
+	is(t, letters(t, a), "list a push_conflict ;")
+	is(t, rows(t, a, `SELECT instr(held ->> 'detail', 'inbox') > 0 FROM _tide_dirty`), "1")
+	is(t, rows(t, a, `SELECT title, rank FROM list`), "mine|3")
+	is(t, s.there(t, `SELECT id FROM app.item UNION ALL SELECT rank FROM app.list`), "1\n11")
+	is(t, rows(t, a, `SELECT count(*) FROM _tide_conflict`), "0")
+	s.exec(t, `UPDATE app.list SET rank = 9`)
+	s.seal(t)
+	synced(t, a)
+	is(t, letters(t, a), "")
+	is(t, rows(t, a, `SELECT title, rank FROM list`), "mine|9")
+	is(t, s.there(t, `SELECT concat_ws('|', title, rank) FROM app.list`), "mine|9")
 }

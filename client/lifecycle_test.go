@@ -165,8 +165,22 @@ func TestChangeOfUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	is(t, rows(t, a, `SELECT * FROM list`), "")
+	// Whoever has it open still, as the first user, brings nothing of his into it.
+	left := func() {
+		t.Helper()
+		if err := a.Sync(t.Context()); !errors.Is(err, ErrOtherUser) {
+			t.Fatalf("synced after it was detached: %v", err)
+		}
+		if err := a.Run(t.Context()); !errors.Is(err, ErrOtherUser) {
+			t.Fatalf("Run goes on after it was detached: %v", err)
+		}
+		is(t, rows(t, a, `SELECT count(*) FROM list WHERE id = '7' UNION ALL SELECT count(*) FROM _tide_bucket WHERE name = 'user:7'`), "0\n0")
+	}
+	left()
 	b := s.open(t, path, s.config("8"))
+	left()
 	synced(t, b)
+	left()
 	is(t, rows(t, b, `SELECT id, title FROM list`), "8|of 8")
 	is(t, s.there(t, `SELECT id FROM app.list`), "7\n8")
 }
@@ -189,6 +203,37 @@ func TestRebuild(t *testing.T) {
 	}
 	synced(t, a)
 	is(t, rows(t, a, `SELECT title, rank FROM list ORDER BY id`), "zero|5\none|0\ntwo|0\nnot sent|0")
+}
+
+// What the server refused waits on, whatever is fetched anew, and can be mended then.
+func TestRefusedRowsSurviveRebuilds(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one'), ('m', 'two')`)
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'bad', rank = 3 WHERE id = 'l'`)
+	do(t, a, `INSERT INTO list (id, title) VALUES ('n', 'bad')`)
+	do(t, a, `INSERT INTO item (id, list_id) VALUES (1, 'n')`)
+	wait := func(after string) {
+		t.Helper()
+		synced(t, a)
+		if got := letters(t, a) + rows(t, a, `SELECT group_concat(id || title || rank) FROM (SELECT * FROM list ORDER BY id)`) + rows(t, a, `SELECT id || list_id FROM item`); got != "list l 23514 list_title_check;list n 23514 list_title_check;lbad3,mtwo0,nbad01n" {
+			t.Fatalf("after %s: %s", after, got)
+		}
+	}
+	wait("the push")
+	if err := a.Rebuild(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wait("a rebuild")
+	do(t, a, `UPDATE _tide_state SET source_id = 'another', next_bundle = 1, cursor = '', connected = 0`)
+	wait("a source that begins anew")
+	a = s.open(t, s.copyOf(t, a), s.config("7"))
+	wait("a copy of the file")
+	do(t, a, `UPDATE list SET title = 'fine' WHERE title = 'bad'`)
+	synced(t, a)
+	is(t, s.there(t, `SELECT concat_ws('|', l.id, title, rank, i.id) FROM app.list AS l LEFT JOIN app.item AS i ON i.list_id = l.id`), "l|fine|3\nm|two|0\nn|fine|0|1")
 }
 
 // A bucket is rebuilt beside the application: who reads meanwhile sees all of its rows as they were, or all
@@ -262,4 +307,9 @@ func TestAdoption(t *testing.T) {
 	synced(t, b)
 	is(t, rows(t, b, `SELECT id, title, rank FROM list`), "l|mine|3")
 	is(t, rows(t, a, `SELECT owner_id, seen, colour FROM list`), "7|yes|red")
+	// Once, whoever opens the file.
+	a = s.open(t, path, s.config("7"))
+	is(t, rows(t, a, `SELECT count(*) FROM _tide_dirty`), "0")
+	synced(t, a)
+	is(t, s.there(t, `SELECT count(*) FROM tide.changes`), "1")
 }

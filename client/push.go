@@ -449,7 +449,13 @@ func (w *writer) takeConflict(conflict serverConflict, again bool) error {
 		return err
 	}
 	if again {
-		return w.hold(change{tab: in.table.id, key: in.key}, Held{Code: "push_conflict", Detail: "The server has a row of this key that this user may not see."})
+		detail := "The server has a row of this key that this user may not see."
+		if waits, err := w.get(`SELECT 1 FROM _tide_inbox WHERE tab = ? AND key = ?`, []any{in.table.id, in.key}, new(int)); err != nil {
+			return err
+		} else if waits {
+			detail = "The server's row was changed, and waits in the inbox, as it does not fit into this database."
+		}
+		return w.hold(change{tab: in.table.id, key: in.key}, Held{Code: "push_conflict", Detail: detail})
 	}
 	var version int64
 	held, err := w.get(`SELECT version FROM _tide_row WHERE tab = ? AND key = ?`, []any{in.table.id, in.key}, &version)
@@ -459,7 +465,7 @@ func (w *writer) takeConflict(conflict serverConflict, again bool) error {
 	if len(conflict.Row) > 0 && string(conflict.Row) != "null" {
 		return nil // the next pull has it, with its buckets
 	}
-	result, err := w.rebase(*in)
+	result, err := w.rebase(in)
 	if err != nil {
 		return err
 	}

@@ -81,9 +81,17 @@ func (t *table) imageOf(row Row) image {
 	return i
 }
 
-// rebase lays what was changed here over a row of the server, and says how the row shall be. What is left
-// to push is noted with the server's row as its base.
-func (w *writer) rebase(in inbound) (image, error) {
+// rebased is what was changed here and lies over a row of the server. It is kept once that row is in its table: one
+// that does not fit has met nothing yet.
+type rebased struct {
+	seq            int64 // of the change
+	conflict       *Conflict
+	result, server image
+	resolution     string
+}
+
+// rebase lays what was changed here over a row of the server, and says how the row shall be.
+func (w *writer) rebase(in *inbound) (image, error) {
 	t := in.table
 	var seq int64
 	var baseText *string
@@ -107,42 +115,54 @@ func (w *writer) rebase(in inbound) (image, error) {
 		}
 	}
 	base = base.over(server)
-	var result image
+	over := &rebased{seq: seq, server: server}
 	conflict := Conflict{Table: t.local, Key: in.key, Base: t.row(base), Local: t.row(local), Server: t.row(server)}
 	switch {
 	case local.equal(server):
-		result = server
+		over.result = server
 	case base.equal(server):
-		result = local
+		over.result = local
 	case in.own:
 		// The server filled in columns of what this device pushed; what was written here since stays on top.
 		row, _ := LocalWins(conflict)
-		result = t.imageOf(row)
+		over.result = t.imageOf(row)
 	default:
 		resolve, ok := w.c.config.Resolvers[t.local]
 		if !ok {
 			resolve = ServerWins
 		}
-		row, resolution := resolve(conflict)
+		var row Row
+		row, over.resolution = resolve(conflict)
 		if row != nil {
 			// A resolver may leave out columns, and may not change the key.
-			result = t.imageOf(row).over(server.over(local))
+			over.result = t.imageOf(row).over(server.over(local))
 			for _, k := range t.key {
-				result[k] = first(server, local)[k]
+				over.result[k] = first(server, local)[k]
 			}
 		}
-		if err := w.record(in, conflict, t.row(result), resolution); err != nil {
-			return nil, err
+		over.conflict = &conflict
+	}
+	in.over = over
+	return over.result, nil
+}
+
+// keepRebased notes what came of a change, and what is left to push, with the server's row as its base.
+func (w *writer) keepRebased(in inbound) error {
+	r := in.over
+	if r.conflict != nil {
+		if err := w.record(in, *r.conflict, in.table.row(r.result), r.resolution); err != nil {
+			return err
 		}
 	}
-	if result.equal(server) {
-		return result, w.exec(`DELETE FROM _tide_dirty WHERE seq = ?`, seq)
+	if r.result.equal(r.server) {
+		return w.exec(`DELETE FROM _tide_dirty WHERE seq = ?`, r.seq)
 	}
 	gone := int64(0)
-	if server == nil {
+	if r.server == nil {
 		gone = in.version
 	}
-	return result, w.exec(`UPDATE _tide_dirty SET base = ?, gone = ? WHERE seq = ?`, t.imageText(server), gone, seq)
+	// What waited for the server's row to fit has it now.
+	return w.exec(`UPDATE _tide_dirty SET base = ?, gone = ?, held = CASE WHEN held ->> 'code' = 'push_conflict' THEN NULL ELSE held END WHERE seq = ?`, in.table.imageText(r.server), gone, r.seq)
 }
 
 func first(images ...image) image {

@@ -45,7 +45,8 @@ func (c *Client) backoff(first time.Duration) *backoff.ExponentialBackOff {
 
 // Run syncs until ctx ends: when something was written here, by this process or another one, when the
 // server says that there is news, and from time to time. What fails is tried again, ever less often.
-// It returns only the error that a newer version of the application is needed, or that of the context.
+// It returns only the error that a newer version of the application is needed, that the file was detached
+// ([ErrOtherUser]), or that of the context.
 func (c *Client) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -59,7 +60,7 @@ func (c *Client) Run(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &refused) && refused.Status == http.StatusUpgradeRequired:
+		case errors.As(err, &refused) && refused.Status == http.StatusUpgradeRequired, errors.Is(err, ErrOtherUser):
 			return err
 		case err != nil:
 			pause = wait.NextBackOff()

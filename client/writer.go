@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -26,10 +27,10 @@ type writer struct {
 
 // state is what _tide_state says.
 type state struct {
-	source, cursor, initialization, version, bundle string
-	connected                                       bool
-	next, shape                                     int64
-	attempted                                       bool
+	user, source, cursor, initialization, version, bundle string
+	connected                                             bool
+	next, shape                                           int64
+	attempted                                             bool
 }
 
 // write runs f in a transaction that no other connection can be in beside it: SQLite has one writer, so
@@ -61,11 +62,15 @@ func ignoreDone(err error) error {
 	return err
 }
 
-// sync is write with the state read, for what follows an answer of the server.
+// transact is write with the state read, for what follows an answer of the server. The file may have been detached
+// meanwhile, here or by another process, and be another user's by now.
 func (c *Client) transact(ctx context.Context, f func(*writer) error) error {
 	return c.write(ctx, func(w *writer) error {
 		if err := w.readState(); err != nil {
 			return err
+		}
+		if w.state.user != c.config.User {
+			return fmt.Errorf("client: %w, or nobody's: it was detached while %s had it open. Close it, and open it anew", ErrOtherUser, c.config.User)
 		}
 		return f(w)
 	})
@@ -74,8 +79,8 @@ func (c *Client) transact(ctx context.Context, f func(*writer) error) error {
 func (w *writer) readState() error {
 	s := &w.state
 	err := w.tx.QueryRowContext(w.ctx, `
-		SELECT source_id, cursor, initialization_id, connected, next_bundle, bundle_uuid, shape, schema_version, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
-		Scan(&s.source, &s.cursor, &s.initialization, &s.connected, &s.next, &s.bundle, &s.shape, &s.version, &s.attempted, &w.dirty)
+		SELECT user_id, source_id, cursor, initialization_id, connected, next_bundle, bundle_uuid, shape, schema_version, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
+		Scan(&s.user, &s.source, &s.cursor, &s.initialization, &s.connected, &s.next, &s.bundle, &s.shape, &s.version, &s.attempted, &w.dirty)
 	if err != nil || s.shape == w.number {
 		return err
 	}
