@@ -175,6 +175,29 @@ CREATE TABLE tide.bucket_source (
 );
 COMMENT ON TABLE tide.bucket_source IS 'All tables whose changes can move rows of a table, near and far, the table itself among them. Written by registering.';
 
+CREATE TABLE tide.reading (
+    table_id       integer NOT NULL,
+    shape          text    NOT NULL,
+    row_key        text    NOT NULL,
+    payload        text    NOT NULL,
+    buckets        text,
+    deleted        text,
+    key_match      text,
+    key_order      text,
+    owner          text,
+    owner_type     text,
+    owner_equality text,
+    owner_exact    boolean,
+
+    CONSTRAINT reading_pkey PRIMARY KEY (table_id)
+);
+COMMENT ON TABLE tide.reading IS 'How the rows of a table are read: SQL over a row tide_n, kept because working it out takes longer than most queries that it is part of. Written with the capture functions.';
+COMMENT ON COLUMN tide.reading.shape IS 'What the table was when this was worked out, as tide.reading_shape says it: of another table nothing here counts.';
+COMMENT ON COLUMN tide.reading.buckets IS 'NULL where rules look at other tables.';
+COMMENT ON COLUMN tide.reading.key_match IS 'Whether a row is the one of a key g.row_key.';
+COMMENT ON COLUMN tide.reading.owner IS 'The owner column; NULL without one, or where no index could find rows by it.';
+COMMENT ON COLUMN tide.reading.owner_exact IS 'Equal owners have one text, so that who compares owners need not ask the rule.';
+
 CREATE TABLE tide.membership (
     table_id  integer NOT NULL,
     key_hash  bigint  NOT NULL,

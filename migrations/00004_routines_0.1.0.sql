@@ -1195,6 +1195,113 @@ COMMENT ON FUNCTION tide.capture_function(integer, text) IS 'Name, in schema tid
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- All that tide.make_reading looks at. What is the same by this is read by the same text.
+CREATE OR REPLACE FUNCTION tide.reading_shape(table_id integer)
+    RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+BEGIN
+    RETURN (
+    SELECT md5(concat_ws('; ', s.relation,
+               ROW(s.key_columns, s.sync_columns, s.column_names, s.column_attnums, s.owner_column, s.bucket_prefix, s.null_owner_bucket, s.bucket,
+                   s.bucket_function, s.deleted_at_column, s.dep_columns, s.derived, s.synced),
+               (SELECT string_agg(concat_ws(' ', a.attnum, quote_ident(a.attname), a.atttypid, format_type(a.atttypid, a.atttypmod), a.attcollation, a.attnotnull), ',' ORDER BY a.attnum)
+                  FROM pg_attribute AS a WHERE a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped),
+               (SELECT string_agg(concat_ws(' ', i.indkey, i.indnkeyatts, i.indclass, i.indimmediate, i.indisvalid, i.indpred IS NULL, i.indexprs IS NULL), ',' ORDER BY i.indisprimary DESC, i.indexrelid)
+                  FROM pg_index AS i WHERE i.indrelid = s.relation AND i.indisunique),
+               (SELECT concat_ws(' ', p.pronamespace::regnamespace, p.proname, p.prorettype) FROM pg_proc AS p WHERE p.oid = to_regprocedure(s.bucket_function)),
+               CASE WHEN cardinality(s.partitions) > 0 THEN (
+                   SELECT string_agg(concat_ws(' ', p.relid::oid, a.attnum, quote_ident(a.attname)), ',' ORDER BY p.relid, a.attnum)
+                     FROM pg_partition_tree(s.relation) AS p JOIN pg_attribute AS a ON a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped
+                    WHERE p.isleaf) END))
+      FROM tide.synced_table AS s
+     WHERE s.table_id = reading_shape.table_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.reading_shape(integer) IS 'Fingerprint of everything in the definition and the registration of a table that the text to read it is made from. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.make_reading(table_id integer)
+    RETURNS tide.reading
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_relation regclass;
+    v_owner    text;
+    v_reading  tide.reading;
+BEGIN
+    SELECT s.relation, s.owner_column INTO v_relation, v_owner FROM tide.synced_table AS s WHERE s.table_id = make_reading.table_id;
+    v_reading.table_id := table_id;
+    v_reading.shape := tide.reading_shape(table_id);
+    SELECT n.row_key, n.payload, n.buckets INTO v_reading.row_key, v_reading.payload, v_reading.buckets FROM tide.row_expressions(table_id, 'tide_n') AS n;
+    v_reading.deleted := tide.deleted_expression(table_id, 'tide_n');
+    SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') INTO v_reading.key_match FROM tide.key_columns(table_id, 'g.row_key') AS k;
+    SELECT string_agg(format('tide_n.%I', k.column_name), ', ') INTO v_reading.key_order FROM tide.key_equality(table_id) AS k;
+    SELECT format('tide_n.%I', c.current_name), format_type(a.atttypid, a.atttypmod), format('%I.%s', opn.nspname, o.oprname),
+           -- Of these types equal values have one text, and the bucket is named by the text.
+           c.base_type = ANY ('{int2,int4,int8,uuid}'::regtype[])
+           OR c.base_type = ANY ('{text,varchar}'::regtype[]) AND EXISTS (SELECT FROM pg_collation AS l WHERE l.oid = a.attcollation AND l.collisdeterministic)
+      INTO v_reading.owner, v_reading.owner_type, v_reading.owner_equality, v_reading.owner_exact
+      FROM tide.synced_columns(table_id) AS c
+      JOIN pg_attribute AS a ON a.attrelid = v_relation AND a.attname = c.current_name
+      JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
+      JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+      JOIN pg_operator AS o ON o.oid = am.amopopr
+      JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
+     WHERE c.column_name = v_owner;
+    RETURN v_reading;
+END;
+$$;
+COMMENT ON FUNCTION tide.make_reading(integer) IS 'Works out how the rows of a table are read, for the table as it is. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.reading_of(table_id integer)
+    RETURNS tide.reading
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_reading tide.reading := (SELECT r FROM tide.reading AS r WHERE r.table_id = reading_of.table_id);
+BEGIN
+    IF v_reading.shape = tide.reading_shape(table_id) THEN
+        RETURN v_reading;
+    END IF;
+    -- Altered since: slower, until it is kept anew.
+    RETURN tide.make_reading(table_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.reading_of(integer) IS 'How the rows of a table are read, for the table as it is. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.keep_reading(table_id integer)
+    RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_reading tide.reading := tide.make_reading(table_id);
+BEGIN
+    IF (SELECT r FROM tide.reading AS r WHERE r.table_id = keep_reading.table_id) IS NOT DISTINCT FROM v_reading THEN
+        RETURN false;
+    END IF;
+    INSERT INTO tide.reading AS r SELECT v_reading.*
+        ON CONFLICT ON CONSTRAINT reading_pkey DO UPDATE
+       SET (shape, row_key, payload, buckets, deleted, key_match, key_order, owner, owner_type, owner_equality, owner_exact)
+         = (excluded.shape, excluded.row_key, excluded.payload, excluded.buckets, excluded.deleted, excluded.key_match, excluded.key_order,
+            excluded.owner, excluded.owner_type, excluded.owner_equality, excluded.owner_exact);
+    RETURN true;
+END;
+$$;
+COMMENT ON FUNCTION tide.keep_reading(integer) IS 'Keeps how the rows of a table are read, where that is not what is kept, and says whether it did. Raises TD012. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.write_capture_functions(table_id integer)
     RETURNS boolean
     LANGUAGE plpgsql
@@ -1205,7 +1312,7 @@ DECLARE
     v_event   text;
     v_name    text;
     v_source  text;
-    v_written boolean := false;
+    v_written boolean := tide.keep_reading(table_id);
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = write_capture_functions.table_id;
     FOREACH v_event IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] LOOP
@@ -3427,6 +3534,7 @@ BEGIN
     EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
     PERFORM tide.drop_push_functions(v_table.table_id);
+    DELETE FROM tide.reading AS r WHERE r.table_id = v_table.table_id;
     DELETE FROM tide.bucket_dependency AS d WHERE d.table_id = v_table.table_id;
     DELETE FROM tide.access_dependency AS a WHERE a.source_id = v_table.table_id;
     -- Where its rows lay stays known: devices still have them, should it be registered again.
@@ -3618,7 +3726,7 @@ DECLARE
     v_known    boolean := EXISTS (SELECT FROM tide.bucket_floor);
     v_relation regclass;
     v_rows     bigint;
-    n          record;
+    n          tide.reading;
 BEGIN
     FOR v_index IN 1 .. coalesce(cardinality(table_ids), 0) LOOP
         table_id := table_ids[v_index];
@@ -3629,7 +3737,7 @@ BEGIN
         -- A table that cannot be read, or a rule that raises, must not stop the log of all others.
         BEGIN
             PERFORM tide.assert_readable(v_relation);
-            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'tide_n');
+            n := tide.reading_of(table_ids[v_index]);
             -- No device has anything yet, or it must drop rows that nobody can list: only the buckets count.
             v_rows := v_max + 1;
             IF v_known AND ops[v_index] = 'A' THEN
@@ -6870,15 +6978,14 @@ AS $$
 DECLARE
     v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = snapshot_source.table_id);
     v_owner  text := substr(bucket_id, 1 + length(v_table.bucket_prefix));
-    v_column record;
     v_filter text;
     v_exact  boolean := false; -- the owner says it all
-    n        record;
+    n        tide.reading;
 BEGIN
     IF v_table.bucket <> bucket_id AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    n := tide.reading_of(table_id);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -6890,46 +6997,31 @@ BEGIN
                     SELECT p.row_key FROM pending AS p WHERE %4$L = ANY (p.after)) AS g
               JOIN %5$s AS tide_n ON %6$s
              ORDER BY %7$s$sql$,
-            table_id, n.row_key, n.payload, bucket_id, v_table.relation,
-            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
-            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+            table_id, n.row_key, n.payload, bucket_id, v_table.relation, n.key_match, n.key_order);
     END IF;
-    IF v_table.owner_column IS NOT NULL THEN
-        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality,
-               -- Of these types equal values have one text, and the bucket is named by the text.
-               c.base_type = ANY ('{int2,int4,int8,uuid}'::regtype[])
-               OR c.base_type = ANY ('{text,varchar}'::regtype[]) AND octet_length(bucket_id) <= 512
-                  AND EXISTS (SELECT FROM pg_collation AS l WHERE l.oid = a.attcollation AND l.collisdeterministic) AS one_text
-          INTO v_column
-          FROM tide.synced_columns(table_id) AS c
-          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
-          LEFT JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
-          LEFT JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
-          LEFT JOIN pg_operator AS o ON o.oid = am.amopopr
-          LEFT JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
-         WHERE c.column_name = v_table.owner_column;
-        IF starts_with(bucket_id, v_table.bucket_prefix) AND v_column.equality IS NOT NULL THEN
+    IF n.owner IS NOT NULL THEN
+        v_filter := 'false';
+        IF starts_with(bucket_id, v_table.bucket_prefix) THEN
             BEGIN
                 -- A name that no owner can have: the bucket has none of these rows.
-                EXECUTE format('SELECT %1$L::%2$s::text = %1$L', v_owner, v_column.type) INTO v_exact;
-                v_exact := v_exact AND v_column.one_text;
-                v_filter := format('tide_n.%I OPERATOR(%s) %L::%s', v_column.name, v_column.equality, v_owner, v_column.type);
+                EXECUTE format('SELECT %1$L::%2$s::text = %1$L', v_owner, n.owner_type) INTO v_exact;
+                -- A longer name is not the text of the owner.
+                v_exact := v_exact AND n.owner_exact AND octet_length(bucket_id) <= 512;
+                v_filter := format('%s OPERATOR(%s) %L::%s', n.owner, n.owner_equality, v_owner, n.owner_type);
             EXCEPTION
                 WHEN data_exception OR integrity_constraint_violation THEN
-                    v_filter := 'false';
+                    v_exact := false;
             END;
-        ELSIF v_column.equality IS NOT NULL THEN
-            v_filter := 'false';
         END IF;
         IF v_table.null_owner_bucket = bucket_id THEN
-            v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
+            v_filter := format('(%s OR %s IS NULL)', v_filter, n.owner);
         END IF;
     END IF;
-    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload FROM %s AS tide_n WHERE %s',
+    RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload FROM %s AS tide_n WHERE %s ORDER BY %s',
         table_id, n.row_key, n.payload, v_table.relation, concat_ws(' AND ', v_filter,
             -- Asked of each row, the rule costs as much as its JSON, and the planner expects one row of 200.
-            CASE WHEN v_exact THEN '(' || tide.deleted_expression(table_id, 'tide_n') || ') IS NOT TRUE' ELSE format('%L = ANY (%s)', bucket_id, n.buckets) END))
-        || format(' ORDER BY %s', (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+            CASE WHEN v_exact THEN '(' || n.deleted || ') IS NOT TRUE' ELSE format('%L = ANY (%s)', bucket_id, n.buckets) END),
+        n.key_order);
 END;
 $$;
 COMMENT ON FUNCTION tide.snapshot_source(integer, text) IS 'Query for the rows that one table has in one bucket, NULL when it can have none. Internal.';
@@ -6946,16 +7038,15 @@ CREATE OR REPLACE FUNCTION tide.rows_source(table_id integer, wanted text[], sho
 AS $$
 DECLARE
     v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = rows_source.table_id);
-    v_column record;
     v_owner  text;
     v_owners text[];
     v_filter text;
-    n        record;
+    n        tide.reading;
 BEGIN
     IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    n := tide.reading_of(table_id);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -6968,42 +7059,29 @@ BEGIN
                     SELECT p.row_key, p.after FROM pending AS p WHERE p.after && %5$L::text[]) AS g
               JOIN %6$s AS tide_n ON %7$s
              ORDER BY %8$s$sql$,
-            table_id, n.row_key, n.payload, shown, wanted, v_table.relation,
-            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
-            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+            table_id, n.row_key, n.payload, shown, wanted, v_table.relation, n.key_match, n.key_order);
     END IF;
-    IF v_table.owner_column IS NOT NULL THEN
-        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
-          INTO v_column
-          FROM tide.synced_columns(table_id) AS c
-          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
-          JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
-          JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
-          JOIN pg_operator AS o ON o.oid = am.amopopr
-          JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
-         WHERE c.column_name = v_table.owner_column;
-        IF v_column.name IS NOT NULL THEN
-            FOR v_owner IN SELECT substr(w, 1 + length(v_table.bucket_prefix)) FROM unnest(wanted) AS w WHERE starts_with(w, v_table.bucket_prefix) LOOP
-                BEGIN
-                    EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
-                    v_owners := v_owners || v_owner;
-                EXCEPTION
-                    -- A name that no owner can have: the bucket has none of these rows.
-                    WHEN data_exception OR integrity_constraint_violation THEN
-                        NULL;
-                END;
-            END LOOP;
-            v_filter := format('tide_n.%I OPERATOR(%s) ANY (%L::%s[])', v_column.name, v_column.equality, coalesce(v_owners, '{}'), v_column.type);
-            IF v_table.null_owner_bucket = ANY (wanted) THEN
-                v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
-            END IF;
+    IF n.owner IS NOT NULL THEN
+        FOR v_owner IN SELECT substr(w, 1 + length(v_table.bucket_prefix)) FROM unnest(wanted) AS w WHERE starts_with(w, v_table.bucket_prefix) LOOP
+            BEGIN
+                EXECUTE format('SELECT %L::%s', v_owner, n.owner_type);
+                v_owners := v_owners || v_owner;
+            EXCEPTION
+                -- A name that no owner can have: the bucket has none of these rows.
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    NULL;
+            END;
+        END LOOP;
+        v_filter := format('%s OPERATOR(%s) ANY (%L::%s[])', n.owner, n.owner_equality, coalesce(v_owners, '{}'), n.owner_type);
+        IF v_table.null_owner_bucket = ANY (wanted) THEN
+            v_filter := format('(%s OR %s IS NULL)', v_filter, n.owner);
         END IF;
     END IF;
     RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload, CASE WHEN cardinality(tide_b.buckets) = 1 THEN tide_b.buckets ELSE ARRAY(SELECT b FROM unnest(tide_b.buckets) AS b WHERE jsonb_exists(%L, b) ORDER BY b COLLATE "C") END AS buckets '
                   || 'FROM %s AS tide_n CROSS JOIN LATERAL (SELECT %s AS buckets OFFSET 0) AS tide_b WHERE %s ORDER BY %s',
         table_id, n.row_key, n.payload, shown, v_table.relation, n.buckets,
         concat_ws(' AND ', v_filter, format('jsonb_exists_any(%L, tide_b.buckets)', (SELECT jsonb_object_agg(w, 0) FROM unnest(wanted) AS w))),
-        (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+        n.key_order);
 END;
 $$;
 COMMENT ON FUNCTION tide.rows_source(integer, text[], jsonb) IS 'Query for the rows that one table has in any of these buckets, each with those of its buckets that are keys of shown; NULL when it can have none. Internal.';
@@ -8677,7 +8755,7 @@ AS $$
                   AND a.attname <> ALL (s.exclude_columns)
                   AND a.attname NOT IN (SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c))
      UNION ALL
-    SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture is right, but slower, until they are written anew.', 'SELECT tide.maintain()'
+    SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
      WHERE CASE WHEN NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
@@ -8685,7 +8763,8 @@ AS $$
                 THEN EXISTS (
                          SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
                            LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
-                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e)) END
+                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e))
+                     OR (SELECT r FROM tide.reading AS r WHERE r.table_id = s.table_id) IS DISTINCT FROM tide.make_reading(s.table_id) END
      UNION ALL
     SELECT 'error', s.named, 'the key is no longer unique', format('No usable unique index on (%s).', array_to_string(s.key_columns, ', ')), 'Create it again, or register the table with other key_columns.'
       FROM alive AS s

@@ -46,6 +46,10 @@
 \ir functions/tide.capture_truncate.sql
 \ir functions/tide.capture_source.sql
 \ir functions/tide.capture_function.sql
+\ir functions/tide.reading_shape.sql
+\ir functions/tide.make_reading.sql
+\ir functions/tide.reading_of.sql
+\ir functions/tide.keep_reading.sql
 \ir functions/tide.write_capture_functions.sql
 
 -- Rules that look at other tables

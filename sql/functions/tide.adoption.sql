@@ -19,7 +19,7 @@ DECLARE
     v_known    boolean := EXISTS (SELECT FROM tide.bucket_floor);
     v_relation regclass;
     v_rows     bigint;
-    n          record;
+    n          tide.reading;
 BEGIN
     FOR v_index IN 1 .. coalesce(cardinality(table_ids), 0) LOOP
         table_id := table_ids[v_index];
@@ -30,7 +30,7 @@ BEGIN
         -- A table that cannot be read, or a rule that raises, must not stop the log of all others.
         BEGIN
             PERFORM tide.assert_readable(v_relation);
-            SELECT * INTO n FROM tide.row_expressions(table_ids[v_index], 'tide_n');
+            n := tide.reading_of(table_ids[v_index]);
             -- No device has anything yet, or it must drop rows that nobody can list: only the buckets count.
             v_rows := v_max + 1;
             IF v_known AND ops[v_index] = 'A' THEN

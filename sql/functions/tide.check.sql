@@ -61,7 +61,7 @@ AS $$
                   AND a.attname <> ALL (s.exclude_columns)
                   AND a.attname NOT IN (SELECT c.current_name FROM tide.synced_columns(s.table_id) AS c))
      UNION ALL
-    SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture is right, but slower, until they are written anew.', 'SELECT tide.maintain()'
+    SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
      WHERE CASE WHEN NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
@@ -69,7 +69,8 @@ AS $$
                 THEN EXISTS (
                          SELECT FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e
                            LEFT JOIN pg_proc AS p ON p.pronamespace = 'tide'::regnamespace AND p.proname = tide.capture_function(s.table_id, e)
-                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e)) END
+                          WHERE p.prosrc IS NULL OR p.prosrc IS DISTINCT FROM tide.capture_source(s.table_id, e))
+                     OR (SELECT r FROM tide.reading AS r WHERE r.table_id = s.table_id) IS DISTINCT FROM tide.make_reading(s.table_id) END
      UNION ALL
     SELECT 'error', s.named, 'the key is no longer unique', format('No usable unique index on (%s).', array_to_string(s.key_columns, ', ')), 'Create it again, or register the table with other key_columns.'
       FROM alive AS s

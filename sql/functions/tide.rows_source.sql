@@ -8,16 +8,15 @@ CREATE OR REPLACE FUNCTION tide.rows_source(table_id integer, wanted text[], sho
 AS $$
 DECLARE
     v_table  tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = rows_source.table_id);
-    v_column record;
     v_owner  text;
     v_owners text[];
     v_filter text;
-    n        record;
+    n        tide.reading;
 BEGIN
     IF v_table.bucket <> ALL (wanted) AND NOT v_table.derived THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO n FROM tide.row_expressions(table_id, 'tide_n');
+    n := tide.reading_of(table_id);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -30,42 +29,29 @@ BEGIN
                     SELECT p.row_key, p.after FROM pending AS p WHERE p.after && %5$L::text[]) AS g
               JOIN %6$s AS tide_n ON %7$s
              ORDER BY %8$s$sql$,
-            table_id, n.row_key, n.payload, shown, wanted, v_table.relation,
-            (SELECT string_agg(format('tide_n.%I OPERATOR(%s) %s', k.current_name, k.equality, k.value), ' AND ') FROM tide.key_columns(table_id, 'g.row_key') AS k),
-            (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+            table_id, n.row_key, n.payload, shown, wanted, v_table.relation, n.key_match, n.key_order);
     END IF;
-    IF v_table.owner_column IS NOT NULL THEN
-        SELECT c.current_name AS name, format_type(a.atttypid, a.atttypmod) AS type, format('%I.%s', opn.nspname, o.oprname) AS equality
-          INTO v_column
-          FROM tide.synced_columns(table_id) AS c
-          JOIN pg_attribute AS a ON a.attrelid = v_table.relation AND a.attname = c.current_name
-          JOIN pg_opclass AS oc ON oc.opcintype = c.base_type AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
-          JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3 AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
-          JOIN pg_operator AS o ON o.oid = am.amopopr
-          JOIN pg_namespace AS opn ON opn.oid = o.oprnamespace
-         WHERE c.column_name = v_table.owner_column;
-        IF v_column.name IS NOT NULL THEN
-            FOR v_owner IN SELECT substr(w, 1 + length(v_table.bucket_prefix)) FROM unnest(wanted) AS w WHERE starts_with(w, v_table.bucket_prefix) LOOP
-                BEGIN
-                    EXECUTE format('SELECT %L::%s', v_owner, v_column.type);
-                    v_owners := v_owners || v_owner;
-                EXCEPTION
-                    -- A name that no owner can have: the bucket has none of these rows.
-                    WHEN data_exception OR integrity_constraint_violation THEN
-                        NULL;
-                END;
-            END LOOP;
-            v_filter := format('tide_n.%I OPERATOR(%s) ANY (%L::%s[])', v_column.name, v_column.equality, coalesce(v_owners, '{}'), v_column.type);
-            IF v_table.null_owner_bucket = ANY (wanted) THEN
-                v_filter := format('(%s OR tide_n.%I IS NULL)', v_filter, v_column.name);
-            END IF;
+    IF n.owner IS NOT NULL THEN
+        FOR v_owner IN SELECT substr(w, 1 + length(v_table.bucket_prefix)) FROM unnest(wanted) AS w WHERE starts_with(w, v_table.bucket_prefix) LOOP
+            BEGIN
+                EXECUTE format('SELECT %L::%s', v_owner, n.owner_type);
+                v_owners := v_owners || v_owner;
+            EXCEPTION
+                -- A name that no owner can have: the bucket has none of these rows.
+                WHEN data_exception OR integrity_constraint_violation THEN
+                    NULL;
+            END;
+        END LOOP;
+        v_filter := format('%s OPERATOR(%s) ANY (%L::%s[])', n.owner, n.owner_equality, coalesce(v_owners, '{}'), n.owner_type);
+        IF v_table.null_owner_bucket = ANY (wanted) THEN
+            v_filter := format('(%s OR %s IS NULL)', v_filter, n.owner);
         END IF;
     END IF;
     RETURN format('SELECT %s AS table_id, %s AS row_key, %s AS payload, CASE WHEN cardinality(tide_b.buckets) = 1 THEN tide_b.buckets ELSE ARRAY(SELECT b FROM unnest(tide_b.buckets) AS b WHERE jsonb_exists(%L, b) ORDER BY b COLLATE "C") END AS buckets '
                   || 'FROM %s AS tide_n CROSS JOIN LATERAL (SELECT %s AS buckets OFFSET 0) AS tide_b WHERE %s ORDER BY %s',
         table_id, n.row_key, n.payload, shown, v_table.relation, n.buckets,
         concat_ws(' AND ', v_filter, format('jsonb_exists_any(%L, tide_b.buckets)', (SELECT jsonb_object_agg(w, 0) FROM unnest(wanted) AS w))),
-        (SELECT string_agg(format('tide_n.%I', k.column_name), ', ') FROM tide.key_equality(table_id) AS k));
+        n.key_order);
 END;
 $$;
 COMMENT ON FUNCTION tide.rows_source(integer, text[], jsonb) IS 'Query for the rows that one table has in any of these buckets, each with those of its buckets that are keys of shown; NULL when it can have none. Internal.';

@@ -33,6 +33,7 @@ BEGIN
     EXECUTE (SELECT string_agg(format('DROP FUNCTION IF EXISTS tide.%I();', tide.capture_function(v_table.table_id, e)), ' ')
                FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS e);
     PERFORM tide.drop_push_functions(v_table.table_id);
+    DELETE FROM tide.reading AS r WHERE r.table_id = v_table.table_id;
     DELETE FROM tide.bucket_dependency AS d WHERE d.table_id = v_table.table_id;
     DELETE FROM tide.access_dependency AS a WHERE a.source_id = v_table.table_id;
     -- Where its rows lay stays known: devices still have them, should it be registered again.

@@ -8,7 +8,7 @@ DECLARE
     v_event   text;
     v_name    text;
     v_source  text;
-    v_written boolean := false;
+    v_written boolean := tide.keep_reading(table_id);
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = write_capture_functions.table_id;
     FOREACH v_event IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] LOOP
