@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,77 @@ func TestServerGoesBack(t *testing.T) {
 	if err != nil || len(v.Repaired) > 0 {
 		t.Fatal(v, err)
 	}
+}
+
+// The server goes back to before a push that was answered, and of which no pull has told yet: the bundles say
+// nothing of it, the seal of the push does. Its rows go, and those it changed or deleted are again as they were.
+func TestServerGoesBackBehindAPush(t *testing.T) {
+	t.Parallel()
+	for name, most := range map[string]int{"at once": 500, "in chunks": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			a := s.device(t, "7", func(c *Config) { c.MaxRowsPerRequest = most })
+			do(t, a, `INSERT INTO list (id, title) VALUES ('gone', 'x'), ('l', 'one'), ('m', 'two')`)
+			synced(t, a)
+			before := s.earlier(t)
+			a.SetMode(PushOnly)
+			do(t, a, `UPDATE list SET title = 'lost' WHERE id = 'm'`)
+			do(t, a, `DELETE FROM list WHERE id = 'gone'`)
+			do(t, a, `INSERT INTO list (id, title) VALUES ('n', 'lost')`)
+			synced(t, a)
+			do(t, a, `INSERT INTO list (id, title) VALUES ('o', 'lost too')`)
+			synced(t, a)
+			do(t, a, `UPDATE list SET title = 'offline' WHERE id = 'l'`)
+			a.SetMode(Both)
+			s.around = func(http.Handler) http.Handler { return before.handler }
+			for range 2 { // the second finds nothing left to do
+				synced(t, a)
+				is(t, rows(t, a, `SELECT id, title FROM list ORDER BY id`), "gone|x\nl|offline\nm|two")
+			}
+			is(t, before.there(t, `SELECT concat_ws('|', id, title) FROM app.list`), "gone|x\nl|offline\nm|two")
+			v, err := a.Verify(t.Context())
+			if err != nil || len(v.Repaired) > 0 {
+				t.Fatal(v, err)
+			}
+		})
+	}
+}
+
+// A push that was answered is one of this history: a pull that goes beyond it forgets it, and nothing is fetched for it.
+func TestPushIsOfThisHistory(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "7", func(c *Config) { c.MaxBundlesPerPage = 1 })
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'one')`)
+	synced(t, a)
+	a.SetMode(PushOnly)
+	do(t, a, `UPDATE list SET title = 'two'`)
+	synced(t, a)
+	for range 3 {
+		s.exec(t, `UPDATE app.list SET rank = rank + 1`)
+		s.seal(t)
+	}
+	// The server forgets which buckets the device has.
+	s.exec(t, `DELETE FROM tide.source_buckets`)
+	var asked []string
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.Method+" "+r.URL.Path+" "+strconv.FormatBool(r.URL.Query().Has("pushed")))
+			next.ServeHTTP(w, r)
+		})
+	}
+	a.SetMode(Both)
+	synced(t, a)
+	synced(t, a)
+	is(t, strings.Join(slices.DeleteFunc(asked, func(r string) bool { return strings.Contains(r, "/schema") }), "\n"), `GET /sync/pull true
+POST /sync/connect false
+GET /sync/pull true
+GET /sync/pull true
+GET /sync/pull true
+GET /sync/pull true
+GET /sync/pull false`)
+	is(t, rows(t, a, `SELECT id, title, rank FROM list`), "l|two|3")
 }
 
 // A dump was restored elsewhere, and pgtide begins a new history there: versions and seals start again from

@@ -72,7 +72,7 @@ func (c *Client) Detach(ctx context.Context, discard bool) error {
 			if err := w.dropStage(); err != nil {
 				return err
 			}
-			return w.exec(`UPDATE _tide_state SET user_id = '', source_id = ?, next_bundle = 1, cursor = '', connected = 0, initialization_id = '', attempted = 0`, rand.Text())
+			return w.exec(`UPDATE _tide_state SET user_id = '', source_id = ?, next_bundle = 1, cursor = '', pushed = '', connected = 0, initialization_id = '', attempted = 0`, rand.Text())
 		})
 	})
 }

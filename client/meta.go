@@ -1,7 +1,7 @@
 package client
 
 // format is raised when these tables change.
-const format = 3
+const format = 4
 
 // metaTables lie in the application's file: what is applied and how far it brings the device is one
 // transaction.
@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS _tide_state (
     user_id           TEXT NOT NULL,
     source_id         TEXT NOT NULL,
     cursor            TEXT NOT NULL DEFAULT '',
+    pushed            TEXT NOT NULL DEFAULT '',   -- the seal of the last push that was answered, until a pull has gone beyond it
     connected         INTEGER NOT NULL DEFAULT 0,
     initialization_id TEXT NOT NULL DEFAULT '',
     next_bundle       INTEGER NOT NULL DEFAULT 1, -- the number of the push in the outbox, or of the next one

@@ -37,13 +37,17 @@ func (c *Client) advance(ctx context.Context, from state, f func(*writer) error)
 // After reposition it names what it holds, since the server forgot, or went back to an earlier state.
 func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) error {
 	ask := map[string]any{"has_local_pending_rows": dirty, "buckets": true, "cursor": s.cursor}
+	var positions map[string]position
 	if reposition || s.cursor == "" {
-		positions, err := c.positions(ctx)
-		if err != nil {
+		var err error
+		if positions, err = c.positions(ctx); err != nil {
 			return err
 		}
 		if reposition || len(positions) > 0 {
 			ask["positions"] = positions
+			if s.pushed != "" {
+				ask["pushed"] = s.pushed
+			}
 		}
 	}
 	var answer connected
@@ -79,6 +83,11 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 				return err
 			}
 		}
+		if ask["pushed"] != nil {
+			if err := w.forgetPush(s, positions, answer.Buckets); err != nil {
+				return err
+			}
+		}
 		// What was being fetched is of another cursor.
 		if err := w.dropStage(); err != nil {
 			return err
@@ -90,6 +99,32 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 			return w.finish()
 		})
 	})
+}
+
+// forgetPush is for a push that the server knows nothing of any more, because it went back to an earlier
+// state: then all that the device holds is fetched anew. Rows of the push whose buckets no answer has told
+// are counted to one of these, so that they go where the server does not have them.
+func (w *writer) forgetPush(s state, held map[string]position, updates bucketUpdates) error {
+	anew := slices.Concat(updates.Repair, updates.Add)
+	for bucket := range held {
+		if !slices.Contains(anew, bucket) && !slices.Contains(updates.Remove, bucket) {
+			return nil // it has the push
+		}
+	}
+	if len(anew) > 0 {
+		none, err := w.setOf(nil)
+		if err != nil {
+			return err
+		}
+		one, err := w.setOf(anew[:1])
+		if err != nil {
+			return err
+		}
+		if err := w.exec(`UPDATE _tide_row SET buckets = ? WHERE buckets = ?`, one, none); err != nil {
+			return err
+		}
+	}
+	return w.exec(`UPDATE _tide_state SET pushed = '' WHERE pushed = ?`, s.pushed)
 }
 
 // WaitError is ErrWait, with how long.
@@ -275,7 +310,7 @@ func (c *Client) pullStep(ctx context.Context) (more bool, err error) {
 	if err != nil || missing {
 		return true, err
 	}
-	page, err := c.remote.pull(ctx, s.source, s.cursor, c.config.MaxBundlesPerPage)
+	page, err := c.remote.pull(ctx, s, c.config.MaxBundlesPerPage)
 	if err != nil {
 		return false, err
 	}
@@ -290,6 +325,12 @@ func (c *Client) pullStep(ctx context.Context) (more bool, err error) {
 		return w.applying(func() error {
 			if err := w.applyPage(page); err != nil {
 				return err
+			}
+			if !page.HasMore {
+				// The cursor stands at a seal that is none before that of the push.
+				if err := w.exec(`UPDATE _tide_state SET pushed = '' WHERE pushed = ?`, s.pushed); err != nil {
+					return err
+				}
 			}
 			return w.exec(`UPDATE _tide_state SET cursor = ?, connected = ?`, page.Cursor, !connect)
 		})

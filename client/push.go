@@ -320,7 +320,7 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 		if err := w.exec(`DELETE FROM _tide_outbox`); err != nil {
 			return err
 		}
-		if err := w.exec(`UPDATE _tide_state SET attempted = 0, next_bundle = next_bundle + 1, initialization_id = ''`); err != nil {
+		if err := w.exec(`UPDATE _tide_state SET attempted = 0, next_bundle = next_bundle + 1, initialization_id = '', pushed = ?`, answer.Seal); err != nil {
 			return err
 		}
 		for i, change := range sent {

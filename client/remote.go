@@ -103,6 +103,7 @@ type pulled struct {
 type pushed struct {
 	Rows     []wireRow `json:"rows"`
 	BundleID int64     `json:"bundle_id"`
+	Seal     string    `json:"seal"`
 }
 
 type snapshot struct {
@@ -199,6 +200,10 @@ func (r *remote) schema(ctx context.Context, source string) (told toldSchema, er
 	return told, r.do(ctx, source, http.MethodGet, "/sync/schema", nil, &told)
 }
 
-func (r *remote) pull(ctx context.Context, source, cursor string, bundles int) (page pulled, err error) {
-	return page, r.do(ctx, source, http.MethodGet, "/sync/pull?max_bundles="+strconv.Itoa(bundles)+"&cursor="+url.QueryEscape(cursor), nil, &page)
+func (r *remote) pull(ctx context.Context, s state, bundles int) (page pulled, err error) {
+	ask := url.Values{"max_bundles": {strconv.Itoa(bundles)}, "cursor": {s.cursor}}
+	if s.pushed != "" {
+		ask.Set("pushed", s.pushed)
+	}
+	return page, r.do(ctx, s.source, http.MethodGet, "/sync/pull?"+ask.Encode(), nil, &page)
 }

@@ -27,10 +27,10 @@ type writer struct {
 
 // state is what _tide_state says.
 type state struct {
-	user, source, cursor, initialization, version, bundle string
-	connected                                             bool
-	next, shape                                           int64
-	attempted                                             bool
+	user, source, cursor, pushed, initialization, version, bundle string
+	connected                                                     bool
+	next, shape                                                   int64
+	attempted                                                     bool
 }
 
 // write runs f in a transaction that no other connection can be in beside it: SQLite has one writer, so
@@ -79,8 +79,8 @@ func (c *Client) transact(ctx context.Context, f func(*writer) error) error {
 func (w *writer) readState() error {
 	s := &w.state
 	err := w.tx.QueryRowContext(w.ctx, `
-		SELECT user_id, source_id, cursor, initialization_id, connected, next_bundle, bundle_uuid, shape, schema_version, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
-		Scan(&s.user, &s.source, &s.cursor, &s.initialization, &s.connected, &s.next, &s.bundle, &s.shape, &s.version, &s.attempted, &w.dirty)
+		SELECT user_id, source_id, cursor, pushed, initialization_id, connected, next_bundle, bundle_uuid, shape, schema_version, attempted, EXISTS (SELECT 1 FROM _tide_dirty) FROM _tide_state`).
+		Scan(&s.user, &s.source, &s.cursor, &s.pushed, &s.initialization, &s.connected, &s.next, &s.bundle, &s.shape, &s.version, &s.attempted, &w.dirty)
 	if err != nil || s.shape == w.number {
 		return err
 	}

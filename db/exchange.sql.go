@@ -50,6 +50,15 @@ func (q *Queries) AssertBuckets(ctx context.Context, arg AssertBucketsParams) er
 	return err
 }
 
+const AssertHistory = `-- name: AssertHistory :exec
+SELECT tide.assert_history($1::text)
+`
+
+func (q *Queries) AssertHistory(ctx context.Context, seal string) error {
+	_, err := q.db.Exec(ctx, AssertHistory, seal)
+	return err
+}
+
 const AssertScope = `-- name: AssertScope :exec
 SELECT tide.assert_scope($1::text)
 `
@@ -234,7 +243,7 @@ func (q *Queries) Connect(ctx context.Context, arg ConnectParams) (ConnectRow, e
 
 const ConnectBuckets = `-- name: ConnectBuckets :one
 SELECT c.next_cursor::text AS next_cursor, coalesce(c.bundle_id, -1)::bigint AS bundle_id, to_json(c.add)::json AS add, to_json(c.remove)::json AS remove, to_json(c.repair)::json AS repair
-  FROM tide.connect_buckets($1::text, $2::text, $3::text, $4::text::json) AS c
+  FROM tide.connect_buckets($1::text, $2::text, $3::text, $4::text::json, $5::text) AS c
 `
 
 type ConnectBucketsParams struct {
@@ -242,6 +251,7 @@ type ConnectBucketsParams struct {
 	SourceID   string
 	ReadCursor string
 	Positions  pgtype.Text
+	Pushed     pgtype.Text
 }
 
 type ConnectBucketsRow struct {
@@ -258,6 +268,7 @@ func (q *Queries) ConnectBuckets(ctx context.Context, arg ConnectBucketsParams) 
 		arg.SourceID,
 		arg.ReadCursor,
 		arg.Positions,
+		arg.Pushed,
 	)
 	var i ConnectBucketsRow
 	err := row.Scan(
@@ -805,7 +816,8 @@ func (q *Queries) Push(ctx context.Context, arg PushParams) (PushRow, error) {
 const PushedBundle = `-- name: PushedBundle :many
 SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
        b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
-       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
+       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
+       coalesce(r.seal, '')::text AS seal
   FROM tide.push_result($1::text, $2::text, $3::bigint) AS r
  CROSS JOIN tide.source_kind($1::text, $2::text) AS k (kind)
   LEFT JOIN LATERAL tide.device_bundle_rows($1::text, $2::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, $4::integer) AS b
@@ -832,6 +844,7 @@ type PushedBundleRow struct {
 	Key            []byte
 	Op             string
 	Payload        []byte
+	Seal           string
 }
 
 // The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
@@ -862,6 +875,7 @@ func (q *Queries) PushedBundle(ctx context.Context, arg PushedBundleParams) ([]P
 			&i.Key,
 			&i.Op,
 			&i.Payload,
+			&i.Seal,
 		); err != nil {
 			return nil, err
 		}

@@ -5387,15 +5387,62 @@ COMMENT ON FUNCTION tide.open_cursor(text, text, text) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Seals are a line: what has one of them has all before it.
+CREATE OR REPLACE FUNCTION tide.is_of_history(seal text)
+    RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET jit = off
+AS $$
+BEGIN
+    IF seal !~ '^\d{1,18}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+        RAISE EXCEPTION 'the seal of a push cannot be read'
+            USING ERRCODE = 'TD133', HINT = 'Send it as it came with the answer to the push.';
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM tide.seal_log AS s
+         WHERE s.seal_id = split_part(seal, '-', 1)::bigint AND s.identity = substr(seal, 1 + strpos(seal, '-'))::uuid);
+END;
+$$;
+COMMENT ON FUNCTION tide.is_of_history(text) IS 'Whether a seal that a device was told is one of this database. Raises TD133. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_history(seal text)
+    RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF tide.is_of_history(seal) THEN
+        RETURN;
+    END IF;
+    IF pg_is_in_recovery() AND split_part(seal, '-', 1)::bigint > (SELECT h.seal_id FROM tide.head_seal() AS h) THEN
+        RAISE EXCEPTION 'this server has not received so much yet'
+            USING ERRCODE = 'TD126', HINT = 'Try again.';
+    END IF;
+    RAISE EXCEPTION 'a push of this device is not of this history'
+        USING ERRCODE = 'TD131',
+              DETAIL  = 'The database went back to an earlier state, or is another one.',
+              HINT    = 'Connect with the positions of the buckets and the seal of the push, and fetch those that are named.';
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_history(text) IS 'Refuses a device that has the answer to a push which this database knows nothing of, by its seal. Raises TD126, TD131, TD133.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- A bucket needs no repair when the last bundle that the device applied of it is one of this history: what
--- came after it in the bucket is sent from there on.
-CREATE OR REPLACE FUNCTION tide.read_positions(positions json)
+-- came after it in the bucket is sent from there on. A push that was answered and is not of this history may
+-- have left rows in any of them.
+CREATE OR REPLACE FUNCTION tide.read_positions(positions json, pushed text)
     RETURNS TABLE (bucket_id text, bundle_id bigint, seal_id bigint, identity uuid)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_whole boolean := pushed IS NULL OR tide.is_of_history(pushed);
 BEGIN
     IF json_typeof(positions) <> 'object' OR EXISTS (
            SELECT FROM json_each(positions) AS p (key, value)
@@ -5407,19 +5454,19 @@ BEGIN
             USING ERRCODE = 'TD133', HINT = 'Send {"<bucket>": {"bundle_id": n, "seal": "..."}}, as they came with the last bundle or snapshot of each bucket.';
     END IF;
     RETURN QUERY
-    SELECT p.key, CASE WHEN s.seal_id IS NOT NULL AND p.bundle_id <= s.last_bundle_id THEN p.bundle_id END, s.seal_id, s.identity
+    SELECT p.key, CASE WHEN v_whole AND s.seal_id IS NOT NULL AND p.bundle_id <= s.last_bundle_id THEN p.bundle_id END, s.seal_id, s.identity
       FROM (SELECT e.key, (e.value ->> 'bundle_id')::bigint AS bundle_id, split_part(e.value ->> 'seal', '-', 1)::bigint AS seal_id,
                    substr(e.value ->> 'seal', 1 + strpos(e.value ->> 'seal', '-'))::uuid AS identity
               FROM (SELECT DISTINCT ON (d.key) d.key, d.value FROM json_each(positions) AS d (key, value) ORDER BY d.key) AS e) AS p
       LEFT JOIN tide.seal_log AS s ON s.seal_id = p.seal_id AND s.identity = p.identity;
 END;
 $$;
-COMMENT ON FUNCTION tide.read_positions(json) IS 'Where a device stands in each bucket, bundle_id NULL where that is not of this history. Raises TD133. Internal.';
+COMMENT ON FUNCTION tide.read_positions(json, text) IS 'Where a device stands in each bucket, bundle_id NULL where that is not of this history, and everywhere if the push sealed so is not. Raises TD133. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.connect_buckets(
-    user_id text, source_id text, read_cursor text DEFAULT NULL, positions json DEFAULT NULL,
+    user_id text, source_id text, read_cursor text DEFAULT NULL, positions json DEFAULT NULL, pushed text DEFAULT NULL,
     OUT next_cursor text, OUT bundle_id bigint, OUT add text[], OUT remove text[], OUT repair text[]
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -5443,7 +5490,7 @@ BEGIN
         SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(max(p.bundle_id), 0),
                max(p.seal_id), (array_agg(p.identity ORDER BY p.seal_id DESC NULLS LAST))[1]
           INTO v_held, v_base, bundle_id, v_open.seal_id, v_open.identity
-          FROM tide.read_positions(positions) AS p;
+          FROM tide.read_positions(positions, pushed) AS p;
         v_lost := tide.lost_buckets(v_held, v_base);
         add := ARRAY(SELECT a FROM unnest(v_open.access) AS a WHERE NOT jsonb_exists(v_held, a));
         remove := ARRAY(SELECT k FROM jsonb_object_keys(v_held) AS k EXCEPT SELECT a FROM unnest(v_open.access) AS a ORDER BY 1);
@@ -5467,8 +5514,8 @@ BEGIN
         tide.hold_buckets(connect_buckets.user_id, connect_buckets.source_id, v_open.fingerprint, v_held));
 END;
 $$;
-COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json) IS
-'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
+COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json, text) IS
+'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id; pushed is the seal of its last push of which no pull has told yet. Raises TD032, TD126, TD131 to TD133.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6674,7 +6721,7 @@ COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid, uuid) IS
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source_bundle_id bigint)
-    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
+    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint, seal text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
@@ -6693,8 +6740,8 @@ BEGIN
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
     -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
-    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
+    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint, (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id)
+      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid, b.seal_id FROM tide.bundle_log AS b
              WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
@@ -6705,11 +6752,12 @@ BEGIN
       FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
     bundle_seq := coalesce(bundle_seq, 0);
     row_count := coalesce(row_count, v_push.row_count);
+    SELECT s.seal_id || '-' || s.identity INTO seal FROM tide.seal_of(push_result.bundle_id) AS s;
     RETURN NEXT;
 END;
 $$;
 COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
-'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user.';
+'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user. seal is the one it was sealed by: a history that has it has the push.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -8893,7 +8941,8 @@ GRANT EXECUTE ON FUNCTION
     tide.snapshot_rows(text, uuid, bigint, integer),
     tide.snapshot_chunk(text, uuid, bigint, integer),
     tide.delete_snapshot_session(text, uuid),
-    tide.connect_buckets(text, text, text, json),
+    tide.connect_buckets(text, text, text, json, text),
+    tide.assert_history(text),
     tide.pull_cursor(text, text, text, integer, bigint),
     tide.watch_cursor(text, text, text),
     tide.head_seal(),

@@ -5,7 +5,7 @@ SELECT c.resolution::text AS resolution, c.initialization_id::uuid AS initializa
 
 -- name: ConnectBuckets :one
 SELECT c.next_cursor::text AS next_cursor, coalesce(c.bundle_id, -1)::bigint AS bundle_id, to_json(c.add)::json AS add, to_json(c.remove)::json AS remove, to_json(c.repair)::json AS repair
-  FROM tide.connect_buckets(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(positions)::text::json) AS c;
+  FROM tide.connect_buckets(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(positions)::text::json, sqlc.narg(pushed)::text) AS c;
 
 -- One row for the page, one for each bundle, one for each of its rows.
 -- name: PullCursor :many
@@ -36,6 +36,9 @@ SELECT s.next_cursor::text AS next_cursor, s.wanted::text[] AS wanted
 -- name: AssertBuckets :exec
 SELECT tide.assert_buckets(@user_id::text, @buckets::text[]);
 
+-- name: AssertHistory :exec
+SELECT tide.assert_history(@seal::text);
+
 -- name: AssertScope :exec
 SELECT tide.assert_scope(@user_id::text);
 
@@ -65,7 +68,8 @@ SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id,
 -- name: PushedBundle :many
 SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
        b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
-       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload
+       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
+       coalesce(r.seal, '')::text AS seal
   FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r
  CROSS JOIN tide.source_kind(@user_id::text, @source_id::text) AS k (kind)
   LEFT JOIN LATERAL tide.device_bundle_rows(@user_id::text, @source_id::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, @max_rows::integer) AS b

@@ -170,6 +170,8 @@
 \ir functions/tide.hold_buckets.sql
 \ir functions/tide.lost_buckets.sql
 \ir functions/tide.open_cursor.sql
+\ir functions/tide.is_of_history.sql
+\ir functions/tide.assert_history.sql
 \ir functions/tide.read_positions.sql
 \ir functions/tide.connect_buckets.sql
 \ir functions/tide.head_seal.sql

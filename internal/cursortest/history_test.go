@@ -2,11 +2,14 @@ package cursortest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgtide/pgtide/internal/cursorserver"
@@ -81,6 +84,36 @@ func TestHistoryGoesBack(t *testing.T) {
 	synced(t, restored, d, "7")
 	exec(t, restored, `UPDATE app.item SET n = n + 1, buckets = '{c}'`)
 	synced(t, restored, d, "7")
+}
+
+// Of a push that was answered and not pulled, the seal alone says whether it is of this history. Where it is not,
+// its rows may be in any bucket, wherever the device stands.
+func TestSealOfAPush(t *testing.T) {
+	t.Parallel()
+	db := setup(t)
+	exec(t, db, `INSERT INTO app.access VALUES ('7', 'a'), ('7', 'b')`)
+	exec(t, db, `INSERT INTO app.item (id, buckets) VALUES (1, '{a}'), (2, '{b}')`)
+	d := device(db, "7", "phone")
+	synced(t, db, d, "7")
+	const seal = `(SELECT h.seal_id || '-' || h.identity FROM tide.head_seal() AS h)`
+	exec(t, db, `SELECT tide.assert_history(`+seal+`)`)
+	for pushed, want := range map[string]string{"3-4": "TD133", "1-00000000-0000-4000-8000-000000000000": "TD131", "999-00000000-0000-4000-8000-000000000000": "TD131"} {
+		_, err := db.Exec(t.Context(), `SELECT tide.assert_history($1)`, pushed)
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != want {
+			t.Errorf("%s: %v, want %s", pushed, err, want)
+		}
+	}
+	positions, err := json.Marshal(d.Stands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pushed, want := range map[string]string{seal: "{}", "'1-00000000-0000-4000-8000-000000000000'": "{a,b,user:7}", "NULL": "{}"} {
+		var repair string
+		if err := db.QueryRow(t.Context(), `SELECT repair::text FROM tide.connect_buckets('7', 'phone', NULL, $1::text::json, `+pushed+`)`, string(positions)).Scan(&repair); err != nil || repair != want {
+			t.Errorf("%s: to be fetched again: %s, want %s (%v)", pushed, repair, want, err)
+		}
+	}
 }
 
 // A server that lost the list of a device is told, and nothing is fetched again.

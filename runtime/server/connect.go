@@ -17,6 +17,7 @@ func (c *call) connect() error {
 		Buckets             bool            `json:"buckets"`
 		Cursor              string          `json:"cursor"`
 		Positions           json.RawMessage `json:"positions"`
+		Pushed              string          `json:"pushed"`
 	}
 	if err := c.decode(&asked, wire.InvalidRequest, false); err != nil {
 		return err
@@ -34,6 +35,7 @@ func (c *call) connect() error {
 	if asked.Buckets && got.Resolution != "retry_later" {
 		held, err = db.New(c.lasting()).ConnectBuckets(c.r.Context(), db.ConnectBucketsParams{
 			UserID: c.user.UserID, SourceID: c.source, ReadCursor: asked.Cursor, Positions: optional(asked.Positions),
+			Pushed: pgtype.Text{String: asked.Pushed, Valid: asked.Pushed != ""},
 		})
 		if err != nil {
 			return err

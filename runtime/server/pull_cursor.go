@@ -21,6 +21,9 @@ func (c *call) pullCursor() error {
 	page.mayRead = page.assertBuckets
 	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
 		done(batch.Queue(db.AssertScope, c.user.UserID))
+		if pushed := c.r.URL.Query().Get("pushed"); pushed != "" {
+			done(batch.Queue(db.AssertHistory, pushed))
+		}
 		each(batch.Queue(db.PullCursor, c.user.UserID, c.source, c.r.URL.Query().Get("cursor"), maxBundles, c.config.MaxPullBytes), page.take)
 	})
 	if err != nil {

@@ -133,7 +133,7 @@ type pushed struct {
 
 	found                         bool
 	bundleID, bundleSeq, rowCount int64
-	kind                          string
+	kind, seal                    string
 	bundle                        *bundleReader // nil where no row of the push is in the home bucket
 	hash                          string
 }
@@ -150,7 +150,7 @@ func (c *call) queuePushed(batch *pgx.Batch, p *pushed) {
 	each(batch.Queue(db.PushedBundle, c.user.UserID, c.source, p.sourceBundleID, int32(maxRows)), func(v [][]byte) error {
 		if !p.found {
 			p.found = true
-			p.kind = string(v[3])
+			p.kind, p.seal = string(v[3]), string(v[12])
 			for i, into := range []*int64{&p.bundleID, &p.bundleSeq, &p.rowCount} {
 				var err error
 				if *into, err = strconv.ParseInt(string(v[i]), 10, 64); err != nil {
@@ -232,5 +232,9 @@ func (p *pushed) appendTo(b []byte) []byte {
 	b = wire.AppendString(append(b, `,"source_id":`...), p.sourceID)
 	b = strconv.AppendInt(append(b, `,"source_bundle_id":`...), p.sourceBundleID, 10)
 	b = strconv.AppendInt(append(b, `,"row_count":`...), p.rowCount, 10)
-	return wire.AppendString(append(b, `,"bundle_hash":`...), p.hash)
+	b = wire.AppendString(append(b, `,"bundle_hash":`...), p.hash)
+	if p.kind == cursorKind {
+		b = wire.AppendString(append(b, `,"seal":`...), p.seal)
+	}
+	return b
 }

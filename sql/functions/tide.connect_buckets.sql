@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tide.connect_buckets(
-    user_id text, source_id text, read_cursor text DEFAULT NULL, positions json DEFAULT NULL,
+    user_id text, source_id text, read_cursor text DEFAULT NULL, positions json DEFAULT NULL, pushed text DEFAULT NULL,
     OUT next_cursor text, OUT bundle_id bigint, OUT add text[], OUT remove text[], OUT repair text[]
 )
     LANGUAGE plpgsql SECURITY DEFINER
@@ -23,7 +23,7 @@ BEGIN
         SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(max(p.bundle_id), 0),
                max(p.seal_id), (array_agg(p.identity ORDER BY p.seal_id DESC NULLS LAST))[1]
           INTO v_held, v_base, bundle_id, v_open.seal_id, v_open.identity
-          FROM tide.read_positions(positions) AS p;
+          FROM tide.read_positions(positions, pushed) AS p;
         v_lost := tide.lost_buckets(v_held, v_base);
         add := ARRAY(SELECT a FROM unnest(v_open.access) AS a WHERE NOT jsonb_exists(v_held, a));
         remove := ARRAY(SELECT k FROM jsonb_object_keys(v_held) AS k EXCEPT SELECT a FROM unnest(v_open.access) AS a ORDER BY 1);
@@ -47,5 +47,5 @@ BEGIN
         tide.hold_buckets(connect_buckets.user_id, connect_buckets.source_id, v_open.fingerprint, v_held));
 END;
 $$;
-COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json) IS
-'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id. Raises TD032, TD126, TD131 to TD133.';
+COMMENT ON FUNCTION tide.connect_buckets(text, text, text, json, text) IS
+'For a device that reads many buckets, after tide.connect: its next cursor, which buckets to fetch with a snapshot (add; repair, where it holds something older), and which to drop. Without a cursor it holds nothing. With positions ({"bucket": {"bundle_id", "seal"}}) it holds what of them is of this history, and no version of its rows is later than bundle_id; pushed is the seal of its last push of which no pull has told yet. Raises TD032, TD126, TD131 to TD133.';

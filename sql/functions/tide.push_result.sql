@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source_bundle_id bigint)
-    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint)
+    RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint, seal text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
@@ -18,8 +18,8 @@ BEGIN
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
     -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
-    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid FROM tide.bundle_log AS b
+    SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint, (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id)
+      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid, b.seal_id FROM tide.bundle_log AS b
              WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
      WHERE l.xid = v_push.xid;
     IF FOUND THEN
@@ -30,8 +30,9 @@ BEGIN
       FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
     bundle_seq := coalesce(bundle_seq, 0);
     row_count := coalesce(row_count, v_push.row_count);
+    SELECT s.seal_id || '-' || s.identity INTO seal FROM tide.seal_of(push_result.bundle_id) AS s;
     RETURN NEXT;
 END;
 $$;
 COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
-'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user.';
+'Where a push stands in the log: no row when there was no such push, bundle_id NULL while it is not sealed, bundle_seq 0 when none of its rows is in the home bucket of its user. seal is the one it was sealed by: a history that has it has the push.';
