@@ -230,6 +230,11 @@ func (d *clientDevice) Pending() int {
 	return int(d.number(`SELECT (SELECT count(*) FROM _tide_dirty) + (SELECT count(*) FROM _tide_outbox)`))
 }
 
+// waits says whether an edit of the row is to be pushed, or may be under way.
+func (d *clientDevice) waits(table, key string) bool {
+	return d.number(`SELECT count(*) FROM (SELECT tab, key FROM _tide_dirty UNION ALL SELECT tab, key FROM _tide_outbox) AS e JOIN _tide_table AS t USING (tab) WHERE t.local = ? AND e.key = ?`, table, key) > 0
+}
+
 func (d *clientDevice) Version(table, key string) int64 {
 	return d.number(`SELECT r.version FROM _tide_row AS r JOIN _tide_table AS t USING (tab) WHERE t.local = ? AND r.key = ?`, table, key)
 }

@@ -12,12 +12,6 @@ import (
 	"github.com/pgtide/pgtide/internal/v1client"
 )
 
-// seen is what a device had reached when it was last looked at.
-type seen struct {
-	position int64
-	versions map[string]int64
-}
-
 // syncNow exchanges without faults, to the end.
 func (p *phone) syncNow() error {
 	if err := p.crash(); err != nil {
@@ -42,24 +36,17 @@ func (p *phone) hold() error {
 		for key, row := range d.Rows(table.Name) {
 			id := table.Name + " " + key
 			versions[id] = d.Version(table.Name, key)
-			// Begun anew from a snapshot that has no such row, an edit of the device stands upon nothing.
-			if versions[id] < p.seen.versions[id] && versions[id] != 0 {
-				return failed("versions never go back", "%s: row %s went from %d to %d", p.name, id, p.seen.versions[id], versions[id])
-			}
 			if owner := field(row, "owner_id"); owner != "" && owner != p.user && (p.number == 0 || table.Name != "board") {
 				return failed("nothing leaks", "%s holds row %s of %s: %s", p.name, id, owner, row)
 			}
 			rows["app."+id] = row
 		}
 	}
-	if d.Position() < p.seen.position {
-		return failed("cursors never go back", "%s went from %d to %d", p.name, p.seen.position, d.Position())
+	if err := p.seen.hold(p.name, map[string]int64{"": d.Position()}, versions); err != nil {
+		return err
 	}
 	if wrong := whole(rows); wrong != "" {
 		return failed("bundles whole", "%s at %d: %s", p.name, d.Position(), wrong)
-	}
-	if p.seen = (seen{d.Position(), versions}); p.unsure {
-		p.seen = seen{} // it goes back when it notices
 	}
 	return nil
 }
@@ -158,6 +145,10 @@ func (w *World) rest() error {
 		if err := w.endPrepared(0, len(w.prepared)); err != nil {
 			return err
 		}
+	}
+	// Before a push overwrites what was committed just now: none of these wrote a row of another.
+	if err := w.lookout.look(w.ctx); err != nil {
+		return err
 	}
 	for _, p := range w.phones {
 		if err := errors.Join(p.killAll(), p.fill(false)); err != nil {

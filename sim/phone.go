@@ -34,10 +34,8 @@ type phone struct {
 	full, resting bool
 	// restored says that the server knows more of this device than the device does.
 	restored bool
-	// unsure: the server was restored, and since then no exchange went through.
-	unsure  bool
-	edits   []*localEdit
-	refused []refusedRow
+	edits    []*localEdit
+	refused  []refusedRow
 	// gone are the conflicts that were listed on devices that are no more.
 	gone []v1client.Conflict
 	seen seen
@@ -256,7 +254,8 @@ func (p *phone) ended(r *running) error {
 	var lost *v1client.LostError
 	switch {
 	case r.err == nil:
-		p.restored, p.unsure = false, false
+		p.restored = false
+		p.seen.exchanged()
 		for _, e := range p.edits[:r.upTo] {
 			e.acknowledged = e.acknowledged || !e.lost
 		}
@@ -421,6 +420,7 @@ func (p *phone) saveBackup() error {
 		err = p.backup.Close()
 	}
 	p.backup, p.backupAt = backup, len(p.edits)
+	p.seen.saved()
 	return err
 }
 
@@ -447,7 +447,8 @@ func (p *phone) restore() error {
 		e.again = e.again || i < p.backupAt
 		e.lost = e.lost || !e.acknowledged && i >= p.backupAt
 	}
-	p.restored, p.seen = true, seen{}
+	p.restored = true
+	p.seen.restored()
 	return nil
 }
 

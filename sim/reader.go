@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 
@@ -26,15 +25,8 @@ type reader struct {
 	wires    []*wire
 	installs int
 	backup   *cursorclient.Device
-	seen     seenBuckets
-	unsure   bool // the server was restored, and since then no exchange went through
+	seen     seen
 	lastErr  error
-}
-
-// seenBuckets is what a reader had reached when it was last looked at.
-type seenBuckets struct {
-	stands   map[string]cursorclient.Position
-	versions map[string]int64
 }
 
 // readerShape is how a reader asks.
@@ -57,7 +49,7 @@ func (r *reader) install() {
 	header := http.Header{"Authorization": {"Bearer " + r.world.tokenOf(r.user)}, "Oversync-Source-Id": {fmt.Sprintf("%s/%d", r.name, r.installs)}}
 	r.device = cursorclient.New(&cursorclient.HTTP{URL: r.world.url, Header: header, Client: &http.Client{Transport: router{}}, ChunkRows: r.shape.chunk, Lines: r.shape.lines})
 	r.device.MaxBundles, r.device.LongPages = r.shape.bundles, true // the lookout sees to that
-	r.tables, r.backup, r.seen = slices.Clone(r.world.tables), nil, seenBuckets{}
+	r.tables, r.backup, r.seen = slices.Clone(r.world.tables), nil, seen{}
 }
 
 // kill ends the process: what it had applied is what the device has when it comes back.
@@ -92,7 +84,7 @@ func (r *reader) ended(err error) error {
 		return leaked
 	}
 	if err == nil {
-		r.unsure = false
+		r.seen.exchanged()
 		return nil
 	}
 	r.device = r.device.Copy()
@@ -134,11 +126,13 @@ func (r *reader) chance(n int) error {
 	case 1:
 		if r.process == nil {
 			r.backup = r.device.Copy()
+			r.seen.saved()
 		}
 	case 2:
 		if r.backup != nil {
 			r.kill()
-			r.device, r.seen = r.backup.Copy(), seenBuckets{}
+			r.device = r.backup.Copy()
+			r.seen.restored()
 		}
 	case 3:
 		r.release()
@@ -168,17 +162,13 @@ func (r *reader) hold() error {
 	versions, rows := map[string]int64{}, map[string]string{}
 	for id, row := range r.device.Rows {
 		versions[id], rows[id] = row.Version, row.Payload
-		if row.Version < r.seen.versions[id] {
-			return failed("versions never go back", "%s: row %s went from %d to %d", r.name, id, r.seen.versions[id], row.Version)
-		}
 	}
-	for bucket, stands := range r.seen.stands {
-		if now, held := r.device.Stands[bucket]; held && now.BundleID < stands.BundleID {
-			return failed("cursors never go back", "%s: bucket %s went from %d to %d", r.name, bucket, stands.BundleID, now.BundleID)
-		}
+	stands := map[string]int64{}
+	for bucket, position := range r.device.Stands {
+		stands[bucket] = position.BundleID
 	}
-	if r.seen = (seenBuckets{maps.Clone(r.device.Stands), versions}); r.unsure {
-		r.seen = seenBuckets{} // it goes back when it notices
+	if err := r.seen.hold(r.name, stands, versions); err != nil {
+		return err
 	}
 	if wrong := whole(rows); wrong != "" {
 		return failed("bundles whole", "%s, which stands at %v: %s", r.name, r.device.Stands, wrong)

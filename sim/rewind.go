@@ -44,7 +44,7 @@ func (w *World) rewind() error {
 	}
 	for _, r := range w.readers {
 		r.kill()
-		r.unsure, r.seen = true, seenBuckets{}
+		r.seen.rewound()
 	}
 	return nil
 }
@@ -55,9 +55,11 @@ func (p *phone) rewound() error {
 	if p.number == 0 {
 		err = errors.Join(err, p.install())
 	}
+	// What does not wait on the device any more the server had taken, whether the exchange came to its end or not.
+	device, waits := p.device.(*clientDevice)
 	for _, e := range p.edits {
-		e.lost = e.lost || e.acknowledged
+		e.lost = e.lost || e.acknowledged || !waits || !device.waits(e.table, e.key)
 	}
-	p.unsure, p.seen = true, seen{}
+	p.seen.rewound()
 	return err
 }

@@ -281,8 +281,8 @@ func init() {
 		"dba":       {6, func(w *World, s Step) error { return duties[s.A%len(duties)](w) }},
 		"seal":      {8, func(w *World, s Step) error { return w.seal() }},
 		"restart":   {1, func(w *World, s Step) error { w.restart(); return nil }},
-		"save":      {0, func(w *World, s Step) error { return w.saveServer() }},
-		"rewind":    {0, func(w *World, s Step) error { return w.rewind() }},
+		"save":      {2, func(w *World, s Step) error { return w.saveServer() }},
+		"rewind":    {1, func(w *World, s Step) error { return w.rewind() }},
 		"quiet":     {1, func(w *World, s Step) error { return w.quiet() }},
 	} {
 		verbs[verb] = v

@@ -8,30 +8,36 @@ import (
 	"strings"
 )
 
-// Variant is a way to seal or to read. Correct is how pgtide does it; the others are deliberately wrong.
-type Variant int
+// Variant is a way to seal or to read: the empty one is how pgtide does it, the others are deliberately wrong.
+type Variant string
 
 // The variants.
 const (
-	Correct Variant = iota
+	Correct Variant = ""
 	// PageByChangeID: the reader asks for what is numbered above what it has, as changes are numbered.
-	PageByChangeID
+	PageByChangeID Variant = "pages by change number"
+	// PageByRows: the reader's page ends after a row, wherever in its transaction that is.
+	PageByRows Variant = "pages of rows"
 	// SkipLateCommit: the sealer forgets who was still open at the seal before.
-	SkipLateCommit
+	SkipLateCommit Variant = "skips a late commit"
 	// OrderByFirst: the sealer orders transactions by their first change, which is not causal.
-	OrderByFirst
+	OrderByFirst Variant = "orders by the first change"
 	// SealTwice: the sealer takes again what was open at the seal before, whether it had taken it or not.
-	SealTwice
+	SealTwice Variant = "seals twice"
 	// ReadUnsealed: the reader takes the changes that it finds, of transactions that are not done as well.
-	ReadUnsealed
+	ReadUnsealed Variant = "reads what is not sealed"
 	// ReuseNumber: a seal numbers from what is kept, and begins anew after all was pruned.
-	ReuseNumber
+	ReuseNumber Variant = "numbers from what is kept"
 	// IgnoreFloor: the reader goes on from what is kept, however far below it stands.
-	IgnoreFloor
+	IgnoreFloor Variant = "ignores the floor"
 	// IgnoreIdentity: the reader knows its position, and not in which history that was.
-	IgnoreIdentity
+	IgnoreIdentity Variant = "ignores the seal of its position"
+	// IgnorePush: the reader keeps nothing of the seal of a push that it has the answer of.
+	IgnorePush Variant = "ignores the seal of its push"
+	// ForgetPush: the reader forgets that seal with the next page, whether that brought it there or not.
+	ForgetPush Variant = "forgets the seal of its push too early"
 	// CountKept: the reader's position is how much of the log is kept.
-	CountKept
+	CountKept Variant = "counts what is kept"
 )
 
 // Writer is what a transaction does: a number for each key it writes, in order. Writing a key waits for
@@ -41,12 +47,16 @@ type Writer []int
 // World is a model: who writes what, and how often is sealed and read, how often what is sealed is no
 // longer kept, and whether the database goes back to a copy of itself.
 type World struct {
-	Writers  []Writer
-	Seals    int
-	Reads    int
+	Writers []Writer
+	Seals   int
+	Reads   int
+	// Page is how many bundles a read brings at most, 0 for all.
+	Page     int
 	Prunes   int
 	Restores bool
-	Variant  Variant
+	// Pushes says that the first writer is a push of the reader's, which gets the answer once it is sealed.
+	Pushes  bool
+	Variant Variant
 }
 
 // change is a row of the log.
@@ -61,9 +71,12 @@ type state struct {
 	seals    int
 	reads    int
 	prunes   int
-	read     []int // what the reader has applied, in order
+	read     []change // what the reader has applied, in order
 	cursor   int
-	seal     int // that made the bundle at the cursor
+	seal     int  // that made the bundle at the cursor
+	answered bool // the push was
+	pushed   int  // the seal that the answer named, until the reader stands behind it
+	own      bool // the reader has what it pushed, by the answer
 	copied   *database
 	restored bool
 }
@@ -88,7 +101,7 @@ func (s state) key() string {
 	if s.copied != nil {
 		copied = fmt.Sprint(*s.copied)
 	}
-	return fmt.Sprint(s.database, s.seals, s.reads, s.prunes, s.read, s.cursor, s.seal, s.restored, copied)
+	return fmt.Sprint(s.database, s.seals, s.reads, s.prunes, s.read, s.cursor, s.seal, s.answered, s.pushed, s.own, s.restored, copied)
 }
 
 func (w World) done(s state, tx int) bool { return s.step[tx] == len(w.Writers[tx])+1 }
@@ -121,6 +134,11 @@ func (w World) next(s state) (names []Step, states []state) {
 	}
 	if s.reads < w.Reads {
 		add("read", w.readOn(s))
+	}
+	if at := slices.IndexFunc(s.sealed, func(b bundle) bool { return b.tx == 0 }); w.Pushes && !s.answered && at >= 0 {
+		to := s
+		to.answered, to.own, to.pushed = true, true, s.sealed[at].seal
+		add("answer", to)
 	}
 	if s.prunes < w.Prunes && len(s.sealed) > s.floor {
 		to := s
@@ -213,75 +231,114 @@ func (w World) place(s state, tx int) int {
 	return place
 }
 
-// readOn applies what is new to the reader, which takes a snapshot where bundles alone do not lead there:
-// from below the floor, and from another history.
+// readOn applies what is new to the reader, a page of it. It takes a snapshot where bundles alone do not lead
+// there: from below the floor, and from another history.
 func (w World) readOn(s state) state {
 	s.reads++
 	s.read = slices.Clone(s.read)
-	if w.Variant == PageByChangeID || w.Variant == ReadUnsealed {
+	switch w.Variant {
+	case PageByChangeID, ReadUnsealed:
 		return w.readChanges(s)
+	case PageByRows:
+		return w.readRow(s)
 	}
-	elsewhere := w.Variant != IgnoreIdentity && s.cursor > 0 && (s.cursor > len(s.sealed) || s.sealed[s.cursor-1].seal != s.seal)
-	if elsewhere || w.Variant != IgnoreFloor && s.cursor < s.floor {
+	to := len(s.sealed)
+	if w.Page > 0 {
+		to = min(to, s.cursor+w.Page)
+	}
+	if w.elsewhere(s) || w.Variant != IgnoreFloor && s.cursor < s.floor {
 		s = w.seal(s)
 		s.seals-- // it is none of the sealer's
-		s.read, s.cursor = nil, 0
+		s.read, s.cursor, s.own, s.pushed, to = nil, 0, false, 0, len(s.sealed)
 	} else if s.cursor < s.floor {
 		s.cursor = s.floor
 	}
-	for _, b := range s.sealed[min(s.cursor, len(s.sealed)):] {
-		s.read = append(s.read, b.tx)
+	for _, b := range s.sealed[min(s.cursor, to):to] {
+		s.read = append(s.read, s.changesOf(b.tx)...)
 	}
-	s.cursor = max(s.cursor, len(s.sealed))
+	s.cursor = max(s.cursor, to)
 	if w.Variant == CountKept {
 		s.cursor = len(s.sealed) - s.floor
 	}
 	if s.cursor > 0 && s.cursor <= len(s.sealed) {
 		s.seal = s.sealed[s.cursor-1].seal
 	}
+	if s.cursor >= len(s.sealed) || w.Variant == ForgetPush {
+		s.pushed = 0
+	}
 	return s
+}
+
+// elsewhere says whether the reader has something of a history that is no more.
+func (w World) elsewhere(s state) bool {
+	if w.Variant != IgnoreIdentity && s.cursor > 0 && (s.cursor > len(s.sealed) || s.sealed[s.cursor-1].seal != s.seal) {
+		return true
+	}
+	return w.Variant != IgnorePush && s.pushed > 0 && !slices.ContainsFunc(s.sealed, func(b bundle) bool { return b.seal == s.pushed })
+}
+
+func (d database) changesOf(tx int) (of []change) {
+	for _, c := range d.changes {
+		if c.tx == tx {
+			of = append(of, c)
+		}
+	}
+	return of
 }
 
 // readChanges is a reader of the wrong kind: it asks for what is numbered above what it has.
 func (w World) readChanges(s state) state {
-	top := s.cursor
 	for _, c := range s.changes {
 		if c.id > s.cursor && (w.done(s, c.tx) || w.Variant == ReadUnsealed) {
-			if !slices.Contains(s.read, c.tx) {
-				s.read = append(s.read, c.tx)
-			}
-			top = c.id
+			s.read = append(s.read, c)
+			s.cursor = c.id
 		}
 	}
-	s.cursor = top
+	return s
+}
+
+// readRow is another one: it counts rows.
+func (World) readRow(s state) state {
+	var rows []change
+	for _, b := range s.sealed {
+		rows = append(rows, s.changesOf(b.tx)...)
+	}
+	at := min(len(s.read), len(rows))
+	s.read = append(s.read, rows[at:min(at+1, len(rows))]...)
+	s.cursor = len(s.read)
 	return s
 }
 
 // finish seals and reads what is left, so that a state can be judged as if the world ended well.
 func (w World) finish(s state) state {
-	s = w.seal(s)
-	return w.readOn(s)
+	s = w.readOn(w.seal(s))
+	for range w.Writers { // a page may be of one
+		s = w.readOn(s)
+	}
+	return s
 }
 
 // hold is the first invariant that a state breaks, "" for none.
 func (w World) hold(s state) string {
-	count := map[int]int{}
-	at := map[int]int{}
-	for i, tx := range s.read {
-		count[tx]++
-		at[tx] = i
-		switch {
-		case count[tx] > 1:
+	at := map[int]int{} // where the reader applied a change
+	of := map[int]int{} // how many of a transaction
+	for i, c := range s.read {
+		if _, twice := at[c.id]; twice {
 			return "NoDup"
-		case w.isOpen(s, tx):
+		}
+		at[c.id] = i
+		of[c.tx]++
+	}
+	for tx, count := range of {
+		if w.isOpen(s, tx) || count < len(w.Writers[tx]) {
 			return "WholeTransaction"
 		}
 	}
-	// Of two that wrote the same key, the one that wrote it later comes later.
+	// Of two changes of one key, the later one comes later.
 	for i, a := range s.changes {
 		for _, b := range s.changes[i+1:] {
-			_, readA := at[a.tx]
-			if _, readB := at[b.tx]; a.tx != b.tx && a.key == b.key && readB && (!readA || at[a.tx] > at[b.tx]) {
+			atA, readA := at[a.id]
+			if atB, readB := at[b.id]; a.key == b.key && readB && (!readA || atA > atB) {
 				return "CausalOrder"
 			}
 		}
@@ -310,7 +367,8 @@ func (w World) ends(s state) string {
 		return broken
 	}
 	for tx := range w.Writers {
-		switch has := slices.Contains(s.read, tx); {
+		has := slices.ContainsFunc(s.read, func(c change) bool { return c.tx == tx }) || w.Pushes && tx == 0 && s.own
+		switch {
 		case w.done(s, tx) && !has:
 			return "NoSkip"
 		case has && !w.done(s, tx):
@@ -374,7 +432,7 @@ func (w World) Explore() (states int, ends map[string][]Step, err error) {
 
 func (w World) begin() state { return state{database: database{step: make([]int, len(w.Writers))}} }
 
-// After is what a trace leads to, a step at a time: what is sealed and what the reader has applied.
+// After is what a trace leads to, a step at a time: the transactions that are sealed, and that the reader has applied.
 func (w World) After(trace []Step) (sealed, read [][]int, err error) {
 	s := w.begin()
 	for _, step := range trace {
@@ -393,7 +451,13 @@ func (w World) After(trace []Step) (sealed, read [][]int, err error) {
 		for i, b := range s.sealed {
 			order[i] = b.tx
 		}
-		sealed, read = append(sealed, order), append(read, s.read)
+		var applied []int
+		for _, c := range s.read {
+			if !slices.Contains(applied, c.tx) {
+				applied = append(applied, c.tx)
+			}
+		}
+		sealed, read = append(sealed, order), append(read, applied)
 	}
 	return sealed, read, nil
 }

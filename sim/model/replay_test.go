@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -116,7 +117,7 @@ func (b *bench) replay(w World, run string, trace []Step) error {
 	if err != nil {
 		return err
 	}
-	if err := b.read(); err != nil {
+	if err := b.read(0); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	var first int64
@@ -126,7 +127,7 @@ func (b *bench) replay(w World, run string, trace []Step) error {
 	began := map[int]bool{}
 	copied := ""
 	for i, step := range trace {
-		if err := b.step(step, run, began, &copied); err != nil {
+		if err := b.step(w, step, run, began, &copied); err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
 		if step == "seal" {
@@ -147,13 +148,13 @@ func (b *bench) replay(w World, run string, trace []Step) error {
 	return nil
 }
 
-func (b *bench) step(step Step, run string, began map[int]bool, copied *string) (err error) {
+func (b *bench) step(w World, step Step, run string, began map[int]bool, copied *string) (err error) {
 	var tx, key int
 	switch verb, _, _ := strings.Cut(string(step), " "); verb {
 	case "seal":
 		_, err = b.pool.Exec(b.ctx, `SELECT tide.seal()`)
 	case "read":
-		err = b.read()
+		err = b.read(w.Page)
 	case "prune":
 		// What retention leaves behind.
 		_, err = b.pool.Exec(b.ctx, `INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason)
@@ -183,11 +184,23 @@ func (b *bench) step(step Step, run string, began map[int]bool, copied *string) 
 	return err
 }
 
-// read lets the device read all there is.
-func (b *bench) read() error {
+// read lets the device read a page of bundles, or a snapshot where it needs one; 0 is all there is.
+func (b *bench) read(page int) error {
 	b.device.Server = &cursorclient.HTTP{URL: b.front.URL, Client: b.front.Client(), Header: http.Header{"Oversync-Source-Id": {"reader"}}}
 	b.device = b.device.Copy()
-	return b.device.Sync(b.ctx)
+	b.device.MaxBundles = 1000
+	if page == 0 {
+		return b.device.Sync(b.ctx)
+	}
+	b.device.MaxBundles = page
+	stood := maps.Clone(b.device.Stands)
+	for more := true; more && maps.Equal(stood, b.device.Stands); {
+		var err error
+		if more, err = b.device.Step(b.ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sealed are the writers of a run in the order of their bundles.
