@@ -8651,8 +8651,13 @@ DECLARE
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
-        SELECT s.table_id, s.relation FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
+        SELECT s.table_id, s.relation, s.key_columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
     LOOP
+        IF tide.key_index(v_table.relation, tide.current_names(v_table.table_id, v_table.key_columns)::name[]) IS NULL THEN
+            -- Nothing could be written that finds rows by it.
+            RETURN NEXT format('%s: the key is no longer unique, so its functions stay as they are', v_table.relation);
+            CONTINUE;
+        END IF;
         BEGIN
             IF tide.write_capture_functions(v_table.table_id) THEN
                 RETURN NEXT format('wrote the capture functions of %s anew, after it was altered', v_table.relation);
