@@ -54,6 +54,10 @@ func TestClient(t *testing.T) {
 	if got := device("a.db", "verify"); got.code != 0 || !strings.Contains(got.errors, "1 rows compared, 0 repaired") {
 		t.Fatalf("verify: %+v", got)
 	}
+	says(device("b.db", "sql", "-c", `CREATE UNIQUE INDEX one_title ON task (title)`), "")
+	must(t, db, `INSERT INTO app.task VALUES ('3', '7', 'theirs')`, `SELECT tide.seal()`)
+	says(device("b.db", "sync"), "inbox 1")
+	says(device("b.db", "inbox"), `{"table":"task","key":"3","row":{"id":"3","owner_id":"7","title":"theirs"},"reason":"`)
 	if got := device("a.db", "deadletter", "--retry", "task"); got.code != exitUsage {
 		t.Fatalf("retry of nothing: %+v", got)
 	}

@@ -64,7 +64,7 @@ func offline(ctx context.Context, database *pgxpool.Pool, phone, tablet *device)
 	_, err = phone.buy(ctx, "bought on the train", 2, 1)
 	if err := errors.Join(err,
 		phone.sql(ctx, `UPDATE purchase SET note = 'ring twice' WHERE purchase_id = ?`, id),
-		tablet.sql(ctx, `UPDATE purchase SET note = 'leave it with the neighbour' WHERE purchase_id = ?`, id)); err != nil {
+		tablet.sql(ctx, `UPDATE purchase SET note = 'leave it next door' WHERE purchase_id = ?`, id)); err != nil {
 		return err
 	}
 	if _, err := database.Exec(ctx, `INSERT INTO shop.purchase (customer_id, note) VALUES ($1, 'ordered by telephone')`, customer); err != nil {
