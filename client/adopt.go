@@ -1,30 +1,37 @@
 package client
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // localColumn is a column of a table that the application made.
 type localColumn struct {
 	inKey, mustBeGiven bool
+	declared           string // its type
+	collated           bool   // in the key, by another collation than the bytes
 }
 
 func (w *writer) columnsOf(table string) (map[string]localColumn, error) {
-	rows, err := w.tx.QueryContext(w.ctx, `SELECT name, "notnull", dflt_value IS NOT NULL, pk, type FROM pragma_table_info(?)`, table)
+	rows, err := w.tx.QueryContext(w.ctx, `SELECT name, "notnull", dflt_value IS NOT NULL, pk, type,
+		EXISTS (SELECT 1 FROM pragma_index_list(?1) AS l, pragma_index_xinfo(l.name) AS i WHERE l.origin = 'pk' AND i.key AND i.name = c.name AND i.coll <> 'BINARY') FROM pragma_table_info(?1) AS c`, table)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // Err says it.
 	var columns map[string]localColumn
 	for rows.Next() {
-		var name, kind string
-		var notNull, standard bool
+		var name, declared string
+		var notNull, standard, collated bool
 		var key int
-		if err := rows.Scan(&name, &notNull, &standard, &key, &kind); err != nil {
+		if err := rows.Scan(&name, &notNull, &standard, &key, &declared, &collated); err != nil {
 			return nil, err
 		}
 		if columns == nil {
 			columns = map[string]localColumn{}
 		}
-		columns[name] = localColumn{inKey: key > 0, mustBeGiven: notNull && !standard}
+		columns[name] = localColumn{inKey: key > 0, mustBeGiven: notNull && !standard, declared: declared, collated: collated}
 	}
 	return columns, rows.Err()
 }
@@ -34,8 +41,14 @@ func (t *table) misfits(found map[string]localColumn) (errs []error) {
 	synced := map[string]bool{}
 	for _, c := range t.spec.Columns {
 		synced[c.Name] = true
-		if _, ok := found[c.Name]; !ok {
+		column, ok := found[c.Name]
+		switch {
+		case !ok:
 			errs = append(errs, fmt.Errorf("table %s lacks the column %s: add it (%s)", t.local, c.Name, sqliteType(c.Kind)))
+		case !keeps(column.declared, c.Kind):
+			errs = append(errs, fmt.Errorf("column %s of table %s is declared %s, by which SQLite would change values of the server (%s): declare it %s", c.Name, t.local, column.declared, c.Kind, sqliteType(c.Kind)))
+		case column.collated:
+			errs = append(errs, fmt.Errorf("the key column %s of table %s has a collation, by which keys are equal that are two at the server: leave it out", c.Name, t.local))
 		}
 	}
 	keys := 0
@@ -54,6 +67,34 @@ func (t *table) misfits(found map[string]localColumn) (errs []error) {
 		}
 	}
 	return errs
+}
+
+// keeps says whether a column declared so keeps what the server has as it came: SQLite makes numbers of texts, and
+// floats of integers, as the declared type has it (https://www.sqlite.org/datatype3.html, 3.1).
+func keeps(declared, kind string) bool {
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(strings.ToUpper(declared), part) })
+	}
+	affinity := "NUMERIC"
+	switch {
+	case has("INT"):
+		affinity = "INTEGER"
+	case has("CHAR", "CLOB", "TEXT"):
+		affinity = "TEXT"
+	case has("BLOB") || declared == "":
+		return true
+	case has("REAL", "FLOA", "DOUBLE"):
+		affinity = "REAL"
+	}
+	switch kind {
+	case "integer", "boolean":
+		return affinity == "INTEGER" || affinity == "NUMERIC"
+	case "float":
+		return affinity == "REAL"
+	case "decimal", "text", "json", "array", "object":
+		return affinity == "TEXT"
+	}
+	return true // bytes; times and UUIDs, which look like no number
 }
 
 // uniquesOf are the columns of each unique index beside the key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Both sides change a row: the resolver decides, what it decided is listed, and all sides agree.
@@ -25,7 +26,7 @@ func TestConflicts(t *testing.T) {
 			return Row{"title": c.Local["title"].(string) + "+" + c.Server["title"].(string)}, "both titles"
 		}, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "custom|mine+theirs|0|-", "both titles"},
 		{"custom-key", func(c Conflict) (Row, string) {
-			return Row{"id": "another", "title": "third", "rank": 8}, "a key that a resolver cannot change"
+			return Row{"id": "another", "title": "third", "rank": uint16(8)}, "a key that a resolver cannot change"
 		}, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "custom-key|third|8|-", "a key that a resolver cannot change"},
 		{"custom-none", func(Conflict) (Row, string) { return nil, "no row" }, `UPDATE list SET title = 'mine'`, `UPDATE app.list SET title = 'theirs'`, "", "no row"},
 		{"merge-deleted", MergeColumns, `UPDATE list SET title = 'mine'`, `DELETE FROM app.list`, "", "merge by column: the server's, a side deleted the row"},
@@ -81,6 +82,27 @@ func TestConflicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A resolver that gives what SQLite cannot hold is told so, and nothing is lost.
+func TestResolverThatGivesNoValue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	var given any = time.Now()
+	a := s.device(t, "7", func(c *Config) {
+		c.Resolvers = map[string]Resolver{"list": func(Conflict) (Row, string) { return Row{"rank": given}, "custom" }}
+	})
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'was')`)
+	synced(t, a)
+	do(t, a, `UPDATE list SET title = 'mine'`)
+	s.exec(t, `UPDATE app.list SET title = 'theirs'`)
+	if err := a.Sync(t.Context()); err == nil || !strings.Contains(err.Error(), "column rank of a resolver's row of list is a time.Time") {
+		t.Fatalf("synced: %v", err)
+	}
+	is(t, rows(t, a, `SELECT title FROM list`), "mine")
+	given = true
+	synced(t, a)
+	is(t, s.there(t, `SELECT concat_ws('|', title, rank) FROM app.list`), "theirs|1")
 }
 
 // Two devices insert the same key while they are offline.

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -293,23 +294,70 @@ func TestAdoption(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	make(`CREATE TABLE list (id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, title TEXT, slug TEXT UNIQUE, colour TEXT NOT NULL); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 'red')`)
+	make(`CREATE TABLE list (id TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, owner_id TEXT, title STRING, slug TEXT UNIQUE, colour TEXT NOT NULL); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 'red')`)
 	_, err := Open(context.Background(), path, s.config("7"))
-	for _, problem := range []string{"lacks the column rank", "lacks the column seen", "column colour of table list is not synced"} {
+	for _, problem := range []string{"lacks the column rank", "lacks the column seen", "column colour of table list is not synced",
+		"column title of table list is declared STRING, by which SQLite would change values of the server (text): declare it TEXT", "key column id of table list has a collation"} {
 		if err == nil || !strings.Contains(err.Error(), problem) {
 			t.Fatalf("opened with %v, which does not say %q", err, problem)
 		}
 	}
-	make(`DROP TABLE list; CREATE TABLE list (id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, title TEXT, slug TEXT UNIQUE, rank INT, seen TEXT, colour TEXT); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 3, NULL, 'red')`)
+	make(`DROP TABLE list; CREATE TABLE list (id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, title TEXT, slug TEXT UNIQUE, rank INT, seen TEXT, colour TEXT); INSERT INTO list VALUES ('l', NULL, 'mine', NULL, 3, NULL, 'red');
+		CREATE TABLE item (id INTEGER PRIMARY KEY, list_id VARCHAR(20), owner_id TEXT, body TEXT, big BIGINT, amount TEXT, ratio DOUBLE, done BOOLEAN, data BLOB, extra TEXT, tags TEXT, at DATETIME);
+		INSERT INTO item (id, list_id, done, at) VALUES (1, 'l', true, '2025-01-02T03:04:05+00:00')`)
 	a := s.open(t, path, s.config("7"))
 	synced(t, a)
 	b := s.device(t, "7")
 	synced(t, b)
 	is(t, rows(t, b, `SELECT id, title, rank FROM list`), "l|mine|3")
 	is(t, rows(t, a, `SELECT owner_id, seen, colour FROM list`), "7|yes|red")
+	// A column for which the driver has a type of its own.
+	do(t, a, `UPDATE item SET at = '2026-01-02T03:04:05+00:00', body = 'mine' WHERE id = 1`)
+	s.exec(t, `UPDATE app.item SET body = 'theirs', at = '2027-01-02T03:04:05Z' WHERE id = 1`)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT +at, body FROM item`), "2027-01-02T03:04:05+00:00|theirs")
+	do(t, a, `UPDATE item SET at = '2026-01-02T03:04:05+00:00' WHERE id = 1`)
+	synced(t, a)
+	is(t, s.there(t, `SELECT at AT TIME ZONE 'UTC' FROM app.item`), "2026-01-02 03:04:05")
+	s.exec(t, `DELETE FROM app.item`)
+	s.seal(t)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT count(*) FROM item`), "0")
 	// Once, whoever opens the file.
 	a = s.open(t, path, s.config("7"))
 	is(t, rows(t, a, `SELECT count(*) FROM _tide_dirty`), "0")
 	synced(t, a)
-	is(t, s.there(t, `SELECT count(*) FROM tide.changes`), "1")
+	is(t, s.there(t, `SELECT count(*) FROM tide.changes WHERE op = 'INSERT'`), "2")
+}
+
+// A declared type is refused where SQLite does not give back what it got.
+func TestDeclaredTypes(t *testing.T) {
+	t.Parallel()
+	db := file(t, t.TempDir()+"/types.db")
+	samples := map[string][]any{
+		"integer": {int64(1) << 62, int64(7)}, "boolean": {int64(1)}, "float": {2.0, 0.1, "NaN"}, "decimal": {"12.50", "1"}, "text": {"0012", "a"}, "json": {"1.0", "{}"}, "bytes": {[]byte("7")},
+		"uuid": {"11111111-1111-1111-1111-111111111111"}, "timestamptz": {"2026-01-02T03:04:05+00:00"}, "date": {"2026-01-02"},
+	}
+	for n, declared := range []string{"", "INTEGER", "bigint", "TEXT", "varchar(20)", "CLOB", "BLOB", "REAL", "DOUBLE PRECISION", "FLOAT", "NUMERIC", "DECIMAL(10,2)", "BOOLEAN", "DATETIME", "UUID", "STRING", "JSON"} {
+		table := fmt.Sprintf("t%d", n)
+		if _, err := db.Exec(`CREATE TABLE ` + table + ` (c ` + declared + `)`); err != nil {
+			t.Fatal(err)
+		}
+		for kind, values := range samples {
+			kept := true
+			for _, value := range values {
+				var found any
+				if _, err := db.Exec(`DELETE FROM `+table+`; INSERT INTO `+table+` VALUES (?)`, value); err != nil {
+					t.Fatal(err)
+				}
+				if err := db.QueryRow(`SELECT +c FROM ` + table).Scan(&found); err != nil {
+					t.Fatal(err)
+				}
+				kept = kept && same(found, value)
+			}
+			if keeps(declared, kind) != kept {
+				t.Errorf("%q for %s: kept is %v, and the misfits say %v", declared, kind, kept, keeps(declared, kind))
+			}
+		}
+	}
 }

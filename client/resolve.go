@@ -1,6 +1,11 @@
 package client
 
-import "fmt"
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+)
 
 // Resolver decides what becomes of a row that was changed here and at the server. It returns the row as it
 // shall be, nil for none, and the name under which the decision is listed.
@@ -64,21 +69,33 @@ func (t *table) row(i image) Row {
 	return row
 }
 
-func (t *table) imageOf(row Row) image {
+// imageOf takes what a resolver may well give: any number, and booleans.
+func (t *table) imageOf(row Row) (image, error) {
 	if row == nil {
-		return nil
+		return nil, nil
 	}
 	i := make(image, len(t.spec.Columns))
 	for n, c := range t.spec.Columns {
-		v, ok := row[c.Name]
-		if i[n] = v; !ok {
+		given, ok := row[c.Name]
+		if !ok {
 			i[n] = absent{}
+			continue
 		}
-		if v, isInt := v.(int); isInt {
-			i[n] = int64(v)
+		v, err := driver.DefaultParameterConverter.ConvertValue(given)
+		switch yes := v.(type) {
+		case bool:
+			if v = int64(0); yes {
+				v = int64(1)
+			}
+		case time.Time:
+			err = errors.New("SQLite has no times: give the text that the column shall have")
 		}
+		if err != nil {
+			return nil, fmt.Errorf("client: column %s of a resolver's row of %s is a %T: %w", c.Name, t.local, given, err)
+		}
+		i[n] = v
 	}
-	return i
+	return i, nil
 }
 
 // rebased is what was changed here and lies over a row of the server. It is kept once that row is in its table: one
@@ -125,7 +142,9 @@ func (w *writer) rebase(in *inbound) (image, error) {
 	case in.own:
 		// The server filled in columns of what this device pushed; what was written here since stays on top.
 		row, _ := LocalWins(conflict)
-		over.result = t.imageOf(row)
+		if over.result, err = t.imageOf(row); err != nil {
+			return nil, err
+		}
 	default:
 		resolve, ok := w.c.config.Resolvers[t.local]
 		if !ok {
@@ -135,7 +154,11 @@ func (w *writer) rebase(in *inbound) (image, error) {
 		row, over.resolution = resolve(conflict)
 		if row != nil {
 			// A resolver may leave out columns, and may not change the key.
-			over.result = t.imageOf(row).over(server.over(local))
+			given, err := t.imageOf(row)
+			if err != nil {
+				return nil, err
+			}
+			over.result = given.over(server.over(local))
 			for _, k := range t.key {
 				over.result[k] = first(server, local)[k]
 			}
@@ -176,9 +199,15 @@ func first(images ...image) image {
 
 func (w *writer) record(in inbound, c Conflict, result Row, resolution string) error {
 	t := in.table
-	err := w.exec(`INSERT INTO _tide_conflict (tab, key, base, local, server, result, resolution) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		t.id, in.key, t.imageText(t.imageOf(c.Base)), t.imageText(t.imageOf(c.Local)), t.imageText(t.imageOf(c.Server)), t.imageText(t.imageOf(result)), resolution)
-	if err != nil {
+	args := []any{t.id, in.key}
+	for _, row := range []Row{c.Base, c.Local, c.Server, result} {
+		i, err := t.imageOf(row)
+		if err != nil {
+			return err
+		}
+		args = append(args, t.imageText(i))
+	}
+	if err := w.exec(`INSERT INTO _tide_conflict (tab, key, base, local, server, result, resolution) VALUES (?, ?, ?, ?, ?, ?, ?)`, append(args, resolution)...); err != nil {
 		return fmt.Errorf("client: record a conflict: %w", err)
 	}
 	return nil

@@ -86,7 +86,12 @@ func newTable(id int64, local string, spec Table) (*table, error) {
 		}
 		t.key = append(t.key, n)
 	}
-	t.read = "SELECT " + quoteNames(t.names()) + " FROM " + t.name() + " WHERE " + equals(spec.PrimaryKey)
+	// As +column: of one that is declared DATETIME, the driver would make a time of what it reads.
+	values := make([]string, len(spec.Columns))
+	for n, c := range spec.Columns {
+		values[n] = "+" + quoteName(c.Name)
+	}
+	t.read = "SELECT " + strings.Join(values, ", ") + " FROM " + t.name() + " WHERE " + equals(spec.PrimaryKey)
 	t.remove = "DELETE FROM " + t.name() + " WHERE " + equals(spec.PrimaryKey)
 	return t, nil
 }
@@ -111,12 +116,14 @@ func (t *table) keyOf(row string) string {
 	parts := make([]string, len(t.key))
 	for i, n := range t.key {
 		c := t.spec.Columns[n]
-		parts[i] = row + "." + quoteName(c.Name)
+		name := row + "." + quoteName(c.Name)
 		switch c.Kind {
 		case "integer", "boolean":
-			parts[i] = "CAST(" + parts[i] + " AS TEXT)"
+			parts[i] = "CAST(" + name + " AS TEXT)"
 		case "bytes":
-			parts[i] = "lower(hex(" + parts[i] + "))"
+			parts[i] = "lower(hex(" + name + "))"
+		default:
+			parts[i] = "+" + name // as in t.read
 		}
 		if len(t.key) > 1 {
 			parts[i] = "quote(" + parts[i] + ")"
