@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgtide/pgtide/client"
 	"github.com/pgtide/pgtide/internal/cluster"
 	"github.com/pgtide/pgtide/internal/cursorclient"
 	"github.com/pgtide/pgtide/internal/pgtest"
@@ -34,6 +35,7 @@ var (
 const (
 	secret   = "a secret of thirty-two bytes and more"
 	devices  = 5
+	files    = 2 // of them of client/
 	sessions = 2
 	schema   = `
 		CREATE SCHEMA app;
@@ -72,9 +74,9 @@ func TestCausalConsistency(t *testing.T) {
 	b := newBench(t)
 	stop, stopped := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	fleet := make([]*Client, devices)
+	fleet := make([]device, devices)
 	for i := range fleet {
-		fleet[i] = b.newClient(i)
+		fleet[i] = b.newDevice(i)
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
 		b.networks[i].before = func() { fleet[i].act(random) }
 		group.Go(func() { b.work(stop, fleet[i], b.networks[i], random) })
@@ -158,7 +160,10 @@ func (n *network) RoundTrip(request *http.Request) (*http.Response, error) {
 	if !n.cut.Load() {
 		return http.DefaultTransport.RoundTrip(request)
 	}
-	if n.random.IntN(2) == 0 {
+	n.mu.Lock()
+	reached := n.random.IntN(2) == 0
+	n.mu.Unlock()
+	if !reached {
 		return nil, errCut
 	}
 	response, err := http.DefaultTransport.RoundTrip(request)
@@ -183,7 +188,8 @@ func (n *network) endExchange() {
 	}
 }
 
-func (b *bench) newClient(i int) *Client {
+func (b *bench) newDevice(i int) device {
+	b.t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(24 * time.Hour).Unix()}).SignedString([]byte(secret))
 	if err != nil {
 		b.t.Fatal(err)
@@ -191,13 +197,31 @@ func (b *bench) newClient(i int) *Client {
 	name := fmt.Sprintf("device %d", i)
 	n := &network{random: rand.New(rand.NewPCG(7, uint64(i)))}
 	b.networks = append(b.networks, n)
+	if i < files {
+		f := &file{checker: b.checker, values: &b.values, called: name}
+		path, config := filepath.Join(b.t.TempDir(), "device.db"), client.Config{
+			URL: "http://" + b.addr, User: "ann", Header: http.Header{"Authorization": {"Bearer " + token}}, HTTPClient: &http.Client{Transport: n},
+			MaxBundlesPerPage: 1 + 3*i, MaxRowsPerRequest: 2 + 100*i, Resolvers: map[string]client.Resolver{"register": larger}}
+		// It asks the server for its tables, which may have to come up first.
+		for deadline := time.Now().Add(time.Minute); f.client == nil; time.Sleep(50 * time.Millisecond) {
+			if f.client, err = client.Open(b.t.Context(), path, config); err != nil && time.Now().After(deadline) {
+				b.t.Fatal(err)
+			}
+		}
+		b.t.Cleanup(func() {
+			if err := f.client.Close(); err != nil {
+				b.t.Error(err)
+			}
+		})
+		return f
+	}
 	c := newClient(name, "http://"+b.addr, n, http.Header{"Authorization": {"Bearer " + token}, "Oversync-Source-Id": {name}}, b.checker, &b.values)
 	c.device.MaxBundles = 1 + 3*i
 	return c
 }
 
 // work lets a client exchange again and again.
-func (b *bench) work(ctx context.Context, c *Client, n *network, random *rand.Rand) {
+func (b *bench) work(ctx context.Context, c device, n *network, random *rand.Rand) {
 	for ctx.Err() == nil {
 		c.act(random)
 		if err := c.sync(n.exchange(ctx)); err != nil {
@@ -209,11 +233,12 @@ func (b *bench) work(ctx context.Context, c *Client, n *network, random *rand.Ra
 }
 
 // excuse lets pass what a network does, and nothing else.
-func (b *bench) excuse(c *Client, err error) {
+func (b *bench) excuse(c device, err error) {
 	var broken cursorclient.Violation
 	var refusal *cursorclient.Refusal
-	if errors.As(err, &broken) || errors.As(err, &refusal) && refusal.Status != http.StatusServiceUnavailable && refusal.Status != http.StatusTooManyRequests {
-		b.t.Errorf("%s: %v", c.name, err)
+	var told *client.ServerError
+	if errors.Is(err, errWrong) || errors.As(err, &told) && !told.Retryable || errors.As(err, &broken) || errors.As(err, &refusal) && refusal.Status != http.StatusServiceUnavailable && refusal.Status != http.StatusTooManyRequests {
+		b.t.Errorf("%s: %v", c.name(), err)
 	}
 }
 
@@ -336,7 +361,7 @@ func (b *bench) signal(signal syscall.Signal) {
 }
 
 // rest lets everything come to rest, and returns what each client reads then, and the database.
-func (b *bench) rest(fleet []*Client) map[string]State {
+func (b *bench) rest(fleet []device) map[string]State {
 	b.t.Helper()
 	ctx := b.t.Context()
 	for _, n := range b.networks {
@@ -359,9 +384,9 @@ func (b *bench) rest(fleet []*Client) map[string]State {
 	for _, pull := range []bool{false, true} {
 		for _, c := range fleet {
 			var err error
-			for try := 0; try == 0 || err != nil || len(c.own) > 0 && !pull; try++ {
+			for try := 0; try == 0 || err != nil || c.waits() > 0 && !pull; try++ {
 				if try == 300 {
-					b.t.Fatalf("%s does not come to rest, with %d transactions of its own: %v", c.name, len(c.own), err)
+					b.t.Fatalf("%s does not come to rest, with %d transactions or rows of its own: %v", c.name(), c.waits(), err)
 				}
 				if err = c.sync(ctx); err != nil {
 					b.excuse(c, err)
@@ -372,9 +397,9 @@ func (b *bench) rest(fleet []*Client) map[string]State {
 	}
 	last := map[string]State{}
 	for _, c := range fleet {
-		last[c.name] = c.look()
-		b.checker.Read(c.name, last[c.name])
-		b.settled = append(b.settled, c.settled...)
+		last[c.name()] = c.look()
+		b.checker.Read(c.name(), last[c.name()])
+		b.settled = append(b.settled, c.through()...)
 	}
 	if last["the database"], err = readAll(ctx, conn); err != nil {
 		b.t.Fatal(err)

@@ -13,10 +13,24 @@ import (
 	"github.com/pgtide/pgtide/internal/cursorclient"
 )
 
+// device is one of the fleet.
+type device interface {
+	name() string
+	// act is a transaction of its user.
+	act(random *rand.Rand)
+	// sync brings the server what it has not got, and the user what others wrote.
+	sync(ctx context.Context) error
+	// look is what the user sees.
+	look() State
+	// waits is how many of his transactions, or rows, are not through; through are those that are.
+	waits() int
+	through() []Txn
+}
+
 // Client is a device that replicates transaction by transaction. Its user sees what was pulled, and on
 // top of it his own transactions, from the moment he makes them.
 type Client struct {
-	name    string
+	called  string
 	checker *Checker
 	values  *atomic.Int64
 	server  *cursorclient.HTTP
@@ -36,11 +50,17 @@ type ownTxn struct {
 
 func newClient(name, url string, transport http.RoundTripper, header http.Header, checker *Checker, values *atomic.Int64) *Client {
 	server := &cursorclient.HTTP{URL: url, Header: header, Client: &http.Client{Transport: transport}}
-	return &Client{name: name, checker: checker, values: values, server: server, device: cursorclient.New(server)}
+	return &Client{called: name, checker: checker, values: values, server: server, device: cursorclient.New(server)}
 }
 
 // ready says whether the user has something to look at.
 func (c *Client) ready() bool { return len(c.device.Rows) == Keys }
+
+func (c *Client) name() string { return c.called }
+
+func (c *Client) waits() int { return len(c.own) }
+
+func (c *Client) through() []Txn { return c.settled }
 
 func rowID(k int) string { return fmt.Sprintf(`app.register{"k":"%d"}`, k) }
 
@@ -68,11 +88,11 @@ func (c *Client) act(random *rand.Rand) {
 		return
 	}
 	read := c.look()
-	c.checker.Read(c.name, read)
+	c.checker.Read(c.called, read)
 	if random.IntN(2) == 0 || len(c.own) > 20 {
 		return
 	}
-	txn := Txn{Client: c.name, Read: read, Value: c.values.Add(1), Writes: random.Perm(Keys)[:1+random.IntN(4)]}
+	txn := Txn{Client: c.called, Read: read, Value: c.values.Add(1), Writes: random.Perm(Keys)[:1+random.IntN(4)]}
 	c.checker.Wrote(txn)
 	c.checker.Acknowledged(txn)
 	c.number++
