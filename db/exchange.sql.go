@@ -603,6 +603,84 @@ func (q *Queries) OpenBucketsSnapshot(ctx context.Context, arg OpenBucketsSnapsh
 	return i, err
 }
 
+const OpenPull = `-- name: OpenPull :one
+SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
+  FROM tide.open_pull($1::text, $2::text, $3::bigint, $4::integer, $5::bigint, $6::bigint, $7::text) AS p
+`
+
+type OpenPullParams struct {
+	UserID          string
+	SourceID        string
+	AfterBundleSeq  int64
+	MaxBundles      int32
+	MaxBytes        int64
+	TargetBundleSeq int64
+	CursorName      string
+}
+
+type OpenPullRow struct {
+	FloorSeq int64
+	HeadSeq  int64
+}
+
+func (q *Queries) OpenPull(ctx context.Context, arg OpenPullParams) (OpenPullRow, error) {
+	row := q.db.QueryRow(ctx, OpenPull,
+		arg.UserID,
+		arg.SourceID,
+		arg.AfterBundleSeq,
+		arg.MaxBundles,
+		arg.MaxBytes,
+		arg.TargetBundleSeq,
+		arg.CursorName,
+	)
+	var i OpenPullRow
+	err := row.Scan(&i.FloorSeq, &i.HeadSeq)
+	return i, err
+}
+
+const OpenPullCursor = `-- name: OpenPullCursor :one
+SELECT p.next_cursor::text AS next_cursor, p.has_more::boolean AS has_more, to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
+  FROM tide.open_pull_cursor($1::text, $2::text, $3::text, $4::integer, $5::bigint, $6::text) AS p
+`
+
+type OpenPullCursorParams struct {
+	UserID     string
+	SourceID   string
+	ReadCursor string
+	MaxBundles int32
+	MaxBytes   int64
+	CursorName string
+}
+
+type OpenPullCursorRow struct {
+	NextCursor string
+	HasMore    bool
+	Add        []byte
+	Remove     []byte
+	Repair     []byte
+}
+
+// The rows of a page are read from the cursor.
+func (q *Queries) OpenPullCursor(ctx context.Context, arg OpenPullCursorParams) (OpenPullCursorRow, error) {
+	row := q.db.QueryRow(ctx, OpenPullCursor,
+		arg.UserID,
+		arg.SourceID,
+		arg.ReadCursor,
+		arg.MaxBundles,
+		arg.MaxBytes,
+		arg.CursorName,
+	)
+	var i OpenPullCursorRow
+	err := row.Scan(
+		&i.NextCursor,
+		&i.HasMore,
+		&i.Add,
+		&i.Remove,
+		&i.Repair,
+	)
+	return i, err
+}
+
 const OpenSnapshot = `-- name: OpenSnapshot :exec
 SELECT tide.open_snapshot($1::text, $2::text)
 `
@@ -615,154 +693,6 @@ type OpenSnapshotParams struct {
 func (q *Queries) OpenSnapshot(ctx context.Context, arg OpenSnapshotParams) error {
 	_, err := q.db.Exec(ctx, OpenSnapshot, arg.UserID, arg.CursorName)
 	return err
-}
-
-const PullCursor = `-- name: PullCursor :many
-SELECT p.bundle_id::text AS bundle_id, p.row_ordinal::text AS row_ordinal, to_json(p.buckets)::json AS buckets, p.table_schema::text AS table_schema,
-       p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload, p.source::text AS source,
-       p.source_bundle_id::text AS source_bundle_id, p.seal::text AS seal, p.next_cursor::text AS next_cursor, p.has_more::text AS has_more,
-       to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
-  FROM tide.pull_cursor($1::text, $2::text, $3::text, $4::integer, $5::bigint) AS p
-`
-
-type PullCursorParams struct {
-	UserID     string
-	SourceID   string
-	ReadCursor string
-	MaxBundles int32
-	MaxBytes   int64
-}
-
-type PullCursorRow struct {
-	BundleID       string
-	RowOrdinal     string
-	Buckets        []byte
-	TableSchema    string
-	TableName      string
-	Key            []byte
-	Op             string
-	Payload        []byte
-	Source         string
-	SourceBundleID string
-	Seal           string
-	NextCursor     string
-	HasMore        string
-	Add            []byte
-	Remove         []byte
-	Repair         []byte
-}
-
-// One row for the page, one for each bundle, one for each of its rows.
-func (q *Queries) PullCursor(ctx context.Context, arg PullCursorParams) ([]PullCursorRow, error) {
-	rows, err := q.db.Query(ctx, PullCursor,
-		arg.UserID,
-		arg.SourceID,
-		arg.ReadCursor,
-		arg.MaxBundles,
-		arg.MaxBytes,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PullCursorRow
-	for rows.Next() {
-		var i PullCursorRow
-		if err := rows.Scan(
-			&i.BundleID,
-			&i.RowOrdinal,
-			&i.Buckets,
-			&i.TableSchema,
-			&i.TableName,
-			&i.Key,
-			&i.Op,
-			&i.Payload,
-			&i.Source,
-			&i.SourceBundleID,
-			&i.Seal,
-			&i.NextCursor,
-			&i.HasMore,
-			&i.Add,
-			&i.Remove,
-			&i.Repair,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const PullHome = `-- name: PullHome :many
-SELECT (CASE WHEN p.row_ordinal = 0 THEN p.bundle_seq END)::text AS bundle_seq, (CASE WHEN p.row_ordinal = 0 THEN p.source_id END)::text AS source_id,
-       (CASE WHEN p.row_ordinal = 0 THEN p.source_bundle_id END)::text AS source_bundle_id,
-       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key,
-       (CASE WHEN s.shape IS NULL OR jsonb_exists(s.shape, p.table_schema || '.' || p.table_name) THEN p.op END)::text AS op,
-       (CASE WHEN s.shape IS NULL THEN p.payload ELSE tide.project_payload(p.payload, s.shape -> (p.table_schema || '.' || p.table_name)) END)::json AS payload
-  FROM tide.source_shape($1::text, $2::text) AS s (shape)
- CROSS JOIN LATERAL tide.pull(tide.home_bucket($1::text), $3::bigint, $4::integer, $5::bigint,
-                              nullif($6::bigint, 0)) AS p
-`
-
-type PullHomeParams struct {
-	UserID          string
-	SourceID        string
-	AfterBundleSeq  int64
-	MaxBundles      int32
-	MaxBytes        int64
-	TargetBundleSeq int64
-}
-
-type PullHomeRow struct {
-	BundleSeq      string
-	SourceID       string
-	SourceBundleID string
-	TableSchema    string
-	TableName      string
-	Key            []byte
-	Op             string
-	Payload        []byte
-}
-
-// A device knows the tables and columns that were registered when it came. A row of another table has
-// no op here: its bundle stays, without it. What is of the bundle stands in its first row alone.
-func (q *Queries) PullHome(ctx context.Context, arg PullHomeParams) ([]PullHomeRow, error) {
-	rows, err := q.db.Query(ctx, PullHome,
-		arg.UserID,
-		arg.SourceID,
-		arg.AfterBundleSeq,
-		arg.MaxBundles,
-		arg.MaxBytes,
-		arg.TargetBundleSeq,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PullHomeRow
-	for rows.Next() {
-		var i PullHomeRow
-		if err := rows.Scan(
-			&i.BundleSeq,
-			&i.SourceID,
-			&i.SourceBundleID,
-			&i.TableSchema,
-			&i.TableName,
-			&i.Key,
-			&i.Op,
-			&i.Payload,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const Push = `-- name: Push :one

@@ -4238,9 +4238,113 @@ COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- A page is as many whole bundles as fit, at least one. Its size is known from bundle_log alone, so
--- no change is read that is not returned. Rows come in the order of the log because nested loops
--- alone are allowed: to sort them, with their payloads, would cost more than to find them.
+-- Planned as a part of the query that it stands in, and its rows come in order without being sorted: where they must,
+-- that query has hash and merge joins off, and nothing in parallel.
+CREATE OR REPLACE FUNCTION tide.bundle_changes(xid xid8, consecutive boolean, first bigint, last bigint, changes bigint[], ops "char"[])
+    RETURNS TABLE (nth bigint, op "char", table_id integer, row_key text, payload json, buckets text[], old_buckets text[])
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT e.nth, e.op, e.table_id, e.row_key, e.payload, e.buckets, e.old_buckets
+      -- A long list is stored elsewhere, and fetched once here, not for each of its elements.
+      FROM (SELECT bundle_changes.ops || '{}'::"char"[] AS ops OFFSET 0) AS o
+     CROSS JOIN LATERAL (
+           (SELECT l.change_id - bundle_changes.first + 1 AS nth, o.ops[l.change_id - bundle_changes.first + 1] AS op, l.table_id, l.row_key, l.payload, l.buckets, l.old_buckets
+              FROM tide.change_log AS l
+             WHERE bundle_changes.consecutive AND l.xid = bundle_changes.xid AND l.change_id >= bundle_changes.first AND l.change_id <= bundle_changes.last
+             ORDER BY l.xid, l.change_id)
+             UNION ALL
+            -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
+            SELECT u.nth, u.op, c.table_id, c.row_key, c.payload, c.buckets, c.old_buckets
+              FROM unnest(bundle_changes.changes, o.ops) WITH ORDINALITY AS u (change_id, op, nth)
+             CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = bundle_changes.xid AND l.change_id = u.change_id OFFSET 0) AS c
+             WHERE NOT bundle_changes.consecutive) AS e;
+END;
+COMMENT ON FUNCTION tide.bundle_changes(xid8, boolean, bigint, bigint, bigint[], "char"[]) IS
+'The changes of a bundle, or of a part of it, in its order, counted from 1: those of the range where they are consecutive, else those that are listed. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone.
+-- How far the page reaches is known from bundle_log, so no change is read that is not returned.
+CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, last_seq bigint, max_bundles integer, max_bytes bigint)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, nth bigint, table_schema text, table_name text, row_key text, op text, payload json,
+        source_id text, source_bundle_id bigint, sealed_at timestamptz
+    )
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT b.bundle_id, b.bundle_seq, c.nth, s.table_schema::text, s.table_name::text, c.row_key,
+           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END,
+           coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
+      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+              FROM tide.bundle_log AS l
+             WHERE l.bucket_id = bucket_bundles.bucket COLLATE "C" AND l.bundle_seq > bucket_bundles.after_seq AND l.bundle_seq <= bucket_bundles.last_seq
+             ORDER BY l.bundle_seq
+             LIMIT bucket_bundles.max_bundles) AS b
+      -- A bundle without changes says that the user's access changed.
+      LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
+     WHERE bucket_bundles.max_bundles IS NULL OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= bucket_bundles.max_bytes;
+END;
+COMMENT ON FUNCTION tide.bucket_bundles(text, bigint, bigint, integer, bigint) IS
+'Bundles of a bucket with their changes, in order: those that fit, or all of them without max_bundles. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a long seal
+-- they are moved by its last step.
+CREATE OR REPLACE FUNCTION tide.pull_end(
+    bucket text, after_seq bigint, target_seq bigint, max_bundles integer, max_bytes bigint,
+    OUT floor_seq bigint, OUT head_seq bigint, OUT last_seq bigint, OUT whole boolean
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+#variable_conflict use_variable
+DECLARE
+    v_last record;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT p.floor_seq, p.head_seq INTO floor_seq, head_seq FROM tide.bucket_position(bucket) AS p;
+    IF after_seq IS NULL OR after_seq < floor_seq OR after_seq > head_seq THEN
+        RAISE EXCEPTION 'bundles after position % of bucket % are not in the log', coalesce(after_seq::text, 'NULL'), bucket
+            USING ERRCODE = 'TD014',
+                  DETAIL  = format('Its log goes from %s to %s.', floor_seq, head_seq),
+                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
+    END IF;
+    last_seq := least(coalesce(nullif(target_seq, 0), head_seq), head_seq);
+    whole := false;
+    IF NOT EXISTS (SELECT FROM tide.bucket_source) THEN
+        RETURN;
+    END IF;
+    SELECT p.bundle_seq, s.last_bundle_id, s.has_derived
+      INTO v_last
+      FROM (SELECT b.bundle_seq, b.seal_id
+              FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+                      FROM tide.bundle_log AS l
+                     WHERE l.bucket_id = bucket COLLATE "C" AND l.bundle_seq > after_seq AND l.bundle_seq <= last_seq
+                     ORDER BY l.bundle_seq LIMIT max_bundles) AS b
+             WHERE b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
+             ORDER BY b.bundle_seq DESC LIMIT 1) AS p
+     CROSS JOIN LATERAL (SELECT w.last_bundle_id, w.has_derived FROM tide.seal_log AS w WHERE w.seal_id >= p.seal_id AND w.cut_change_id IS NULL ORDER BY w.seal_id LIMIT 1) AS s;
+    IF v_last.has_derived THEN
+        whole := true;
+        last_seq := coalesce((SELECT l.bundle_seq - 1 FROM tide.bundle_log AS l
+                               WHERE l.bucket_id = bucket COLLATE "C" AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= last_seq AND l.bundle_id + 0 > v_last.last_bundle_id
+                               ORDER BY l.bundle_seq LIMIT 1), last_seq);
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.pull_end(text, bigint, bigint, integer, bigint) IS
+'Where a page of a bucket may end at the latest, and whether all up to there belongs to it, whatever its size. Raises TD014, TD018. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A page is as many whole bundles as fit, at least one. Rows come in the order of the log because nested
+-- loops alone are allowed: to sort them, with their payloads, would cost more than to find them.
 CREATE OR REPLACE FUNCTION tide.pull(
     bucket_id         text,
     after_bundle_seq  bigint  DEFAULT 0,
@@ -4260,57 +4364,13 @@ CREATE OR REPLACE FUNCTION tide.pull(
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_position record;
-    v_bucket   text COLLATE "C" := bucket_id;
-    v_stable   bigint;
-    v_whole    boolean := false;
-    v_last     record;
+    v_end record;
 BEGIN
-    PERFORM tide.check_page(max_bundles, max_bytes);
-    SELECT * INTO v_position FROM tide.bucket_position(v_bucket);
-    IF after_bundle_seq IS NULL OR after_bundle_seq < v_position.floor_seq OR after_bundle_seq > v_position.head_seq THEN
-        RAISE EXCEPTION 'bundles after position % of bucket % are not in the log', coalesce(after_bundle_seq::text, 'NULL'), v_bucket
-            USING ERRCODE = 'TD014',
-                  DETAIL  = format('Its log goes from %s to %s.', v_position.floor_seq, v_position.head_seq),
-                  HINT    = 'Take a snapshot of the bucket, and go on from its position.';
-    END IF;
-    v_stable := least(coalesce(nullif(target_bundle_seq, 0), v_position.head_seq), v_position.head_seq);
-    IF EXISTS (SELECT FROM tide.bucket_source) THEN
-        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
-        -- long seal they are moved by its last step.
-        SELECT p.bundle_seq, s.last_bundle_id, s.has_derived
-          INTO v_last
-          FROM (SELECT b.bundle_seq, b.seal_id
-                  FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
-                          FROM tide.bundle_log AS l
-                         WHERE l.bucket_id = v_bucket AND l.bundle_seq > after_bundle_seq AND l.bundle_seq <= v_stable
-                         ORDER BY l.bundle_seq LIMIT max_bundles) AS b
-                 WHERE b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes
-                 ORDER BY b.bundle_seq DESC LIMIT 1) AS p
-         CROSS JOIN LATERAL (SELECT w.last_bundle_id, w.has_derived FROM tide.seal_log AS w WHERE w.seal_id >= p.seal_id AND w.cut_change_id IS NULL ORDER BY w.seal_id LIMIT 1) AS s;
-        IF v_last.has_derived THEN
-            v_whole := true;
-            v_stable := coalesce((SELECT l.bundle_seq - 1 FROM tide.bundle_log AS l
-                                   WHERE l.bucket_id = v_bucket AND l.bundle_seq > v_last.bundle_seq AND l.bundle_seq <= v_stable AND l.bundle_id + 0 > v_last.last_bundle_id
-                                   ORDER BY l.bundle_seq LIMIT 1), v_stable);
-        END IF;
-    END IF;
+    SELECT * INTO v_end FROM tide.pull_end(pull.bucket_id, after_bundle_seq, target_bundle_seq, max_bundles, max_bytes);
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, ARRAY[v_bucket::text], coalesce(c.nth - 1, 0), s.table_schema, s.table_name, c.row_key::json,
-           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
-           CASE WHEN c.op <> 'D' THEN c.payload END,
-           coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
-      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
-              FROM tide.bundle_log AS l
-             WHERE l.bucket_id = v_bucket
-               AND l.bundle_seq > after_bundle_seq
-               AND l.bundle_seq <= v_stable
-             ORDER BY l.bundle_seq
-             LIMIT CASE WHEN NOT v_whole THEN max_bundles END) AS b
-      -- A bundle without changes says that the user's access changed.
-      LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
-     WHERE v_whole OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= max_bytes;
+    SELECT b.bundle_id, b.bundle_seq, ARRAY[pull.bucket_id], coalesce(b.nth - 1, 0), b.table_schema, b.table_name, b.row_key::json, b.op, b.payload,
+           b.source_id, b.source_bundle_id, b.sealed_at
+      FROM tide.bucket_bundles(pull.bucket_id, after_bundle_seq, v_end.last_seq, CASE WHEN NOT v_end.whole THEN max_bundles END, max_bytes) AS b;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull(text, bigint, integer, bigint, bigint) IS
@@ -4404,32 +4464,6 @@ END;
 $$;
 COMMENT ON FUNCTION tide.pull(text[], bigint, integer, bigint, bigint) IS
 'Whole bundles over a set of buckets after a bundle_id, each once, in causal order, one row per change; bounded like the other form. Never writes. Raises TD014 when the log does not reach back to the position for every bucket, TD018.';
--- +goose StatementEnd
-
--- +goose StatementBegin
--- Planned as a part of the query that it stands in, and its rows come in order without being sorted: where they must,
--- that query has hash and merge joins off, and nothing in parallel.
-CREATE OR REPLACE FUNCTION tide.bundle_changes(xid xid8, consecutive boolean, first bigint, last bigint, changes bigint[], ops "char"[])
-    RETURNS TABLE (nth bigint, op "char", table_id integer, row_key text, payload json, buckets text[], old_buckets text[])
-    LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT e.nth, e.op, e.table_id, e.row_key, e.payload, e.buckets, e.old_buckets
-      -- A long list is stored elsewhere, and fetched once here, not for each of its elements.
-      FROM (SELECT bundle_changes.ops || '{}'::"char"[] AS ops OFFSET 0) AS o
-     CROSS JOIN LATERAL (
-           (SELECT l.change_id - bundle_changes.first + 1 AS nth, o.ops[l.change_id - bundle_changes.first + 1] AS op, l.table_id, l.row_key, l.payload, l.buckets, l.old_buckets
-              FROM tide.change_log AS l
-             WHERE bundle_changes.consecutive AND l.xid = bundle_changes.xid AND l.change_id >= bundle_changes.first AND l.change_id <= bundle_changes.last
-             ORDER BY l.xid, l.change_id)
-             UNION ALL
-            -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
-            SELECT u.nth, u.op, c.table_id, c.row_key, c.payload, c.buckets, c.old_buckets
-              FROM unnest(bundle_changes.changes, o.ops) WITH ORDINALITY AS u (change_id, op, nth)
-             CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = bundle_changes.xid AND l.change_id = u.change_id OFFSET 0) AS c
-             WHERE NOT bundle_changes.consecutive) AS e;
-END;
-COMMENT ON FUNCTION tide.bundle_changes(xid8, boolean, bigint, bigint, bigint[], "char"[]) IS
-'The changes of a bundle, or of a part of it, in its order, counted from 1: those of the range where they are consecutive, else those that are listed. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5570,6 +5604,42 @@ COMMENT ON FUNCTION tide.seal_of(bigint) IS 'The seal that a bundle_id was given
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- A cursor, so that rows leave while others are still read: what a function returns, it first returns whole. Its plan
+-- is made here, under these settings.
+CREATE OR REPLACE FUNCTION tide.open_pull(
+    user_id text, source_id text, after_bundle_seq bigint, max_bundles integer, max_bytes bigint, target_bundle_seq bigint, cursor_name text DEFAULT 'tide_pull',
+    OUT floor_seq bigint, OUT head_seq bigint
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_home   text := tide.home_bucket(user_id);
+    v_shape  jsonb;
+    v_end    record;
+    v_cursor refcursor := cursor_name;
+BEGIN
+    PERFORM tide.assert_scope(user_id);
+    v_shape := tide.source_shape(user_id, open_pull.source_id);
+    SELECT * INTO v_end FROM tide.pull_end(v_home, after_bundle_seq, target_bundle_seq, max_bundles, max_bytes);
+    floor_seq := v_end.floor_seq;
+    head_seq := v_end.head_seq;
+    OPEN v_cursor NO SCROLL FOR
+    SELECT CASE WHEN b.nth = 1 OR b.nth IS NULL THEN b.bundle_seq END, CASE WHEN b.nth = 1 OR b.nth IS NULL THEN b.source_id END,
+           CASE WHEN b.nth = 1 OR b.nth IS NULL THEN b.source_bundle_id END, b.table_schema, b.table_name, b.row_key,
+           CASE WHEN v_shape IS NULL OR jsonb_exists(v_shape, b.table_schema || '.' || b.table_name) THEN b.op END AS op,
+           CASE WHEN v_shape IS NULL THEN b.payload ELSE tide.project_payload(b.payload, v_shape -> (b.table_schema || '.' || b.table_name)) END AS payload
+      FROM tide.bucket_bundles(v_home, after_bundle_seq, v_end.last_seq, CASE WHEN NOT v_end.whole THEN max_bundles END, max_bytes) AS b;
+END;
+$$;
+COMMENT ON FUNCTION tide.open_pull(text, text, bigint, integer, bigint, bigint, text) IS
+'Opens a cursor over the next page of a user''s home bucket, as this device gets it: bundle_seq, source_id and source_bundle_id in the first row of each bundle alone; then table_schema, table_name, row_key, op, payload; op NULL where the device does not know the table, or access changed. Never writes. Raises TD014, TD018, TD108.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Which bundles are the next page, from bundle_log alone. Two ways to find them: read on in the log and
 -- leave out what is not for the device, or look into each of its buckets, some bundles ahead. Either may
 -- stop early; what it found up to the edge is complete.
@@ -5635,26 +5705,21 @@ COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Rows come in order because nested loops alone are allowed: to sort them, with their payloads, would cost more than
--- to find them. Most bundles touch one bucket of a device: then nothing is put together.
+-- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone, as
+-- to sort rows with their payloads would cost more than to find them, and gives variables. Most bundles touch one
+-- bucket of a device: then nothing is put together.
 CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], bucket_ids text[], shape jsonb)
     RETURNS TABLE (
-        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
-        source text, source_bundle_id bigint, sealed_at timestamptz, seal text
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, row_key text, op text, payload json,
+        source text, source_bundle_id bigint, sealed_at timestamptz, seal text, as_bundle boolean
     )
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key::json, r.op,
-           CASE WHEN r.op = 'DELETE' THEN NULL WHEN shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, shape -> (r.table_schema || '.' || r.table_name)) END,
-           r.source, r.source_bundle_id, r.sealed_at, r.seal
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key, r.op,
+           CASE WHEN r.op = 'DELETE' THEN NULL WHEN bundles_for.shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, bundles_for.shape -> (r.table_schema || '.' || r.table_name)) END,
+           r.source, r.source_bundle_id, r.sealed_at, r.seal, r.buckets = b.buckets
       FROM (SELECT p.bundle_id, array_agg(p.bucket_id ORDER BY p.bucket_id COLLATE "C") AS buckets
-              FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
+              FROM unnest(bundles_for.bundle_ids, bundles_for.bucket_ids) AS p (bundle_id, bucket_id)
              GROUP BY p.bundle_id
              ORDER BY p.bundle_id) AS b
      -- What is of the transaction stands in each part of it.
@@ -5667,11 +5732,11 @@ BEGIN
            SELECT row_number() OVER () - 1, j.buckets, t.table_schema, t.table_name, j.row_key,
                   CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END, j.payload, NULL, NULL, NULL, NULL
              FROM (SELECT c.table_id, c.row_key, c.payload,
-                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (counted ->> o)::bigint < b.bundle_id) AS before,
+                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (bundles_for.counted ->> o)::bigint < b.bundle_id) AS before,
                           CASE -- Rules over other tables are judged at sealing, and are not in the change itself.
                                WHEN c.buckets IS NULL THEN coalesce(c.listed, '{}')
                                WHEN c.buckets = b.buckets THEN b.buckets
-                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
+                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (bundles_for.counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
                      FROM (SELECT a.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, CASE WHEN a.op <> 'D' THEN b.buckets END AS listed
                              FROM tide.bundle_changes(l.xid, l.consecutive, l.min_change_id, l.max_change_id, l.changes, l.ops) AS a
                             WHERE cardinality(b.buckets) = 1
@@ -5689,17 +5754,73 @@ BEGIN
                             CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
                   ) AS j
              LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
-            WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)) AS r;
+            WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
-$$;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS
-'Bundles as a device gets them that holds the buckets {"bucket": bundle_id} and knows the tables of shape (NULL for all): each is a row without row_ordinal, followed by its rows. Internal.';
+'Bundles as a device gets them that holds the buckets {"bucket": bundle_id} and knows the tables of shape (NULL for all): each is a row without row_ordinal, followed by its rows; as_bundle says that the buckets of a row are those of the bundle. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 -- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
 -- later position already does not count before that. What is there is what the change says of the row's
 -- buckets, so that a row which left one bucket and stayed in another is an update.
+CREATE OR REPLACE FUNCTION tide.next_page(
+    user_id text, source_id text, read_cursor text, max_bundles integer, max_bytes bigint,
+    OUT next_cursor text, OUT has_more boolean, OUT add text[], OUT remove text[], OUT repair text[],
+    OUT counted jsonb, OUT bundle_ids bigint[], OUT bucket_ids text[], OUT shape jsonb
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_open  record;
+    v_page  record;
+    v_seal  tide.seal_log;
+    v_whole tide.seal_log;
+BEGIN
+    PERFORM tide.check_page(max_bundles, max_bytes);
+    SELECT * INTO v_open FROM tide.open_cursor(next_page.user_id, next_page.source_id, read_cursor);
+    IF v_open.bundle_id IS NULL THEN
+        RAISE EXCEPTION 'a pull needs a cursor' USING ERRCODE = 'TD133', HINT = 'Connect, and send the cursor of the answer.';
+    END IF;
+    add := v_open.add;
+    remove := v_open.remove;
+    repair := v_open.repair;
+    IF NOT v_open.ready OR v_open.bundle_id = (v_open.head).last_bundle_id THEN
+        next_cursor := read_cursor;
+        has_more := v_open.bundle_id < (v_open.head).last_bundle_id;
+        RETURN;
+    END IF;
+    SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO counted FROM jsonb_each(v_open.held) AS h WHERE h.value <> 'null';
+    SELECT * INTO v_page FROM tide.pull_page(counted, v_open.bundle_id, (v_open.head).last_bundle_id, max_bundles, max_bytes);
+    v_seal := v_open.head;
+    IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
+        v_seal := tide.seal_of(v_page.last_bundle_id);
+        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
+        -- long seal they are moved by its last step.
+        SELECT s.* INTO v_whole FROM tide.seal_log AS s WHERE s.seal_id >= v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
+        IF v_whole.has_derived AND v_page.last_bundle_id < v_whole.last_bundle_id THEN
+            v_seal := v_whole;
+            SELECT * INTO v_page FROM tide.pull_page(counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
+        END IF;
+    END IF;
+    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
+    IF v_seal.seal_id < v_open.seal_id THEN
+        -- A bucket was fetched at a later one.
+        v_seal.seal_id := v_open.seal_id;
+        v_seal.identity := v_open.identity;
+    END IF;
+    next_cursor := tide.write_cursor(v_page.last_bundle_id, v_seal.seal_id, v_seal.identity, v_open.fingerprint);
+    bundle_ids := v_page.bundle_ids;
+    bucket_ids := v_page.bucket_ids;
+    shape := tide.source_shape(next_page.user_id, next_page.source_id);
+END;
+$$;
+COMMENT ON FUNCTION tide.next_page(text, text, text, integer, bigint) IS
+'The page after a cursor: where it ends, what to fetch or drop, and its bundles as tide.bundles_for takes them; NULL for none. Raises TD014, TD018, TD032, TD126, TD131 to TD133. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.pull_cursor(
     user_id text, source_id text, read_cursor text, max_bundles integer DEFAULT 1000, max_bytes bigint DEFAULT 8388608
 )
@@ -5710,57 +5831,60 @@ CREATE OR REPLACE FUNCTION tide.pull_cursor(
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_open    record;
-    v_counted jsonb;
-    v_page    record;
-    v_seal    tide.seal_log;
-    v_whole   tide.seal_log;
+    v_page record;
 BEGIN
-    PERFORM tide.check_page(max_bundles, max_bytes);
-    SELECT * INTO v_open FROM tide.open_cursor(pull_cursor.user_id, pull_cursor.source_id, read_cursor);
-    IF v_open.bundle_id IS NULL THEN
-        RAISE EXCEPTION 'a pull needs a cursor' USING ERRCODE = 'TD133', HINT = 'Connect, and send the cursor of the answer.';
-    END IF;
-    add := v_open.add;
-    remove := v_open.remove;
-    repair := v_open.repair;
-    IF NOT v_open.ready OR v_open.bundle_id = (v_open.head).last_bundle_id THEN
-        next_cursor := read_cursor;
-        has_more := v_open.bundle_id < (v_open.head).last_bundle_id;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-    SELECT coalesce(jsonb_object_agg(h.key, h.value), '{}') INTO v_counted FROM jsonb_each(v_open.held) AS h WHERE h.value <> 'null';
-    SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, (v_open.head).last_bundle_id, max_bundles, max_bytes);
-    v_seal := v_open.head;
-    IF v_page.last_bundle_id < v_seal.last_bundle_id THEN
-        v_seal := tide.seal_of(v_page.last_bundle_id);
-        -- Where rows moved because of other tables, only all bundles of the seal are what the rules say. In a
-        -- long seal they are moved by its last step.
-        SELECT s.* INTO v_whole FROM tide.seal_log AS s WHERE s.seal_id >= v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id LIMIT 1;
-        IF v_whole.has_derived AND v_page.last_bundle_id < v_whole.last_bundle_id THEN
-            v_seal := v_whole;
-            SELECT * INTO v_page FROM tide.pull_page(v_counted, v_open.bundle_id, v_seal.last_bundle_id, NULL, NULL);
-        END IF;
-    END IF;
-    has_more := v_page.last_bundle_id < (v_open.head).last_bundle_id;
-    IF v_seal.seal_id < v_open.seal_id THEN
-        -- A bucket was fetched at a later one.
-        v_seal.seal_id := v_open.seal_id;
-        v_seal.identity := v_open.identity;
-    END IF;
-    next_cursor := tide.write_cursor(v_page.last_bundle_id, v_seal.seal_id, v_seal.identity, v_open.fingerprint);
+    SELECT * INTO v_page FROM tide.next_page(pull_cursor.user_id, pull_cursor.source_id, read_cursor, max_bundles, max_bytes);
+    next_cursor := v_page.next_cursor;
+    has_more := v_page.has_more;
+    add := v_page.add;
+    remove := v_page.remove;
+    repair := v_page.repair;
     RETURN NEXT;
     RETURN QUERY
-    SELECT r.*, NULL::text, NULL::boolean, NULL::text[], NULL::text[], NULL::text[]
-      FROM tide.bundles_for(v_counted, v_page.bundle_ids, v_page.bucket_ids, tide.source_shape(pull_cursor.user_id, pull_cursor.source_id)) AS r;
+    SELECT r.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key::json, r.op, r.payload, r.source, r.source_bundle_id, r.sealed_at, r.seal,
+           NULL::text, NULL::boolean, NULL::text[], NULL::text[], NULL::text[]
+      FROM tide.bundles_for(v_page.counted, v_page.bundle_ids, v_page.bucket_ids, v_page.shape) AS r;
 END;
 $$;
 COMMENT ON FUNCTION tide.pull_cursor(text, text, text, integer, bigint) IS
 'Whole bundles over all buckets that a device holds, after its cursor, in causal order. The first row has the next cursor, whether there is more, and what to fetch or drop (then connect; with something to drop or repair no bundle is sent before that). Each bundle is a row without row_ordinal, followed by its rows. Never writes. Raises TD014, TD018, TD032, TD126, TD131 to TD133.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- A cursor, like that of tide.open_pull.
+CREATE OR REPLACE FUNCTION tide.open_pull_cursor(
+    user_id text, source_id text, read_cursor text, max_bundles integer, max_bytes bigint, cursor_name text DEFAULT 'tide_pull',
+    OUT next_cursor text, OUT has_more boolean, OUT add text[], OUT remove text[], OUT repair text[]
+)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_page   record;
+    v_cursor refcursor := cursor_name;
+BEGIN
+    PERFORM tide.assert_scope(user_id);
+    SELECT * INTO v_page FROM tide.next_page(user_id, open_pull_cursor.source_id, read_cursor, max_bundles, max_bytes);
+    next_cursor := v_page.next_cursor;
+    has_more := v_page.has_more;
+    add := v_page.add;
+    remove := v_page.remove;
+    repair := v_page.repair;
+    OPEN v_cursor NO SCROLL FOR
+    SELECT r.bundle_id, r.source, r.source_bundle_id, CASE WHEN r.op IS NULL OR NOT r.as_bundle THEN to_json(r.buckets) END AS buckets, r.table_schema, r.table_name, r.row_key, r.op, r.payload, r.seal
+      FROM tide.bundles_for(v_page.counted, v_page.bundle_ids, v_page.bucket_ids, v_page.shape) AS r;
+END;
+$$;
+COMMENT ON FUNCTION tide.open_pull_cursor(text, text, text, integer, bigint, text) IS
+'What tide.pull_cursor returns, the bundles and rows through a cursor: bundle_id, source, source_bundle_id, buckets as JSON, table_schema, table_name, row_key, op, payload, seal; op NULL where a bundle begins, buckets NULL in a row where they are those of the bundle. Never writes. Raises TD014, TD018, TD032, TD108, TD126, TD131 to TD133.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6767,7 +6891,8 @@ CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -6776,16 +6901,18 @@ DECLARE
     v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
     v_buckets   text[];
+    v_ids       bigint[];
+    v_shape     jsonb := tide.source_shape(pushed_rows.user_id, pushed_rows.source_id);
 BEGIN
     SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
-    SELECT array_agg(l.bucket_id::text) INTO v_buckets
+    SELECT array_agg(l.bucket_id::text), array_agg(l.bundle_id) INTO v_buckets, v_ids
       FROM tide.push_log AS p
       JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
      WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
        AND jsonb_exists(v_counted, l.bucket_id);
     RETURN QUERY
-    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.key, b.op, b.payload
-      FROM tide.bundles_for(v_counted, array_fill(v_bundle_id, ARRAY[cardinality(v_buckets)]), v_buckets, tide.source_shape(pushed_rows.user_id, pushed_rows.source_id)) AS b
+    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.row_key::json, b.op, b.payload
+      FROM tide.bundles_for(v_counted, v_ids, v_buckets, v_shape) AS b
      WHERE b.row_ordinal IS NOT NULL;
 END;
 $$;
@@ -8948,6 +9075,8 @@ GRANT EXECUTE ON FUNCTION
     tide.delete_snapshot_session(text, uuid),
     tide.connect_buckets(text, text, text, json, text),
     tide.assert_history(text),
+    tide.open_pull(text, text, bigint, integer, bigint, bigint, text),
+    tide.open_pull_cursor(text, text, text, integer, bigint, text),
     tide.pull_cursor(text, text, text, integer, bigint),
     tide.watch_cursor(text, text, text),
     tide.head_seal(),

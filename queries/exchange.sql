@@ -7,13 +7,10 @@ SELECT c.resolution::text AS resolution, c.initialization_id::uuid AS initializa
 SELECT c.next_cursor::text AS next_cursor, coalesce(c.bundle_id, -1)::bigint AS bundle_id, to_json(c.add)::json AS add, to_json(c.remove)::json AS remove, to_json(c.repair)::json AS repair
   FROM tide.connect_buckets(@user_id::text, @source_id::text, @read_cursor::text, sqlc.narg(positions)::text::json, sqlc.narg(pushed)::text) AS c;
 
--- One row for the page, one for each bundle, one for each of its rows.
--- name: PullCursor :many
-SELECT p.bundle_id::text AS bundle_id, p.row_ordinal::text AS row_ordinal, to_json(p.buckets)::json AS buckets, p.table_schema::text AS table_schema,
-       p.table_name::text AS table_name, p.key::json AS key, p.op::text AS op, p.payload::json AS payload, p.source::text AS source,
-       p.source_bundle_id::text AS source_bundle_id, p.seal::text AS seal, p.next_cursor::text AS next_cursor, p.has_more::text AS has_more,
-       to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
-  FROM tide.pull_cursor(@user_id::text, @source_id::text, @read_cursor::text, @max_bundles::integer, @max_bytes::bigint) AS p;
+-- The rows of a page are read from the cursor.
+-- name: OpenPullCursor :one
+SELECT p.next_cursor::text AS next_cursor, p.has_more::boolean AS has_more, to_json(p.add)::json AS add, to_json(p.remove)::json AS remove, to_json(p.repair)::json AS repair
+  FROM tide.open_pull_cursor(@user_id::text, @source_id::text, @read_cursor::text, @max_bundles::integer, @max_bytes::bigint, @cursor_name::text) AS p;
 
 -- name: WatchCursor :one
 SELECT w.bundle_id::bigint AS bundle_id, w.buckets::text[] AS buckets, w.newest_bundle_id::bigint AS newest_bundle_id, w.changed::boolean AS changed
@@ -90,17 +87,9 @@ SELECT coalesce(tide.replacement_of(@user_id::text, @source_id::text), '')::text
 SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
   FROM tide.bucket_position(tide.home_bucket(@user_id::text)) AS p;
 
--- A device knows the tables and columns that were registered when it came. A row of another table has
--- no op here: its bundle stays, without it. What is of the bundle stands in its first row alone.
--- name: PullHome :many
-SELECT (CASE WHEN p.row_ordinal = 0 THEN p.bundle_seq END)::text AS bundle_seq, (CASE WHEN p.row_ordinal = 0 THEN p.source_id END)::text AS source_id,
-       (CASE WHEN p.row_ordinal = 0 THEN p.source_bundle_id END)::text AS source_bundle_id,
-       p.table_schema::text AS table_schema, p.table_name::text AS table_name, p.key::json AS key,
-       (CASE WHEN s.shape IS NULL OR jsonb_exists(s.shape, p.table_schema || '.' || p.table_name) THEN p.op END)::text AS op,
-       (CASE WHEN s.shape IS NULL THEN p.payload ELSE tide.project_payload(p.payload, s.shape -> (p.table_schema || '.' || p.table_name)) END)::json AS payload
-  FROM tide.source_shape(@user_id::text, @source_id::text) AS s (shape)
- CROSS JOIN LATERAL tide.pull(tide.home_bucket(@user_id::text), @after_bundle_seq::bigint, @max_bundles::integer, @max_bytes::bigint,
-                              nullif(@target_bundle_seq::bigint, 0)) AS p;
+-- name: OpenPull :one
+SELECT p.floor_seq::bigint AS floor_seq, p.head_seq::bigint AS head_seq
+  FROM tide.open_pull(@user_id::text, @source_id::text, @after_bundle_seq::bigint, @max_bundles::integer, @max_bytes::bigint, @target_bundle_seq::bigint, @cursor_name::text) AS p;
 
 -- name: HomeBundleRows :many
 SELECT b.bundle_id::text AS bundle_id, b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,

@@ -47,6 +47,8 @@ GRANT EXECUTE ON FUNCTION
     tide.delete_snapshot_session(text, uuid),
     tide.connect_buckets(text, text, text, json, text),
     tide.assert_history(text),
+    tide.open_pull(text, text, bigint, integer, bigint, bigint, text),
+    tide.open_pull_cursor(text, text, text, integer, bigint, text),
     tide.pull_cursor(text, text, text, integer, bigint),
     tide.watch_cursor(text, text, text),
     tide.head_seal(),

@@ -126,9 +126,11 @@
 \ir functions/tide.bucket_position.sql
 \ir functions/tide.bucket_heads.sql
 \ir functions/tide.check_page.sql
+\ir functions/tide.bundle_changes.sql
+\ir functions/tide.bucket_bundles.sql
+\ir functions/tide.pull_end.sql
 \ir functions/tide.pull.sql
 \ir functions/tide.pull_buckets.sql
-\ir functions/tide.bundle_changes.sql
 \ir functions/tide.bundle_rows.sql
 \ir functions/tide.sealed_after.sql
 \ir functions/tide.key_text.sql
@@ -176,9 +178,12 @@
 \ir functions/tide.connect_buckets.sql
 \ir functions/tide.head_seal.sql
 \ir functions/tide.seal_of.sql
+\ir functions/tide.open_pull.sql
 \ir functions/tide.pull_page.sql
 \ir functions/tide.bundles_for.sql
+\ir functions/tide.next_page.sql
 \ir functions/tide.pull_cursor.sql
+\ir functions/tide.open_pull_cursor.sql
 \ir functions/tide.watch_cursor.sql
 
 -- Pushing

@@ -12,6 +12,8 @@ import (
 const (
 	standardBundles = 1000
 	largestBundles  = 5000
+
+	pullCursor = "tide_pull"
 )
 
 // pull writes whole bundles of the home bucket while they are read.
@@ -36,11 +38,9 @@ func (c *call) pull() error {
 	page.target = target
 	defer page.close()
 	leave := c.enterStage(readStage)
-	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
-		done(batch.Queue(db.AssertScope, c.user.UserID))
-		batch.Queue(db.HomePosition, c.user.UserID).QueryRow(page.begin)
-		each(batch.Queue(db.PullHome, c.user.UserID, c.source, after, maxBundles, c.config.MaxPullBytes, target), page.change)
-	})
+	err = c.reading().stream(c.r.Context(), pullCursor, func(batch *pgx.Batch) {
+		batch.Queue(db.OpenPull, c.user.UserID, c.source, after, maxBundles, c.config.MaxPullBytes, target, pullCursor).QueryRow(page.begin)
+	}, page.change)
 	leave()
 	if err != nil {
 		return err

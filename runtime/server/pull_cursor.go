@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -19,13 +20,12 @@ func (c *call) pullCursor() error {
 	page := cursorPage{pullPage: c.pullPage(), of: map[string]struct{}{}}
 	defer page.close()
 	page.mayRead = page.assertBuckets
-	err = c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
-		done(batch.Queue(db.AssertScope, c.user.UserID))
+	err = c.reading().stream(c.r.Context(), pullCursor, func(batch *pgx.Batch) {
 		if pushed := c.r.URL.Query().Get("pushed"); pushed != "" {
 			done(batch.Queue(db.AssertHistory, pushed))
 		}
-		each(batch.Queue(db.PullCursor, c.user.UserID, c.source, c.r.URL.Query().Get("cursor"), maxBundles, c.config.MaxPullBytes), page.take)
-	})
+		batch.Queue(db.OpenPullCursor, c.user.UserID, c.source, c.r.URL.Query().Get("cursor"), maxBundles, c.config.MaxPullBytes, pullCursor).QueryRow(page.begin)
+	}, page.take)
 	if err != nil {
 		return err
 	}
@@ -35,9 +35,9 @@ func (c *call) pullCursor() error {
 // cursorPage is a page over several buckets. Where to go on stands at its end: what was cut has none.
 type cursorPage struct {
 	pullPage
-	cursor  string
-	hasMore string
-	of      map[string]struct{} // lists of buckets, as JSON, that its bundles have
+	next    db.OpenPullCursorRow
+	buckets []byte              // of the bundle that is being written, as JSON
+	of      map[string]struct{} // those of all bundles
 }
 
 // assertBuckets asks whether the user may still read what the page has begun to tell.
@@ -53,32 +53,40 @@ func (p *cursorPage) assertBuckets() error {
 	return db.New(p.c.reading()).AssertBuckets(p.c.r.Context(), db.AssertBucketsParams{UserID: p.c.user.UserID, Buckets: all})
 }
 
-// take takes the page, a bundle or a row; they come in this order.
-func (p *cursorPage) take(v [][]byte) error {
-	switch {
-	case v[0] == nil:
-		p.cursor, p.hasMore = string(v[11]), string(v[12])
-		p.b = appendUpdates(append(p.b, `{"bucket_updates":`...), v[13], v[14], v[15])
-		p.raw(p.form.bundles)
-	case v[1] == nil:
-		p.beginBundle(`{"bundle_id":`, v[0], v[8], v[9])
-		p.raw(`,"buckets":`)
-		p.b = append(p.b, v[2]...)
-		p.of[string(v[2])] = struct{}{}
-		p.raw(`,"seal":`)
-		p.b = wire.AppendString(p.b, v[10])
-		p.raw(p.form.rows)
-	default:
-		return p.bundleRow(wire.Row{Schema: v[3], Table: v[4], Key: v[5], Op: v[6], Payload: v[7], Buckets: v[2]})
+func (p *cursorPage) begin(row pgx.Row) error {
+	if err := row.Scan(&p.next.NextCursor, &p.next.HasMore, &p.next.Add, &p.next.Remove, &p.next.Repair); err != nil {
+		return err
 	}
+	p.b = appendUpdates(append(p.b, `{"bucket_updates":`...), p.next.Add, p.next.Remove, p.next.Repair)
+	p.raw(p.form.bundles)
+	return nil
+}
+
+// take takes a bundle, or the next of its rows.
+func (p *cursorPage) take(v [][]byte) error {
+	if v[7] != nil {
+		buckets := v[3]
+		if buckets == nil {
+			buckets = p.buckets
+		}
+		return p.bundleRow(wire.Row{Schema: v[4], Table: v[5], Key: v[6], Op: v[7], Payload: v[8], Buckets: buckets})
+	}
+	p.beginBundle(`{"bundle_id":`, v[0], v[1], v[2])
+	p.buckets = append(p.buckets[:0], v[3]...)
+	p.of[string(p.buckets)] = struct{}{}
+	p.raw(`,"buckets":`)
+	p.b = append(p.b, p.buckets...)
+	p.raw(`,"seal":`)
+	p.b = wire.AppendString(p.b, v[9])
+	p.raw(p.form.rows)
 	return p.check()
 }
 
 func (p *cursorPage) end() error {
 	p.endBundle()
 	p.raw(p.form.end)
-	p.raw(p.hasMore)
-	p.string(`,"cursor":`, p.cursor)
+	p.b = strconv.AppendBool(p.b, p.next.HasMore)
+	p.string(`,"cursor":`, p.next.NextCursor)
 	p.raw(`}`)
 	return p.finish()
 }

@@ -85,33 +85,22 @@ func (c *call) streamBuckets() error {
 func (s *body) snapshot(ctx context.Context, tx *pgx.Conn, version []byte, wanted []string) (total int64, err error) {
 	s.early = true
 	for {
-		rows, err := tx.Query(ctx, fetchSnapshot)
-		if err != nil {
-			return total, err
-		}
 		if wanted != nil {
 			// What this transaction sees may have been taken from the user since.
 			if err := db.New(s.c.reading()).AssertBuckets(ctx, db.AssertBucketsParams{UserID: s.c.user.UserID, Buckets: wanted}); err != nil {
-				rows.Close()
 				return total, err
 			}
 		}
-		n := 0
-		for rows.Next() {
-			n++
-			v := rows.RawValues()
+		n, err := fetch(ctx, tx, fetchSnapshot, func(v [][]byte) error {
 			row := wire.Row{Schema: v[0], Table: v[1], Key: v[2], Payload: v[3]}
 			if wanted != nil {
 				row.Buckets = v[4]
 			}
 			s.row(row, version)
 			s.raw("\n")
-			if err := s.check(); err != nil {
-				rows.Close()
-				return total, err
-			}
-		}
-		if err := rows.Err(); err != nil || n == 0 {
+			return s.check()
+		})
+		if err != nil || n == 0 {
 			return total, err
 		}
 		total += int64(n)

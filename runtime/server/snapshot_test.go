@@ -184,6 +184,17 @@ func TestSnapshotsBesideWriters(t *testing.T) {
 	nothingOpen(t, f)
 }
 
+// What a connection streamed before does not matter to the next stream, of other columns.
+func TestStreamsOfBothKindsInTurns(t *testing.T) {
+	t.Parallel()
+	f := withTeams(t, Config{})
+	home, many := f.device("u1", "home").connect(t), f.device("u1", "many")
+	for range 8 {
+		home.stream(t)
+		many.fetched(t)
+	}
+}
+
 // Many snapshots at once, with a pool of two connections: nobody waits for ever.
 func TestManySnapshotsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -83,6 +83,42 @@ func (s *Server) sendBatch(ctx context.Context, batch *pgx.Batch) error {
 	return nil
 }
 
+// stream is run, and then reads the cursor that queue opened while the database still fills it.
+func (t transaction) stream(ctx context.Context, cursor string, queue func(*pgx.Batch), row func(values [][]byte) error) error {
+	conn, err := t.server.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	defer undo(conn.Conn())
+	var batch pgx.Batch
+	done(batch.Queue(t.begin))
+	done(queueBounds(ctx, &batch, t.bounds))
+	queue(&batch)
+	if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	_, err = fetch(ctx, conn.Conn(), "FETCH ALL FROM "+cursor+"; "+commit, row)
+	return err
+}
+
+// fetch runs statements that read cursors, in one round trip, and says how many rows there were. None of them is
+// prepared: a prepared FETCH keeps the columns of the cursor that it met first.
+func fetch(ctx context.Context, conn *pgx.Conn, sql string, row func(values [][]byte) error) (n int, err error) {
+	results := conn.PgConn().Exec(ctx, sql)
+	for err == nil && results.NextResult() {
+		rows := results.ResultReader()
+		for err == nil && rows.NextRow() {
+			n++
+			err = row(rows.Values())
+		}
+	}
+	if closed := results.Close(); err == nil {
+		err = closed
+	}
+	return n, err
+}
+
 func queueBounds(ctx context.Context, batch *pgx.Batch, b db.BoundTransactionParams) *pgx.QueuedQuery {
 	return batch.Queue(db.BoundTransaction, b.StatementTimeoutMs, b.LockTimeoutMs, b.IdleTimeoutMs, b.SynchronousCommit, traceparent(ctx))
 }

@@ -1,23 +1,18 @@
--- Rows come in order because nested loops alone are allowed: to sort them, with their payloads, would cost more than
--- to find them. Most bundles touch one bucket of a device: then nothing is put together.
+-- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone, as
+-- to sort rows with their payloads would cost more than to find them, and gives variables. Most bundles touch one
+-- bucket of a device: then nothing is put together.
 CREATE OR REPLACE FUNCTION tide.bundles_for(counted jsonb, bundle_ids bigint[], bucket_ids text[], shape jsonb)
     RETURNS TABLE (
-        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
-        source text, source_bundle_id bigint, sealed_at timestamptz, seal text
+        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, row_key text, op text, payload json,
+        source text, source_bundle_id bigint, sealed_at timestamptz, seal text, as_bundle boolean
     )
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
-AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key::json, r.op,
-           CASE WHEN r.op = 'DELETE' THEN NULL WHEN shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, shape -> (r.table_schema || '.' || r.table_name)) END,
-           r.source, r.source_bundle_id, r.sealed_at, r.seal
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT b.bundle_id, r.row_ordinal, r.buckets, r.table_schema, r.table_name, r.row_key, r.op,
+           CASE WHEN r.op = 'DELETE' THEN NULL WHEN bundles_for.shape IS NULL THEN r.payload ELSE tide.project_payload(r.payload, bundles_for.shape -> (r.table_schema || '.' || r.table_name)) END,
+           r.source, r.source_bundle_id, r.sealed_at, r.seal, r.buckets = b.buckets
       FROM (SELECT p.bundle_id, array_agg(p.bucket_id ORDER BY p.bucket_id COLLATE "C") AS buckets
-              FROM unnest(bundle_ids, bucket_ids) AS p (bundle_id, bucket_id)
+              FROM unnest(bundles_for.bundle_ids, bundles_for.bucket_ids) AS p (bundle_id, bucket_id)
              GROUP BY p.bundle_id
              ORDER BY p.bundle_id) AS b
      -- What is of the transaction stands in each part of it.
@@ -30,11 +25,11 @@ BEGIN
            SELECT row_number() OVER () - 1, j.buckets, t.table_schema, t.table_name, j.row_key,
                   CASE WHEN j.buckets = '{}' THEN 'DELETE' WHEN j.before THEN 'UPDATE' ELSE 'INSERT' END, j.payload, NULL, NULL, NULL, NULL
              FROM (SELECT c.table_id, c.row_key, c.payload,
-                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (counted ->> o)::bigint < b.bundle_id) AS before,
+                          c.op <> 'I' OR coalesce(cardinality(c.old_buckets), 0) > 0 AND EXISTS (SELECT FROM unnest(c.old_buckets) AS o WHERE (bundles_for.counted ->> o)::bigint < b.bundle_id) AS before,
                           CASE -- Rules over other tables are judged at sealing, and are not in the change itself.
                                WHEN c.buckets IS NULL THEN coalesce(c.listed, '{}')
                                WHEN c.buckets = b.buckets THEN b.buckets
-                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
+                               ELSE ARRAY(SELECT h FROM unnest(c.buckets) AS h WHERE (bundles_for.counted ->> h)::bigint < b.bundle_id ORDER BY h COLLATE "C") END AS buckets
                      FROM (SELECT a.op, a.table_id, a.row_key, a.payload, a.buckets, a.old_buckets, CASE WHEN a.op <> 'D' THEN b.buckets END AS listed
                              FROM tide.bundle_changes(l.xid, l.consecutive, l.min_change_id, l.max_change_id, l.changes, l.ops) AS a
                             WHERE cardinality(b.buckets) = 1
@@ -52,8 +47,7 @@ BEGIN
                             CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
                   ) AS j
              LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
-            WHERE shape IS NULL OR jsonb_exists(shape, t.table_schema || '.' || t.table_name)) AS r;
+            WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
-$$;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS
-'Bundles as a device gets them that holds the buckets {"bucket": bundle_id} and knows the tables of shape (NULL for all): each is a row without row_ordinal, followed by its rows. Internal.';
+'Bundles as a device gets them that holds the buckets {"bucket": bundle_id} and knows the tables of shape (NULL for all): each is a row without row_ordinal, followed by its rows; as_bundle says that the buckets of a row are those of the bundle. Internal.';

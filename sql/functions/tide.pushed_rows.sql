@@ -4,7 +4,8 @@ CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -13,16 +14,18 @@ DECLARE
     v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
     v_buckets   text[];
+    v_ids       bigint[];
+    v_shape     jsonb := tide.source_shape(pushed_rows.user_id, pushed_rows.source_id);
 BEGIN
     SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
-    SELECT array_agg(l.bucket_id::text) INTO v_buckets
+    SELECT array_agg(l.bucket_id::text), array_agg(l.bundle_id) INTO v_buckets, v_ids
       FROM tide.push_log AS p
       JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
      WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
        AND jsonb_exists(v_counted, l.bucket_id);
     RETURN QUERY
-    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.key, b.op, b.payload
-      FROM tide.bundles_for(v_counted, array_fill(v_bundle_id, ARRAY[cardinality(v_buckets)]), v_buckets, tide.source_shape(pushed_rows.user_id, pushed_rows.source_id)) AS b
+    SELECT b.bundle_id, b.row_ordinal, b.buckets, b.table_schema, b.table_name, b.row_key::json, b.op, b.payload
+      FROM tide.bundles_for(v_counted, v_ids, v_buckets, v_shape) AS b
      WHERE b.row_ordinal IS NOT NULL;
 END;
 $$;
