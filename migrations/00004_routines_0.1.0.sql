@@ -3597,6 +3597,13 @@ CREATE OR REPLACE FUNCTION tide.sealable_ranges(previous pg_snapshot, OUT above 
 AS $$
 #variable_conflict use_column
 BEGIN
+    -- Most of the time nothing ran, then and now: that is seen without a query.
+    IF pg_snapshot_xmin(previous) = pg_snapshot_xmax(previous) AND right(pg_current_snapshot()::text, 1) = ':' THEN
+        above := (pg_snapshot_xmax(previous)::text::bigint - 1)::text::xid8;
+        below := pg_snapshot_xmax(pg_current_snapshot());
+        RETURN NEXT;
+        RETURN;
+    END IF;
     RETURN QUERY
     SELECT e.xid, lead(e.xid) OVER (ORDER BY e.xid)
       FROM (SELECT (pg_snapshot_xmax(previous)::text::bigint - 1)::text::xid8
@@ -3649,7 +3656,7 @@ CREATE OR REPLACE FUNCTION tide.unsealed_changes(key_hashes bigint[])
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 BEGIN
     RETURN QUERY
@@ -3866,6 +3873,7 @@ CREATE OR REPLACE FUNCTION tide.seal()
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
+    SET enable_bitmapscan = off
     SET jit = off
     SET work_mem = '64MB'
 AS $$
@@ -3881,6 +3889,7 @@ DECLARE
     v_last     bigint;
     v_sources  integer[];
     v_late     boolean;
+    v_newest   xid8;
     v_marks    tide.table_mark[];
     v_effects  tide.seal_effect[];
 BEGIN
@@ -3888,9 +3897,11 @@ BEGIN
     LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO v_previous FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1;
     v_own := pg_current_xact_id_if_assigned();
-    IF EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = v_own) THEN
-        RAISE EXCEPTION 'this transaction has captured changes and cannot seal'
-            USING ERRCODE = 'TD010', HINT = 'Commit first: only committed changes are sealed.';
+    IF v_own IS NOT NULL THEN
+        IF EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = v_own) THEN
+            RAISE EXCEPTION 'this transaction has captured changes and cannot seal'
+                USING ERRCODE = 'TD010', HINT = 'Commit first: only committed changes are sealed.';
+        END IF;
     END IF;
     IF pg_snapshot_xmax(v_previous.snap) > pg_snapshot_xmax(pg_current_snapshot()) THEN
         RAISE EXCEPTION 'the log comes from a server with other transaction ids'
@@ -3914,10 +3925,13 @@ BEGIN
     END IF;
 
     -- Steps judge nothing. They tell whose access changed.
-    v_sources := (SELECT array_agg(o.source_id)
-                    FROM (SELECT b.source_id FROM tide.bucket_source AS b WHERE v_cut IS NULL UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
+    v_sources := nullif(CASE WHEN v_cut IS NULL THEN ARRAY(SELECT b.source_id FROM tide.bucket_source AS b) END || ARRAY(SELECT a.source_id FROM tide.access_dependency AS a), '{}');
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
+    IF v_late THEN
+        -- The last step may have nothing of its own left to seal.
+        SELECT max(c.xid) INTO v_newest FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below;
+    END IF;
     IF v_cut IS NULL AND v_sources IS NOT NULL AND v_drawn - v_complete.last_change_id > (SELECT s.seal_max_judged FROM tide.setting AS s) THEN
         v_marks := tide.tables_to_judge(v_complete.snap);
         IF v_marks IS NOT NULL THEN
@@ -3966,8 +3980,7 @@ BEGIN
     ), effect AS MATERIALIZED (
         SELECT e.*
           FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks,
-                       -- The last step of a long seal may have nothing of its own left to seal.
-                       coalesce(max(f.xid), (SELECT max(c.xid) FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below)) AS last_xid,
+                       coalesce(max(f.xid), v_newest) AS last_xid,
                        (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
@@ -4054,7 +4067,8 @@ BEGIN
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);
-        PERFORM tide.queue_event('on_seal', jsonb_build_object('seal_id', v_previous.seal_id + 1, 'first_bundle_id', v_complete.last_bundle_id + 1, 'last_bundle_id', v_last));
+        PERFORM tide.queue_event('on_seal', jsonb_build_object('seal_id', v_previous.seal_id + 1, 'first_bundle_id', v_complete.last_bundle_id + 1, 'last_bundle_id', v_last))
+           FROM tide.hook AS h WHERE h.hook = 'on_seal';
     END IF;
     RETURN v_last;
 END;
@@ -4987,16 +5001,16 @@ DECLARE
     v_now   jsonb;
     v_gone  text;
 BEGIN
+    IF (SELECT t.shape_id = s.shape_id FROM tide.source AS s CROSS JOIN tide.setting AS t WHERE s.user_id = source_shape.user_id AND s.source_id = source_shape.source_id) IS NOT FALSE THEN
+        RETURN NULL;
+    END IF;
     SELECT k.tables, n.tables
       INTO v_known, v_now
       FROM tide.source AS s
-      JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+      CROSS JOIN tide.setting AS t
       JOIN tide.shape AS k ON k.shape_id = s.shape_id
       JOIN tide.shape AS n ON n.shape_id = t.shape_id
      WHERE s.user_id = source_shape.user_id AND s.source_id = source_shape.source_id;
-    IF v_known IS NULL THEN
-        RETURN NULL;
-    END IF;
     SELECT string_agg(CASE WHEN v_now -> k.name IS NULL THEN k.name ELSE k.name || '.' || c.name END, ', ')
       INTO v_gone
       FROM jsonb_each(v_known) AS k (name, columns)
@@ -6289,7 +6303,7 @@ CREATE OR REPLACE FUNCTION tide.judge_push(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -6298,15 +6312,23 @@ DECLARE
     v_many  boolean := tide.is_cursor_push();
     v_floor bigint := 0;
     v_head  bigint := 0;
+    v_missed boolean;
     -- Asked for before what is sealed: a seal that comes between takes nothing away.
     v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
 BEGIN
-    IF EXISTS (SELECT FROM tide.setting AS s WHERE s.paused_at IS NOT NULL)
-       OR EXISTS (SELECT FROM tide.change_log AS c
-                   WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
-                     AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1))) THEN
+    v_missed := EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!');
+    IF v_missed THEN
+        v_missed := EXISTS (SELECT FROM tide.change_log AS c
+                             WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
+                               AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
+    END IF;
+    IF v_missed OR (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
+    END IF;
+    -- Rows that were all new: nothing of their keys is known, as a rule.
+    IF live IS NULL AND cardinality(v_fresh) = 0 AND NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k) THEN
+        RETURN;
     END IF;
     IF v_many THEN
         v_head := tide.head();
@@ -6387,7 +6409,7 @@ BEGIN
         OR j.base > v_head;
 END;
 $$;
-COMMENT ON FUNCTION tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]) IS 'Rows of a push that are in conflict, given those that are there (locked before, in a statement of its own). pruned: the log cannot tell. Raises TD126. Internal.';
+COMMENT ON FUNCTION tide.judge_push(text, tide.pushed_row[], bigint[], boolean[]) IS 'Rows of a push that are in conflict, given those that are there (locked before, in a statement of its own; NULL where all are new, and written). pruned: the log cannot tell. Raises TD126. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6546,13 +6568,15 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
+    -- A variable: partitions of other transactions are left out by it, and not by a function.
+    v_xid      xid8 := pg_current_xact_id();
     v_mine     text[];
     v_rejected json;
 BEGIN
-    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
+    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
         RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
     END IF;
     IF NOT EXISTS (SELECT FROM unnest(rows) AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id WHERE s.push_policy = 'rls') THEN
@@ -6565,7 +6589,7 @@ BEGIN
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
              WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
-                   FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
+                   FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
       -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
       LEFT JOIN LATERAL (

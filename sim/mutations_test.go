@@ -77,7 +77,7 @@ var mutations = []mutation{
 		[]edit{{"commit_push_session", "v_staged.rows, (v_staged.session)", "v_staged.rows[1:greatest(1, cardinality(v_staged.rows) - 1)], (v_staged.session)"}},
 		[]string{"nothing acknowledged is missing", "a local edit is never lost without a record"}},
 	{"a page ends amid a seal that moved rows", "seal; sync 0; share 0 4 12; end 0; share 0 9 3; end 0; seal; sync 0",
-		[]edit{{"pull", "IF v_last.has_derived THEN", "IF false THEN"}, {"pull_cursor", "IF v_whole.has_derived AND", "IF false AND"}},
+		[]edit{{"pull_end", "IF v_last.has_derived THEN", "IF false THEN"}, {"next_page", "IF v_whole.has_derived AND", "IF false AND"}},
 		[]string{"bundles whole"}},
 	{"access that was lost goes on", "seal; reader 0 5; share 0 15 0; end 0; seal; share 1 2 1; end 1; seal; reader 0 5",
 		[]edit{{"open_cursor", "IF cardinality(access) - cardinality(add) <", "IF false AND cardinality(access) <"}}, []string{"nothing leaks"}},

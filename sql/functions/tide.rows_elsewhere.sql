@@ -3,13 +3,15 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
+    -- A variable: partitions of other transactions are left out by it, and not by a function.
+    v_xid      xid8 := pg_current_xact_id();
     v_mine     text[];
     v_rejected json;
 BEGIN
-    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
+    IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
         RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
     END IF;
     IF NOT EXISTS (SELECT FROM unnest(rows) AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id WHERE s.push_policy = 'rls') THEN
@@ -22,7 +24,7 @@ BEGIN
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
              WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
-                   FROM tide.change_log AS c WHERE c.xid = pg_current_xact_id() AND c.key_hash IS NOT NULL
+                   FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
       -- Where rules look at other tables, sealing will tell; until then this transaction foretells it.
       LEFT JOIN LATERAL (

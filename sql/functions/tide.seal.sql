@@ -16,6 +16,7 @@ CREATE OR REPLACE FUNCTION tide.seal()
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
+    SET enable_bitmapscan = off
     SET jit = off
     SET work_mem = '64MB'
 AS $$
@@ -31,6 +32,7 @@ DECLARE
     v_last     bigint;
     v_sources  integer[];
     v_late     boolean;
+    v_newest   xid8;
     v_marks    tide.table_mark[];
     v_effects  tide.seal_effect[];
 BEGIN
@@ -38,9 +40,11 @@ BEGIN
     LOCK TABLE tide.seal_lock IN SHARE UPDATE EXCLUSIVE MODE;
     SELECT * INTO v_previous FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1;
     v_own := pg_current_xact_id_if_assigned();
-    IF EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = v_own) THEN
-        RAISE EXCEPTION 'this transaction has captured changes and cannot seal'
-            USING ERRCODE = 'TD010', HINT = 'Commit first: only committed changes are sealed.';
+    IF v_own IS NOT NULL THEN
+        IF EXISTS (SELECT FROM tide.change_log AS c WHERE c.xid = v_own) THEN
+            RAISE EXCEPTION 'this transaction has captured changes and cannot seal'
+                USING ERRCODE = 'TD010', HINT = 'Commit first: only committed changes are sealed.';
+        END IF;
     END IF;
     IF pg_snapshot_xmax(v_previous.snap) > pg_snapshot_xmax(pg_current_snapshot()) THEN
         RAISE EXCEPTION 'the log comes from a server with other transaction ids'
@@ -64,10 +68,13 @@ BEGIN
     END IF;
 
     -- Steps judge nothing. They tell whose access changed.
-    v_sources := (SELECT array_agg(o.source_id)
-                    FROM (SELECT b.source_id FROM tide.bucket_source AS b WHERE v_cut IS NULL UNION SELECT a.source_id FROM tide.access_dependency AS a) AS o);
+    v_sources := nullif(CASE WHEN v_cut IS NULL THEN ARRAY(SELECT b.source_id FROM tide.bucket_source AS b) END || ARRAY(SELECT a.source_id FROM tide.access_dependency AS a), '{}');
     -- In a long seal they are judged once, by the last step.
     v_late := v_previous.cut_change_id IS NOT NULL AND v_step IS NULL;
+    IF v_late THEN
+        -- The last step may have nothing of its own left to seal.
+        SELECT max(c.xid) INTO v_newest FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below;
+    END IF;
     IF v_cut IS NULL AND v_sources IS NOT NULL AND v_drawn - v_complete.last_change_id > (SELECT s.seal_max_judged FROM tide.setting AS s) THEN
         v_marks := tide.tables_to_judge(v_complete.snap);
         IF v_marks IS NOT NULL THEN
@@ -116,8 +123,7 @@ BEGIN
     ), effect AS MATERIALIZED (
         SELECT e.*
           FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks,
-                       -- The last step of a long seal may have nothing of its own left to seal.
-                       coalesce(max(f.xid), (SELECT max(c.xid) FROM tide.sealable_ranges(v_complete.snap) AS r JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below)) AS last_xid,
+                       coalesce(max(f.xid), v_newest) AS last_xid,
                        (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
@@ -204,7 +210,8 @@ BEGIN
     -- Runtimes listen, and tell the devices that watch. Delivered with the commit; nobody need listen.
     IF v_cut IS NULL AND v_last > v_complete.last_bundle_id THEN
         PERFORM pg_notify('tide_sealed', v_last::text);
-        PERFORM tide.queue_event('on_seal', jsonb_build_object('seal_id', v_previous.seal_id + 1, 'first_bundle_id', v_complete.last_bundle_id + 1, 'last_bundle_id', v_last));
+        PERFORM tide.queue_event('on_seal', jsonb_build_object('seal_id', v_previous.seal_id + 1, 'first_bundle_id', v_complete.last_bundle_id + 1, 'last_bundle_id', v_last))
+           FROM tide.hook AS h WHERE h.hook = 'on_seal';
     END IF;
     RETURN v_last;
 END;

@@ -8,16 +8,16 @@ DECLARE
     v_now   jsonb;
     v_gone  text;
 BEGIN
+    IF (SELECT t.shape_id = s.shape_id FROM tide.source AS s CROSS JOIN tide.setting AS t WHERE s.user_id = source_shape.user_id AND s.source_id = source_shape.source_id) IS NOT FALSE THEN
+        RETURN NULL;
+    END IF;
     SELECT k.tables, n.tables
       INTO v_known, v_now
       FROM tide.source AS s
-      JOIN tide.setting AS t ON t.shape_id <> s.shape_id
+      CROSS JOIN tide.setting AS t
       JOIN tide.shape AS k ON k.shape_id = s.shape_id
       JOIN tide.shape AS n ON n.shape_id = t.shape_id
      WHERE s.user_id = source_shape.user_id AND s.source_id = source_shape.source_id;
-    IF v_known IS NULL THEN
-        RETURN NULL;
-    END IF;
     SELECT string_agg(CASE WHEN v_now -> k.name IS NULL THEN k.name ELSE k.name || '.' || c.name END, ', ')
       INTO v_gone
       FROM jsonb_each(v_known) AS k (name, columns)
