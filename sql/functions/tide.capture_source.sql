@@ -12,9 +12,13 @@ DECLARE
     v_altered   text := format(CASE WHEN v_again IS NULL THEN '%2$s' ELSE 'CASE WHEN tide_earlier = ''on'' THEN %1$s ELSE %2$s END' END,
                                v_again, format('tide.capture_statement(%s, %L)', table_id, event));
     v_order     text := '';
+    v_shape     text;
     v_paused    boolean := (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s);
 BEGIN
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = capture_source.table_id;
+
+    -- By its number: names change.
+    v_shape := format('tide.has_shape(%s, %L, %L)', table_id, tide.capture_shape(table_id), v_table.relation::oid);
 
     IF tide.needs_read_back(v_table.relation) THEN
         v_altered := format('tide.capture_statement(%s, %L)', table_id, event);
@@ -32,11 +36,11 @@ $body$, table_id);
 %s    EXECUTE %s USING tide_order, tide_nested;
 $body$, v_order, v_altered);
     ELSIF v_order <> '' THEN
-        v_body := format($body$%s    IF tide.has_shape(%s, %L) THEN%s;
+        v_body := format($body$%s    IF %s THEN%s;
     ELSE
         EXECUTE %s USING tide_order, tide_nested;
     END IF;
-$body$, v_order, table_id, tide.capture_shape(table_id), tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), v_altered);
+$body$, v_order, v_shape, tide.capture_statement(table_id, event, 'tide_order', 'tide_nested'), v_altered);
     ELSE
         v_statement := tide.capture_statement(table_id, event) || ';';
         IF v_again IS NOT NULL THEN
@@ -50,29 +54,24 @@ $body$, v_order, table_id, tide.capture_shape(table_id), tide.capture_statement(
         ELSE%s
         END IF;$body$, tide.capture_again_condition(table_id, event), v_again, v_statement);
         END IF;
+        -- Only if the transaction captured something earlier can a key that went have come in the same statement.
         IF event = 'UPDATE' THEN
+            -- One look at the transition table tells whether there is anything.
             v_statement := format($body$
+        SELECT count(*) INTO tide_rows FROM (SELECT FROM updated LIMIT 2) AS few;
         IF tide_rows = 1 THEN%s;
         END IF;
         -- Several rows; or one, equal or under another key.
-        IF tide_rows > 1 OR NOT FOUND THEN%s
+        IF tide_rows > 1 OR tide_rows = 1 AND NOT FOUND THEN%s
         END IF;$body$, tide.capture_statement(table_id, 'UPDATE ONE'), v_statement);
         END IF;
-        -- One look at the transition table tells whether there is anything, and, as has_shape is
-        -- folded into its plan, whether the table was altered since this function was written. Only if
-        -- the transaction captured something earlier can a key that went have come in the same statement.
-        v_body := format($body$    SELECT CASE WHEN tide.has_shape(%1$s, %2$L) THEN count(*) ELSE -1 END%6$s FROM (SELECT FROM %3$s LIMIT 2) AS few;
-    IF tide_rows > 0 THEN%4$s
-    ELSIF tide_rows < 0 THEN
-        EXECUTE %5$s USING tide_order, tide_nested;
+        v_body := format($body$%s    IF %s THEN%s
+    ELSE
+        EXECUTE %s USING tide_order, tide_nested;
     END IF;
 $body$,
-            table_id, tide.capture_shape(table_id), lower(event) || CASE event WHEN 'INSERT' THEN 'ed' ELSE 'd' END, v_statement, v_altered,
-            CASE event
-                WHEN 'INSERT' THEN ', set_config(''tide.captured'', ''on'', true) INTO tide_rows, tide_earlier'
-                WHEN 'UPDATE' THEN ', current_setting(''tide.captured'', true), set_config(''tide.captured'', ''on'', true) INTO tide_rows, tide_earlier'
-                ELSE ', current_setting(''tide.captured'', true) INTO tide_rows, tide_earlier'
-            END);
+            concat(CASE WHEN event <> 'INSERT' THEN E'    tide_earlier := current_setting(''tide.captured'', true);\n' END,
+                   CASE WHEN event <> 'DELETE' THEN E'    tide_noted := set_config(''tide.captured'', ''on'', true);\n' END), v_shape, v_statement, v_altered);
     END IF;
     IF v_paused THEN
         v_body := format($body$    -- Paused by tide.pause(). But a part of a transaction is no state of the database: one of which
@@ -94,7 +93,7 @@ $body$,
     END;
 $body$, v_body, table_id);
     END IF;
-    RETURN format(E'\nDECLARE\n    tide_rows    bigint;\n    tide_earlier text;\n    tide_again   boolean;\n    tide_order   bigint;\n    tide_nested  boolean := false;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
+    RETURN format(E'\nDECLARE\n    tide_rows    bigint;\n    tide_earlier text;\n    tide_noted   text;\n    tide_again   boolean;\n    tide_order   bigint;\n    tide_nested  boolean := false;\nBEGIN\n%s    RETURN NULL;\nEND;\n', v_body);
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_source(integer, text) IS 'Body of a capture function, as it would be written now. Raises TD012. Internal.';

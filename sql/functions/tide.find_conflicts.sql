@@ -14,7 +14,7 @@ DECLARE
     v_more   json;
     v_group  record;
 BEGIN
-    SELECT array_agg(l.ordinal), array_agg(l.dead) INTO v_live, v_dead FROM tide.lock_pushed(rows, user_id) AS l;
+    SELECT coalesce(array_agg(l.ordinal), '{}'), coalesce(array_agg(l.dead), '{}') INTO v_live, v_dead FROM tide.lock_pushed(rows, user_id) AS l;
     SELECT json_agg(j) INTO v_judged FROM tide.judge_push(user_id, rows, v_live, v_dead) AS j;
     IF v_judged IS NULL THEN
         SELECT array_agg(l.ordinal) INTO revived FROM unnest(v_live, v_dead) AS l (ordinal, dead) WHERE l.dead;

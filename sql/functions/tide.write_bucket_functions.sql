@@ -40,7 +40,7 @@ BEGIN
 END;
 $body$, u.shapes, u.tables, f.query, table_id, f.kind) AS source
           FROM tide.bucket_queries(table_id) AS q
-         CROSS JOIN (SELECT string_agg(format('tide.has_shape(%s, %L) AND tide.is_readable(%L)', s.table_id, tide.capture_shape(s.table_id), s.relation::oid), ' AND ' ORDER BY s.table_id) AS shapes,
+         CROSS JOIN (SELECT string_agg(format('tide.has_shape(%s, %L, %3$L) AND tide.is_readable(%3$L)', s.table_id, tide.capture_shape(s.table_id), s.relation::oid), ' AND ' ORDER BY s.table_id) AS shapes,
                             string_agg(s.relation::text, ', ' ORDER BY s.table_id) AS tables
                        FROM tide.bucket_source AS b JOIN tide.synced_table AS s ON s.table_id = b.source_id JOIN pg_class AS c ON c.oid = s.relation
                       WHERE b.table_id = write_bucket_functions.table_id) AS u
