@@ -40,10 +40,11 @@ func TestDDLLosesNoWrite(t *testing.T) {
 			CREATE TRIGGER t AFTER UPDATE ON app.task FOR EACH ROW EXECUTE FUNCTION app.t()`, `UPDATE app.task SET title = 'x' WHERE id = 1`,
 			`"title":"y"`, "missing on app.task: _tide_order_delete, _tide_order_insert, _tide_order_update", `"title":"z"`},
 	} {
-		t.Run(name, func(t *testing.T) {
+		test := func(t *testing.T, before ...string) {
 			t.Parallel()
 			db := pgtest.New(t)
 			exec(t, db, taskSetup)
+			exec(t, db, before...)
 			seal(t, db)
 			// A session that has captured before: its plans are cached, and must notice.
 			conn := db.Connect(t, db.URL)
@@ -69,6 +70,15 @@ func TestDDLLosesNoWrite(t *testing.T) {
 			none(t, db, "findings after the refresh", `SELECT * FROM tide.check()`)
 			held := newFold(t, db)
 			held.check(t)
+		}
+		t.Run(name, func(t *testing.T) { test(t) })
+		if name == "a row trigger" {
+			continue
+		}
+		// Rows are read back there.
+		t.Run(name+", beside a row trigger", func(t *testing.T) {
+			test(t, `CREATE FUNCTION app.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM 1; RETURN NULL; END $$`,
+				`CREATE TRIGGER look AFTER INSERT OR UPDATE OR DELETE ON app.task FOR EACH ROW EXECUTE FUNCTION app.look()`, `SELECT tide.refresh('app.task')`)
 		})
 	}
 }
