@@ -217,12 +217,14 @@ CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name n
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT format_type(a.atttypid, a.atttypmod), format('%I.%s', n.nspname, o.oprname)
+    SELECT format_type(a.atttypid, a.atttypmod), CASE WHEN o.oid IS NOT NULL THEN format('%I.%s', n.nspname, o.oprname) END
       INTO type, equality
       FROM pg_attribute AS a
       LEFT JOIN pg_opclass AS oc
         ON oc.opcintype = (SELECT CASE WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN 'anyarray'::regtype
                                        WHEN t.typtype = 'e' THEN 'anyenum'::regtype
+                                       WHEN t.typtype = 'r' THEN 'anyrange'::regtype
+                                       WHEN t.typtype = 'm' THEN 'anymultirange'::regtype
                                        WHEN t.oid = 'varchar'::regtype THEN 'text'::regtype ELSE t.oid::regtype END
                              FROM pg_type AS t WHERE t.oid = tide.base_type(a.atttypid))
        AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')
@@ -1279,6 +1281,22 @@ COMMENT ON FUNCTION tide.reading_of(integer) IS 'How the rows of a table are rea
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.assert_key_order(how tide.reading)
+    RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF how.key_order IS NULL THEN
+        RAISE EXCEPTION 'table % has no usable unique index on its key', (SELECT s.relation FROM tide.synced_table AS s WHERE s.table_id = how.table_id)
+            USING ERRCODE = 'TD012', DETAIL = 'Snapshots read its rows in the order of that index.', HINT = 'Create it again, or register the table with other key_columns; SELECT * FROM tide.check() says which.';
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.assert_key_order(tide.reading) IS 'Raises TD012 unless the rows of a table can be read in the order of its key. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.keep_reading(table_id integer)
     RETURNS boolean
     LANGUAGE plpgsql
@@ -1312,8 +1330,12 @@ DECLARE
     v_event   text;
     v_name    text;
     v_source  text;
-    v_written boolean := tide.keep_reading(table_id);
+    v_written boolean := false;
 BEGIN
+    -- Nothing that is wrong with a table may keep anybody from pausing; tide.resume() comes here again.
+    IF (SELECT s.paused_at IS NULL FROM tide.setting AS s) THEN
+        v_written := tide.keep_reading(table_id);
+    END IF;
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = write_capture_functions.table_id;
     FOREACH v_event IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] LOOP
         v_name := tide.capture_function(table_id, v_event);
@@ -7185,6 +7207,7 @@ BEGIN
         RETURN NULL;
     END IF;
     n := tide.reading_of(table_id);
+    PERFORM tide.assert_key_order(n);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$
@@ -7246,6 +7269,7 @@ BEGIN
         RETURN NULL;
     END IF;
     n := tide.reading_of(table_id);
+    PERFORM tide.assert_key_order(n);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$

@@ -49,6 +49,7 @@
 \ir functions/tide.reading_shape.sql
 \ir functions/tide.make_reading.sql
 \ir functions/tide.reading_of.sql
+\ir functions/tide.assert_key_order.sql
 \ir functions/tide.keep_reading.sql
 \ir functions/tide.write_capture_functions.sql
 

@@ -132,3 +132,17 @@ func TestALostKeyColumnFailsTheWriteWithAHint(t *testing.T) {
 	held := newFold(t, db)
 	held.check(t)
 }
+
+// Writes go on without it, snapshots cannot: they say so, and what to do.
+func TestALostKeyIndexFailsSnapshotsWithAHint(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `ALTER TABLE app.task DROP CONSTRAINT task_pkey`, `INSERT INTO app.task VALUES (20, 1, 'x')`)
+	_, err := db.Exec(t.Context(), `SELECT tide.snapshot_source(1, 'user:1')`)
+	refused(t, err, "TD012", "Create it again")
+	_, err = db.Exec(t.Context(), `SELECT tide.rows_source(1, '{user:1}', '{"user:1":0}')`)
+	refused(t, err, "TD012", "Create it again")
+	exec(t, db, `ALTER TABLE app.task ADD PRIMARY KEY (id)`, `SELECT tide.snapshot_source(1, 'user:1')`)
+	held := newFold(t, db)
+	held.check(t)
+}

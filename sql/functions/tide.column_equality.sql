@@ -3,12 +3,14 @@ CREATE OR REPLACE FUNCTION tide.column_equality(relation regclass, column_name n
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    SELECT format_type(a.atttypid, a.atttypmod), format('%I.%s', n.nspname, o.oprname)
+    SELECT format_type(a.atttypid, a.atttypmod), CASE WHEN o.oid IS NOT NULL THEN format('%I.%s', n.nspname, o.oprname) END
       INTO type, equality
       FROM pg_attribute AS a
       LEFT JOIN pg_opclass AS oc
         ON oc.opcintype = (SELECT CASE WHEN t.typsubscript = 'array_subscript_handler'::regproc THEN 'anyarray'::regtype
                                        WHEN t.typtype = 'e' THEN 'anyenum'::regtype
+                                       WHEN t.typtype = 'r' THEN 'anyrange'::regtype
+                                       WHEN t.typtype = 'm' THEN 'anymultirange'::regtype
                                        WHEN t.oid = 'varchar'::regtype THEN 'text'::regtype ELSE t.oid::regtype END
                              FROM pg_type AS t WHERE t.oid = tide.base_type(a.atttypid))
        AND oc.opcdefault AND oc.opcmethod = (SELECT m.oid FROM pg_am AS m WHERE m.amname = 'btree')

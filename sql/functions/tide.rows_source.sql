@@ -17,6 +17,7 @@ BEGIN
         RETURN NULL;
     END IF;
     n := tide.reading_of(table_id);
+    PERFORM tide.assert_key_order(n);
     IF v_table.derived THEN
         -- As of the seal of this snapshot, not of the one before, which is what the stored buckets are.
         RETURN format($sql$

@@ -8,8 +8,12 @@ DECLARE
     v_event   text;
     v_name    text;
     v_source  text;
-    v_written boolean := tide.keep_reading(table_id);
+    v_written boolean := false;
 BEGIN
+    -- Nothing that is wrong with a table may keep anybody from pausing; tide.resume() comes here again.
+    IF (SELECT s.paused_at IS NULL FROM tide.setting AS s) THEN
+        v_written := tide.keep_reading(table_id);
+    END IF;
     SELECT * INTO STRICT v_table FROM tide.synced_table AS s WHERE s.table_id = write_capture_functions.table_id;
     FOREACH v_event IN ARRAY ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE'] LOOP
         v_name := tide.capture_function(table_id, v_event);
