@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -189,4 +190,36 @@ func TestEditOfARowThatDoesNotFit(t *testing.T) {
 	is(t, letters(t, a), "")
 	is(t, rows(t, a, `SELECT title, rank FROM list`), "mine|9")
 	is(t, s.there(t, `SELECT concat_ws('|', title, rank) FROM app.list`), "mine|9")
+}
+
+// The list of conflicts goes on after those that were seen.
+func TestConflictsAreForgotten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	a := s.device(t, "a")
+	do(t, a, `INSERT INTO list (id, title) VALUES ('l', 'was')`)
+	synced(t, a)
+	conflict := func() (last int64) {
+		do(t, a, `UPDATE list SET title = 'mine'`)
+		s.exec(t, `UPDATE app.list SET title = 'theirs', rank = rank + 1 WHERE id = 'l'`)
+		s.seal(t)
+		synced(t, a)
+		list, err := a.Conflicts(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list[len(list)-1].ID
+	}
+	first := conflict()
+	second := conflict()
+	if err := a.ForgetConflicts(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	is(t, rows(t, a, `SELECT group_concat(id) FROM _tide_conflict`), strconv.FormatInt(second, 10))
+	if err := a.ForgetConflicts(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	if third := conflict(); third <= second {
+		t.Errorf("the next conflict is %d, after %d", third, second)
+	}
 }

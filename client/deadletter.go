@@ -142,3 +142,10 @@ func (c *Client) Conflicts(ctx context.Context, after int64) (list []Resolved, e
 	})
 	return list, err
 }
+
+// ForgetConflicts removes what Conflicts lists up to the given one: they were seen, and would fill the file.
+func (c *Client) ForgetConflicts(ctx context.Context, upTo int64) error {
+	return c.transact(ctx, func(w *writer) error {
+		return w.exec(`DELETE FROM _tide_conflict WHERE id <= ?`, upTo)
+	})
+}

@@ -1,7 +1,7 @@
 package client
 
 // format is raised when these tables change.
-const format = 4
+const format = 5
 
 // metaTables lie in the application's file: what is applied and how far it brings the device is one
 // transaction.
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS _tide_inbox (
     PRIMARY KEY (tab, key)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS _tide_conflict (
-    id         INTEGER PRIMARY KEY,
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
     tab        INTEGER NOT NULL,
     key        TEXT NOT NULL,
     base       TEXT,

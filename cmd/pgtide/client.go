@@ -44,8 +44,11 @@ func clientCommand() *cli.Command {
 			{Name: "status", Usage: "print what waits", Action: onDevice(printStatus)},
 			{Name: "conflicts", Usage: "print conflicts and what became of them, one JSON object a line", Action: onDevice(func(ctx context.Context, c *client.Client, cmd *cli.Command) error {
 				list, err := c.Conflicts(ctx, 0)
-				return printLines(cmd, list, err)
-			})},
+				if err := printLines(cmd, list, err); err != nil || !cmd.Bool("forget") || len(list) == 0 {
+					return err
+				}
+				return c.ForgetConflicts(ctx, list[len(list)-1].ID)
+			}), Flags: []cli.Flag{&cli.BoolFlag{Name: "forget", Usage: "and list them no more"}}},
 			{Name: "deadletter", Usage: "print changes that the server refuses, one JSON object a line", Action: onDevice(deadLetters),
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "retry", Usage: "send `TABLE:KEY` again"},

@@ -47,6 +47,8 @@ func TestClient(t *testing.T) {
 	says(device("a.db", "sql", "-c", `UPDATE task SET title = 'mine' WHERE id = '1'`), "")
 	says(device("a.db", "sync"), "conflicts 1")
 	says(device("a.db", "conflicts"), `"resolution":"server wins"`)
+	says(device("a.db", "conflicts", "--forget"), `"resolution":"server wins"`)
+	says(device("a.db", "status"), "conflicts 0")
 	if got := device("a.db", "deadletter", "--discard", "task:2"); got.code != 0 || got.out != "" {
 		t.Fatalf("discard: %+v", got)
 	}
