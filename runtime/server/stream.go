@@ -27,8 +27,8 @@ type body struct {
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keptBuffer is the largest buffer that is kept for the next answer.
-const keptBuffer = 1 << 20
+// keptBuffer is the largest buffer that is kept for the next answer: that of a full page, grown by doubling.
+const keptBuffer = 8 << 20
 
 func (c *call) body(contentType string) *body {
 	kept := buffers.Get().(*[]byte)
