@@ -5741,6 +5741,9 @@ COMMENT ON FUNCTION tide.pull_page(jsonb, bigint, bigint, bigint, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
+-- later position already does not count before that. What is there is what the change says of the row's
+-- buckets, so that a row which left one bucket and stayed in another is an update.
 -- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone, as
 -- to sort rows with their payloads would cost more than to find them, and gives variables. Most bundles touch one
 -- bucket of a device: then nothing is put together.
@@ -5797,9 +5800,6 @@ COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
--- later position already does not count before that. What is there is what the change says of the row's
--- buckets, so that a row which left one bucket and stayed in another is an update.
 CREATE OR REPLACE FUNCTION tide.next_page(
     user_id text, source_id text, read_cursor text, max_bundles integer, max_bytes bigint,
     OUT next_cursor text, OUT has_more boolean, OUT add text[], OUT remove text[], OUT repair text[],

@@ -1,3 +1,6 @@
+-- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
+-- later position already does not count before that. What is there is what the change says of the row's
+-- buckets, so that a row which left one bucket and stayed in another is an update.
 -- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone, as
 -- to sort rows with their payloads would cost more than to find them, and gives variables. Most bundles touch one
 -- bucket of a device: then nothing is put together.

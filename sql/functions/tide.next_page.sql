@@ -1,6 +1,3 @@
--- A row of a bundle is judged over all buckets of the device that count there: one that it fetched at a
--- later position already does not count before that. What is there is what the change says of the row's
--- buckets, so that a row which left one bucket and stayed in another is an update.
 CREATE OR REPLACE FUNCTION tide.next_page(
     user_id text, source_id text, read_cursor text, max_bundles integer, max_bytes bigint,
     OUT next_cursor text, OUT has_more boolean, OUT add text[], OUT remove text[], OUT repair text[],
