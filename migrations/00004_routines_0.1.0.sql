@@ -198,17 +198,18 @@ BEGIN
     RETURN QUERY
     SELECT a.attname, format('%I.%s', n.nspname, op.oprname)
       FROM pg_index AS i
-     CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) AS k (attnum, opclass)
+     CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) WITH ORDINALITY AS k (attnum, opclass, ordinal)
       JOIN pg_attribute AS a ON a.attrelid = v_relation AND a.attnum = k.attnum
       JOIN pg_opclass AS oc ON oc.oid = k.opclass
       JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
                         AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
       JOIN pg_operator AS op ON op.oid = am.amopopr
       JOIN pg_namespace AS n ON n.oid = op.oprnamespace
-     WHERE i.indexrelid = v_index;
+     WHERE i.indexrelid = v_index
+     ORDER BY k.ordinal;
 END;
 $$;
-COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
+COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table in the order of the index on them, each with its equality operator. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -467,7 +468,7 @@ BEGIN
     SELECT p.fk_columns,
            format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined)
       FROM (SELECT c.parent_id, c.parent, array_agg(c.fk_column ORDER BY c.key_ordinal) AS fk_columns,
-                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS joined
+                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ' ORDER BY c.key_ordinal) AS joined
               FROM tide.parent_columns(table_id) AS c
              WHERE c.parent_id <> parent_buckets.table_id
              GROUP BY c.parent_ordinal, c.parent_id, c.parent
@@ -1396,8 +1397,8 @@ BEGIN
     v_branches := ARRAY[format('SELECT %s, g.last_change_id FROM given AS g WHERE g.table_id = %s', v_keys, table_id)];
     FOR v_link IN
         SELECT c.parent_id, string_agg('tide_k' || c.key_ordinal, ', ' ORDER BY c.key_ordinal) AS keys,
-               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
-          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
+               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ' ORDER BY c.key_ordinal) AS joined
+          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id ORDER BY c.parent_ordinal
     LOOP
         v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (SELECT %1$s, max(tide_s.last_change_id) AS last_change_id FROM (%2$s) AS tide_s GROUP BY %1$s) AS tide_a CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d',
             v_link.keys, tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
@@ -1407,11 +1408,11 @@ BEGIN
                tide.changed_columns(d.source_id, d.source_columns) AS changed,
                coalesce(d.affects, (
                    SELECT format('SELECT tide_t.* FROM %s AS tide_t WHERE %s', v_table.relation,
-                                 string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND '))
-                     FROM unnest(d.table_columns, d.source_columns) AS p (name, source)
+                                 string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND ' ORDER BY p.ordinal))
+                     FROM unnest(d.table_columns, d.source_columns) WITH ORDINALITY AS p (name, source, ordinal)
                      JOIN tide.synced_columns(affected_source.table_id) AS c ON c.column_name = p.name
                     CROSS JOIN LATERAL tide.column_equality(v_table.relation, c.current_name) AS t)) AS affects
-          FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id
+          FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id ORDER BY d.source_id, d.source_columns
     LOOP
         v_branches := v_branches || format('SELECT %s, tide_i.last_change_id FROM (SELECT i.image::text::json AS image, max(g.last_change_id) AS last_change_id'
             || ' FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS i (image) WHERE g.table_id = %s AND i.image IS NOT NULL GROUP BY i.image::text) AS tide_i'
@@ -2436,10 +2437,10 @@ BEGIN
     policy := v_table.push_policy;
     -- ANY of one value: with a mere equality, the planner also thinks of reading the whole table in the order of
     -- its key and looking into all pushed rows for each of its rows. It expects ten of those; there may be thousands.
-    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND '),
-           string_agg(c.key_value, ', ')
+    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND ' ORDER BY e.ordinal),
+           string_agg(c.key_value, ', ' ORDER BY e.ordinal)
       INTO key, key_order
-      FROM tide.key_equality(v_table.table_id) AS e JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
+      FROM tide.key_equality(v_table.table_id) WITH ORDINALITY AS e (column_name, equality, ordinal) JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
     SELECT a.attname, format_type(a.atttypid, a.atttypmod)
       INTO owner, owner_type
       FROM pg_attribute AS a
@@ -2493,11 +2494,11 @@ $check$,
       JOIN tide.synced_table AS parent ON parent.relation = k.confrelid AND parent.unregistered_at IS NULL
       JOIN pg_class AS pc ON pc.oid = k.confrelid
      CROSS JOIN LATERAL (
-               SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ') AS given,
-                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
-                      string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ') AS changed,
+               SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ' ORDER BY r.ordinal) AS given,
+                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ' ORDER BY r.ordinal) AS matches,
+                      string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ' ORDER BY r.ordinal) AS changed,
                       count(*) AS columns
-                 FROM unnest(k.conkey, k.confkey, k.conpfeqop) AS r (attnum, parent_attnum, equality)
+                 FROM unnest(k.conkey, k.confkey, k.conpfeqop) WITH ORDINALITY AS r (attnum, parent_attnum, equality, ordinal)
                  JOIN pg_attribute AS ca ON ca.attrelid = k.conrelid AND ca.attnum = r.attnum
                  JOIN pg_attribute AS pa ON pa.attrelid = k.confrelid AND pa.attnum = r.parent_attnum
                  JOIN pg_operator AS op ON op.oid = r.equality
@@ -2641,7 +2642,7 @@ BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
         WHEN 'keys' THEN
-            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ') AS columns,
+            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ' ORDER BY array_position(s.key_columns, k.column_name)) AS columns,
                    '''{' || string_agg(format('%s:', replace(to_json(k.column_name)::text, '''', ''''''))
                        -- Nothing that can be read as one of these needs escaping.
                        || format(CASE WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array

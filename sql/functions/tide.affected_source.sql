@@ -19,8 +19,8 @@ BEGIN
     v_branches := ARRAY[format('SELECT %s, g.last_change_id FROM given AS g WHERE g.table_id = %s', v_keys, table_id)];
     FOR v_link IN
         SELECT c.parent_id, string_agg('tide_k' || c.key_ordinal, ', ' ORDER BY c.key_ordinal) AS keys,
-               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ') AS joined
-          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id
+               string_agg(format('tide_n.%I OPERATOR(%s) tide_a.tide_k%s::%s', c.fk_column, c.fk_equality, c.key_ordinal, c.fk_type), ' AND ' ORDER BY c.key_ordinal) AS joined
+          FROM tide.parent_columns(table_id) AS c WHERE c.parent_id <> affected_source.table_id GROUP BY c.parent_ordinal, c.parent_id ORDER BY c.parent_ordinal
     LOOP
         v_branches := v_branches || format('SELECT tide_d.*, tide_a.last_change_id FROM (SELECT %1$s, max(tide_s.last_change_id) AS last_change_id FROM (%2$s) AS tide_s GROUP BY %1$s) AS tide_a CROSS JOIN LATERAL (SELECT %3$s FROM %4$s AS tide_n WHERE %5$s OFFSET 0) AS tide_d',
             v_link.keys, tide.affected_source(v_link.parent_id), v_row, v_table.relation, v_link.joined);
@@ -30,11 +30,11 @@ BEGIN
                tide.changed_columns(d.source_id, d.source_columns) AS changed,
                coalesce(d.affects, (
                    SELECT format('SELECT tide_t.* FROM %s AS tide_t WHERE %s', v_table.relation,
-                                 string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND '))
-                     FROM unnest(d.table_columns, d.source_columns) AS p (name, source)
+                                 string_agg(format('tide_t.%I OPERATOR(%s) changed.%I::%s', c.current_name, t.equality, p.source, t.type), ' AND ' ORDER BY p.ordinal))
+                     FROM unnest(d.table_columns, d.source_columns) WITH ORDINALITY AS p (name, source, ordinal)
                      JOIN tide.synced_columns(affected_source.table_id) AS c ON c.column_name = p.name
                     CROSS JOIN LATERAL tide.column_equality(v_table.relation, c.current_name) AS t)) AS affects
-          FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id
+          FROM tide.bucket_dependency AS d WHERE d.table_id = affected_source.table_id ORDER BY d.source_id, d.source_columns
     LOOP
         v_branches := v_branches || format('SELECT %s, tide_i.last_change_id FROM (SELECT i.image::text::json AS image, max(g.last_change_id) AS last_change_id'
             || ' FROM given AS g CROSS JOIN LATERAL (VALUES (g.deps), (g.old_deps)) AS i (image) WHERE g.table_id = %s AND i.image IS NOT NULL GROUP BY i.image::text) AS tide_i'

@@ -12,14 +12,15 @@ BEGIN
     RETURN QUERY
     SELECT a.attname, format('%I.%s', n.nspname, op.oprname)
       FROM pg_index AS i
-     CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) AS k (attnum, opclass)
+     CROSS JOIN LATERAL unnest((i.indkey::smallint[])[0:i.indnkeyatts - 1], i.indclass::oid[]) WITH ORDINALITY AS k (attnum, opclass, ordinal)
       JOIN pg_attribute AS a ON a.attrelid = v_relation AND a.attnum = k.attnum
       JOIN pg_opclass AS oc ON oc.oid = k.opclass
       JOIN pg_amop AS am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
                         AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
       JOIN pg_operator AS op ON op.oid = am.amopopr
       JOIN pg_namespace AS n ON n.oid = op.oprnamespace
-     WHERE i.indexrelid = v_index;
+     WHERE i.indexrelid = v_index
+     ORDER BY k.ordinal;
 END;
 $$;
-COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table, each with the equality operator of the index on them. Internal.';
+COMMENT ON FUNCTION tide.key_equality(integer) IS 'Key columns of a synced table in the order of the index on them, each with its equality operator. Internal.';

@@ -23,7 +23,7 @@ BEGIN
     SELECT p.fk_columns,
            format('(SELECT %s FROM %s AS tide_p%s WHERE %s)', tide.bucket_expression(p.parent_id, 'tide_p' || level, level + 1), p.parent, level, p.joined)
       FROM (SELECT c.parent_id, c.parent, array_agg(c.fk_column ORDER BY c.key_ordinal) AS fk_columns,
-                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ') AS joined
+                   string_agg(format('tide_p%s.%I OPERATOR(%s) %s.%I::%s', level, c.key_column, c.key_equality, row_alias, c.fk_column, c.key_type), ' AND ' ORDER BY c.key_ordinal) AS joined
               FROM tide.parent_columns(table_id) AS c
              WHERE c.parent_id <> parent_buckets.table_id
              GROUP BY c.parent_ordinal, c.parent_id, c.parent

@@ -35,11 +35,11 @@ $check$,
       JOIN tide.synced_table AS parent ON parent.relation = k.confrelid AND parent.unregistered_at IS NULL
       JOIN pg_class AS pc ON pc.oid = k.confrelid
      CROSS JOIN LATERAL (
-               SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ') AS given,
-                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ') AS matches,
-                      string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ') AS changed,
+               SELECT string_agg(CASE WHEN p.in_key THEN 'true' ELSE format('%L = ANY (tide_r.columns) AND %s IS NOT NULL', p.column_name, p.value) END, ' AND ' ORDER BY r.ordinal) AS given,
+                      string_agg(format('tide_p.%I OPERATOR(%I.%s) ANY (ARRAY[%s])', pa.attname, opn.nspname, op.oprname, CASE WHEN p.in_key THEN p.key_value ELSE p.value END), ' AND ' ORDER BY r.ordinal) AS matches,
+                      string_agg(CASE WHEN p.in_key THEN 'false' ELSE format('ROW(%s)::record *<> ROW(tide_t.%I)::record', p.value, p.current_name) END, ' OR ' ORDER BY r.ordinal) AS changed,
                       count(*) AS columns
-                 FROM unnest(k.conkey, k.confkey, k.conpfeqop) AS r (attnum, parent_attnum, equality)
+                 FROM unnest(k.conkey, k.confkey, k.conpfeqop) WITH ORDINALITY AS r (attnum, parent_attnum, equality, ordinal)
                  JOIN pg_attribute AS ca ON ca.attrelid = k.conrelid AND ca.attnum = r.attnum
                  JOIN pg_attribute AS pa ON pa.attrelid = k.confrelid AND pa.attnum = r.parent_attnum
                  JOIN pg_operator AS op ON op.oid = r.equality

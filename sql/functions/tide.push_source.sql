@@ -18,7 +18,7 @@ BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
         WHEN 'keys' THEN
-            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ') AS columns,
+            SELECT string_agg(format('%s AS %I', k.key_value, k.current_name), ', ' ORDER BY array_position(s.key_columns, k.column_name)) AS columns,
                    '''{' || string_agg(format('%s:', replace(to_json(k.column_name)::text, '''', ''''''))
                        -- Nothing that can be read as one of these needs escaping.
                        || format(CASE WHEN c.base_type = ANY ('{int2,int4,int8,oid,uuid,bool,numeric}'::regtype[]) AND NOT c.is_array

@@ -14,10 +14,10 @@ BEGIN
     policy := v_table.push_policy;
     -- ANY of one value: with a mere equality, the planner also thinks of reading the whole table in the order of
     -- its key and looking into all pushed rows for each of its rows. It expects ten of those; there may be thousands.
-    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND '),
-           string_agg(c.key_value, ', ')
+    SELECT string_agg(format('tide_t.%I OPERATOR(%s) ANY (ARRAY[%s])', e.column_name, e.equality, c.key_value), ' AND ' ORDER BY e.ordinal),
+           string_agg(c.key_value, ', ' ORDER BY e.ordinal)
       INTO key, key_order
-      FROM tide.key_equality(v_table.table_id) AS e JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
+      FROM tide.key_equality(v_table.table_id) WITH ORDINALITY AS e (column_name, equality, ordinal) JOIN tide.push_columns(v_table.table_id) AS c ON c.current_name = e.column_name;
     SELECT a.attname, format_type(a.atttypid, a.atttypmod)
       INTO owner, owner_type
       FROM pg_attribute AS a
