@@ -116,8 +116,8 @@ func (w *World) addColumn() error {
 	return w.newVersion()
 }
 
-// newVersion: an app that connects for the first time is the one of now. Installed ones keep what
-// they knew when they did.
+// newVersion: an app that connects for the first time is the one of now. Installed ones keep what they knew when
+// they did, as long as the server knows them: to one that was restored to before that they come for the first time.
 func (w *World) newVersion() error {
 	for _, p := range w.phones {
 		if !p.device.Attached() {
@@ -129,6 +129,14 @@ func (w *World) newVersion() error {
 	for _, r := range w.readers {
 		if r.device.Cursor == "" {
 			r.install()
+			continue
+		}
+		var known bool
+		if err := w.admin.QueryRow(w.ctx, `SELECT EXISTS (SELECT FROM tide.source WHERE user_id = $1 AND source_id = $2)`, r.user, r.source()).Scan(&known); err != nil {
+			return err
+		}
+		if !known {
+			r.tables = slices.Clone(w.tables)
 		}
 	}
 	return nil

@@ -46,11 +46,13 @@ func (w *World) newReader(user string, n int) *reader {
 func (r *reader) install() {
 	r.kill()
 	r.installs++
-	header := http.Header{"Authorization": {"Bearer " + r.world.tokenOf(r.user)}, "Oversync-Source-Id": {fmt.Sprintf("%s/%d", r.name, r.installs)}}
+	header := http.Header{"Authorization": {"Bearer " + r.world.tokenOf(r.user)}, "Oversync-Source-Id": {r.source()}}
 	r.device = cursorclient.New(&cursorclient.HTTP{URL: r.world.url, Header: header, Client: &http.Client{Transport: router{}}, ChunkRows: r.shape.chunk, Lines: r.shape.lines})
 	r.device.MaxBundles, r.device.LongPages = r.shape.bundles, true // the lookout sees to that
 	r.tables, r.backup, r.seen = slices.Clone(r.world.tables), nil, seen{}
 }
+
+func (r *reader) source() string { return fmt.Sprintf("%s/%d", r.name, r.installs) }
 
 // kill ends the process: what it had applied is what the device has when it comes back.
 func (r *reader) kill() {
