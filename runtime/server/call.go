@@ -33,7 +33,8 @@ type call struct {
 	source    string
 	about     about
 	share     *share
-	operator  bool // it came to the address of operators
+	operator  bool         // it came to the address of operators
+	goesOn    func() error // what is left of the answer when its handler returns
 
 	spent                          [stages]time.Duration
 	inner                          time.Duration // what stages within the one that runs have taken
@@ -46,29 +47,16 @@ const unwantedTimeout = time.Second
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	started := time.Now()
 	s.counts.inflight.Add(1)
-	defer s.counts.inflight.Add(-1)
 	r, span := s.startSpan(r)
 	c := &call{Server: s, w: &response{ResponseWriter: w}, r: r, client: r.Context(), requestID: requestID(r), operator: operator}
 	w.Header().Set("X-Request-Id", c.requestID)
 	c.w.mayRead(0)
-	err := c.answer()
-	var refused *wire.Error
-	if err != nil {
-		refused = wire.FromError(err, c.failed())
-		if wire.ReadOnly(err) {
-			s.pool.Reset()
-		}
-		c.noteStale(refused)
-		if !c.w.started {
-			c.explain(refused)
-			c.w.mayWrite(s.config.WriteTimeout)
-			refused.Write(c.w, c.requestID)
-		}
+	err := c.safely(c.answer)
+	if c.goesOn != nil {
+		go func() { c.end(started, span, c.safely(c.goesOn)) }()
+		return
 	}
-	took := time.Since(started)
-	c.log(took, refused)
-	c.metrics.answered(c, took, refused)
-	c.endSpan(span, refused)
+	refused := c.end(started, span, err)
 	if r.Body != http.NoBody {
 		// What is left of it is read and dropped, and a short answer leaves after that.
 		c.w.mayRead(unwantedTimeout)
@@ -80,14 +68,41 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 	}
 }
 
-// answer finds out what is asked and by whom, and has it answered.
-func (c *call) answer() (err error) {
+// end explains an error, if it still can, and notes how the request went.
+func (c *call) end(started time.Time, span trace.Span, err error) (refused *wire.Error) {
+	defer c.counts.inflight.Add(-1)
+	if err != nil {
+		refused = wire.FromError(err, c.failed())
+		if wire.ReadOnly(err) {
+			c.pool.Reset()
+		}
+		c.noteStale(refused)
+		if !c.w.started {
+			c.explain(refused)
+			c.w.mayWrite(c.config.WriteTimeout)
+			refused.Write(c.w, c.requestID)
+		}
+	}
+	took := time.Since(started)
+	c.log(took, refused)
+	c.metrics.answered(c, took, refused)
+	c.endSpan(span, refused)
+	return refused
+}
+
+// safely makes an error of a panic.
+func (c *call) safely(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.w.cut = c.w.started
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	return do()
+}
+
+// answer finds out what is asked and by whom, and has it answered.
+func (c *call) answer() (err error) {
 	var refused *wire.Error
 	if c.route, c.parameter, refused = c.routes.find(c.r.Method, c.r.URL.Path); refused != nil {
 		return refused

@@ -55,20 +55,20 @@ func (c *call) subscribe(buckets []string, look func() (eventStream, error)) err
 		return &wire.Error{Code: wire.TooManyStreams, Retryable: true, RetryAfter: tooManyWatchesWait,
 			Message: "this user has as many streams as a user may have (" + strconv.Itoa(c.config.MaxWatchesPerUser) + "). Close one, or try again when one that was cut has been noticed."}
 	}
-	defer c.watches.end(c.user.UserID, count)
 	news := c.hub.Subscribe(buckets...)
-	defer news.Close()
+	end := func() {
+		news.Close()
+		c.watches.end(c.user.UserID, count)
+	}
 	stream, err := look()
+	if err == nil && !c.hub.Running() {
+		err = wire.Unavailable("nothing tells of changes here now. Try again.", nil)
+	}
 	if err != nil {
+		end()
 		return err
 	}
-	if !c.hub.Running() {
-		return wire.Unavailable("nothing tells of changes here now. Try again.", nil)
-	}
-	if err := stream.begin(); err != nil {
-		return err
-	}
-	return stream.follow(news)
+	return stream.run(news, end)
 }
 
 // watchedUpTo is what the device knows: an EventSource that connects again repeats its URL and adds

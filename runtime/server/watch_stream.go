@@ -20,8 +20,30 @@ const (
 type eventStream struct {
 	*call
 	told  int64
-	first []byte   // what it begins with, if there is something to tell
-	held  []string // buckets of a cursor client, whose positions are those of the log; nil for the home bucket
+	first []byte     // what it begins with, if there is something to tell
+	own   *watchConn // nil while the connection is that of net/http
+	held  []string   // buckets of a cursor client, whose positions are those of the log; nil for the home bucket
+}
+
+// run tells what there is and what is new, and then calls end: before it returns, or when the stream ends that it
+// leaves to a goroutine.
+func (s *eventStream) run(news *watch.Subscription, end func()) error {
+	err := s.begin()
+	tell := func() error {
+		defer end()
+		if s.own != nil {
+			defer s.own.Close() //nolint:errcheck // its end is that of the answer
+		}
+		if err != nil {
+			return err
+		}
+		return s.follow(news)
+	}
+	if s.own == nil || err != nil {
+		return tell()
+	}
+	s.goesOn = tell
+	return nil
 }
 
 func (s *eventStream) begin() error {
@@ -29,6 +51,8 @@ func (s *eventStream) begin() error {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-cache")
 	header.Set("X-Accel-Buffering", "no") // a proxy passes on what is there
+	s.takeOver()
+	s.w.mayWrite(s.config.WriteTimeout)
 	s.w.WriteHeader(http.StatusOK)
 	if s.first == nil {
 		s.first = []byte(heartbeat) // what stands between may hold back the header of an answer that is empty

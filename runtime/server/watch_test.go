@@ -247,23 +247,48 @@ func TestWatchEndsWithItsToken(t *testing.T) {
 	f.server.Drain()
 }
 
-// Events leave at once also through a writer of the host that has Unwrap, and no Flush.
-func TestWatchBehindAMiddleware(t *testing.T) {
+// Events leave at once, and who goes away is noticed, also where the connection stays with the host: through its
+// writers, with Unwrap and no Flush or the other way round, and by HTTP/2.
+func TestWatchWithinAHost(t *testing.T) {
 	t.Parallel()
-	f := newRunningFront(t, Config{})
-	host := asHeaderSays(f.server)
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host.ServeHTTP(struct {
-			http.ResponseWriter
-			unwrapper
-		}{w, unwrapper{w}}, r)
-	}))
-	defer web.Close()
-	f.device("u1", "phone").connect(t)
-	s := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}.watch(t, "")
-	f.exec(t, `INSERT INTO app.note VALUES (1, 'u1')`)
-	s.until(1)
-	f.server.Drain()
+	for name, through := range map[string]func(w http.ResponseWriter) http.ResponseWriter{
+		"a writer with Unwrap": func(w http.ResponseWriter) http.ResponseWriter {
+			return struct {
+				http.ResponseWriter
+				unwrapper
+			}{w, unwrapper{w}}
+		},
+		"a writer with Flush": func(w http.ResponseWriter) http.ResponseWriter {
+			return struct {
+				http.ResponseWriter
+				http.Flusher
+			}{w, w.(http.Flusher)}
+		},
+		"HTTP/2": func(w http.ResponseWriter) http.ResponseWriter { return w },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newRunningFront(t, Config{})
+			host := asHeaderSays(f.server)
+			web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { host.ServeHTTP(through(w), r) }))
+			if web.EnableHTTP2 = name == "HTTP/2"; web.EnableHTTP2 {
+				web.StartTLS()
+			} else {
+				web.Start()
+			}
+			defer web.Close()
+			f.device("u1", "phone").connect(t)
+			d := phone{&front{t: t, db: f.db, url: web.URL, client: web.Client()}, "u1", "phone"}
+			s := d.watch(t, "")
+			f.exec(t, `INSERT INTO app.note VALUES (1, 'u1')`)
+			s.until(1)
+			s.close()
+			eventually(t, "a stream that was closed to be counted no more", func() bool { return f.server.hub.Subscribers() == 0 })
+			drained := d.watch(t, "")
+			f.server.Drain()
+			drained.ends()
+		})
+	}
 }
 
 type unwrapper struct{ inner http.ResponseWriter }
