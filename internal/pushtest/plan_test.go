@@ -89,3 +89,38 @@ func TestTheAnswerToAPushReadsNoWholeBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The rows of one user are found by their index, and not by reading the whole table in the order of its key: that
+// gives the first one sooner.
+func TestAStreamedSnapshotReadsNoWholeTable(t *testing.T) {
+	t.Parallel()
+	const users, each = 1000, 100
+	db := pgtest.New(t)
+	exec(t, db, fmt.Sprintf(`
+		CREATE SCHEMA app;
+		CREATE TABLE app.note (id integer PRIMARY KEY, owner_id text NOT NULL, body text);
+		INSERT INTO app.note SELECT g, 'user' || g %% %d, repeat('x', 100) FROM generate_series(1, %d) AS g;
+		CREATE INDEX ON app.note (owner_id);
+		SELECT tide.register_table('app.note', owner_column => 'owner_id')`, users, users*each))
+	exec(t, db, `SELECT tide.seal()`)
+	exec(t, db, `VACUUM ANALYZE app.note`)
+	connected(t, db, "user7")
+	err := snapshotAt(t.Context(), db, "user7", func(tx pgx.Tx, _ int64) error {
+		if _, err := tx.Exec(t.Context(), `SELECT tide.open_snapshot('user7', 'c')`); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(t.Context(), `FETCH ALL FROM c`)
+		if err != nil {
+			return err
+		}
+		var read int64
+		err = tx.QueryRow(t.Context(), `SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'app.note'::regclass`).Scan(&read)
+		if tag.RowsAffected() != each || read < each || read > 3*each {
+			t.Errorf("for %d rows of %d, %d were read", tag.RowsAffected(), each, read)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
