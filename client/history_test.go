@@ -57,6 +57,25 @@ func TestServerGoesBack(t *testing.T) {
 	}
 }
 
+// What waits in the inbox goes with the history that it is of, and what had come to it before stays.
+func TestServerGoesBackBehindRowsThatWait(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('theirs', '8', 'x')`)
+	s.exec(t, `INSERT INTO app.item (id, owner_id, list_id) VALUES (1, '7', 'theirs')`) // its parent is not this user's
+	s.seal(t)
+	a := s.device(t, "7")
+	synced(t, a)
+	before := s.earlier(t)
+	s.exec(t, `INSERT INTO app.item (id, owner_id, list_id) VALUES (2, '7', 'theirs')`)
+	s.seal(t)
+	synced(t, a)
+	is(t, rows(t, a, `SELECT payload ->> 'id' FROM _tide_inbox ORDER BY 1`), "1\n2")
+	s.around = func(http.Handler) http.Handler { return before.handler }
+	synced(t, a)
+	is(t, rows(t, a, `SELECT payload ->> 'id' FROM _tide_inbox ORDER BY 1`), "1")
+}
+
 // The server goes back to before a push that was answered, and of which no pull has told yet: the bundles say
 // nothing of it, the seal of the push does. Its rows go, and those it changed or deleted are again as they were.
 func TestServerGoesBackBehindAPush(t *testing.T) {

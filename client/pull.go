@@ -65,8 +65,12 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 			return err
 		}
 		if answer.BundleID != nil {
-			if err := w.exec(`UPDATE _tide_row SET version = ? WHERE version > ?`, *answer.BundleID, *answer.BundleID); err != nil {
-				return err
+			for _, statement := range []string{
+				`UPDATE _tide_row SET version = ?1 WHERE version > ?1`, `UPDATE _tide_inbox SET version = ?1 WHERE version > ?1`, `UPDATE _tide_dirty SET gone = ?1 WHERE gone > ?1`,
+			} {
+				if err := w.exec(statement, *answer.BundleID); err != nil {
+					return err
+				}
 			}
 		}
 		// Those that were to be fetched, and are not named any more, were taken away meanwhile. A bucket to be rebuilt still is.
