@@ -14,7 +14,7 @@ CREATE TABLE tide.setting (
     change_partition_rows bigint  NOT NULL DEFAULT 16777216,
     bundle_partition_rows bigint  NOT NULL DEFAULT 16777216,
     seal_partition_rows   bigint  NOT NULL DEFAULT 16777216,
-    partitions_ahead      integer NOT NULL DEFAULT 3,
+    partitions_ahead      integer NOT NULL DEFAULT 1,
     paused_at             timestamptz,
     shape_id              integer,
     bucket_access         text,
@@ -61,7 +61,7 @@ COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refre
 COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log and tide.key_log.';
 COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
-COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log. A single statement must not capture more rows than fit in them.';
+COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log; each costs every statement that looks into the log a little. What a single statement captures beyond them lies in the DEFAULT partition.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.bucket_access IS 'Function that says which buckets a user may read; set by tide.set_bucket_access.';

@@ -14,7 +14,7 @@ import (
 func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000, bundle_partition_rows = 20000, seal_partition_rows = 20000`,
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000, bundle_partition_rows = 20000, seal_partition_rows = 20000, partitions_ahead = 3`,
 		`SELECT setval('tide.change_id', 33554432 + 500)`)
 	held := newFold(t, db)
 	stop := make(chan struct{})
