@@ -56,21 +56,22 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, operator bool) {
 		go func() { c.end(started, span, c.safely(c.goesOn)) }()
 		return
 	}
-	refused := c.end(started, span, err)
+	c.end(started, span, err)
 	if r.Body != http.NoBody {
 		// What is left of it is read and dropped, and a short answer leaves after that.
 		c.w.mayRead(unwantedTimeout)
 		c.w.mayWrite(unwantedTimeout + s.config.WriteTimeout)
 	}
-	if refused != nil && c.w.cut {
+	if err != nil && c.w.cut {
 		// What was sent is not all: who reads it must notice.
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // end explains an error, if it still can, and notes how the request went.
-func (c *call) end(started time.Time, span trace.Span, err error) (refused *wire.Error) {
+func (c *call) end(started time.Time, span trace.Span, err error) {
 	defer c.counts.inflight.Add(-1)
+	var refused *wire.Error
 	if err != nil {
 		refused = wire.FromError(err, c.failed())
 		if wire.ReadOnly(err) {
@@ -87,7 +88,6 @@ func (c *call) end(started time.Time, span trace.Span, err error) (refused *wire
 	c.log(took, refused)
 	c.metrics.answered(c, took, refused)
 	c.endSpan(span, refused)
-	return refused
 }
 
 // safely makes an error of a panic.
