@@ -56,19 +56,37 @@ func (c *call) subscribe(buckets []string, look func() (eventStream, error)) err
 			Message: "this user has as many streams as a user may have (" + strconv.Itoa(c.config.MaxWatchesPerUser) + "). Close one, or try again when one that was cut has been noticed."}
 	}
 	news := c.hub.Subscribe(buckets...)
+	var stream eventStream
 	end := func() {
+		if stream.own != nil {
+			_ = stream.own.Close() // its end is that of the answer
+		}
 		news.Close()
 		c.watches.end(c.user.UserID, count)
 	}
-	stream, err := look()
-	if err == nil && !c.hub.Running() {
-		err = wire.Unavailable("nothing tells of changes here now. Try again.", nil)
-	}
-	if err != nil {
-		end()
+	defer func() {
+		if c.goesOn == nil {
+			end()
+		}
+	}()
+	var err error
+	if stream, err = look(); err != nil {
 		return err
 	}
-	return stream.run(news, end)
+	if !c.hub.Running() {
+		return wire.Unavailable("nothing tells of changes here now. Try again.", nil)
+	}
+	if err := stream.begin(); err != nil {
+		return err
+	}
+	if stream.own == nil {
+		return stream.follow(news)
+	}
+	c.goesOn = func() error {
+		defer end()
+		return stream.follow(news)
+	}
+	return nil
 }
 
 // watchedUpTo is what the device knows: an EventSource that connects again repeats its URL and adds

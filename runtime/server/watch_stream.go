@@ -25,27 +25,6 @@ type eventStream struct {
 	held  []string   // buckets of a cursor client, whose positions are those of the log; nil for the home bucket
 }
 
-// run tells what there is and what is new, and then calls end: before it returns, or when the stream ends that it
-// leaves to a goroutine.
-func (s *eventStream) run(news *watch.Subscription, end func()) error {
-	err := s.begin()
-	tell := func() error {
-		defer end()
-		if s.own != nil {
-			defer s.own.Close() //nolint:errcheck // its end is that of the answer
-		}
-		if err != nil {
-			return err
-		}
-		return s.follow(news)
-	}
-	if s.own == nil || err != nil {
-		return tell()
-	}
-	s.goesOn = tell
-	return nil
-}
-
 func (s *eventStream) begin() error {
 	header := s.w.Header()
 	header.Set("Content-Type", "text/event-stream")
