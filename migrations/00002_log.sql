@@ -14,7 +14,7 @@ CREATE TABLE tide.setting (
     change_partition_rows bigint  NOT NULL DEFAULT 16777216,
     bundle_partition_rows bigint  NOT NULL DEFAULT 16777216,
     seal_partition_rows   bigint  NOT NULL DEFAULT 16777216,
-    partitions_ahead      integer NOT NULL DEFAULT 1,
+    partitions_ahead      numeric NOT NULL DEFAULT 0.25,
     paused_at             timestamptz,
     shape_id              integer,
     bucket_access         text,
@@ -45,7 +45,7 @@ CREATE TABLE tide.setting (
     CONSTRAINT setting_adoption_max_rows_not_negative CHECK (adoption_max_rows >= 0),
     CONSTRAINT setting_partition_rows_positive CHECK (
         least(change_partition_rows, bundle_partition_rows, seal_partition_rows) > 0),
-    CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead BETWEEN 1 AND 16),
+    CONSTRAINT setting_partitions_ahead_in_range CHECK (partitions_ahead > 0 AND partitions_ahead <= 16),
     CONSTRAINT setting_max_buckets_per_user_positive CHECK (max_buckets_per_user > 0),
     CONSTRAINT setting_exchange_positive CHECK (
         least(max_rows_per_push, max_bytes_per_push, max_rows_per_chunk, max_push_sessions,
@@ -61,7 +61,7 @@ COMMENT ON COLUMN tide.setting.adoption_max_rows IS 'A newly registered or refre
 COMMENT ON COLUMN tide.setting.change_partition_rows IS 'change_id range of the next partition of tide.change_log and tide.key_log.';
 COMMENT ON COLUMN tide.setting.bundle_partition_rows IS 'bundle_id range of the next partition of tide.bundle_log.';
 COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next partition of tide.seal_log.';
-COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Empty partitions that tide.maintain() keeps ahead of each log; each costs every statement that looks into the log a little. What a single statement captures beyond them lies in the DEFAULT partition.';
+COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Room that tide.maintain() keeps ahead in each log, in partitions: 0.25 adds the next when a quarter of the newest is left. Each partition costs every statement that looks into the log a little; what is captured beyond the room lies in the DEFAULT partition.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.bucket_access IS 'Function that says which buckets a user may read; set by tide.set_bucket_access.';
@@ -425,13 +425,9 @@ CREATE TABLE tide.key_log_default PARTITION OF tide.key_log DEFAULT;
 CREATE TABLE tide.bundle_log_default PARTITION OF tide.bundle_log DEFAULT;
 CREATE TABLE tide.seal_log_default PARTITION OF tide.seal_log DEFAULT;
 CREATE TABLE tide.change_log_from_0 PARTITION OF tide.change_log FOR VALUES FROM (0) TO (16777216);
-CREATE TABLE tide.change_log_from_16777216 PARTITION OF tide.change_log FOR VALUES FROM (16777216) TO (33554432);
 CREATE TABLE tide.key_log_from_0 PARTITION OF tide.key_log FOR VALUES FROM (0) TO (16777216);
-CREATE TABLE tide.key_log_from_16777216 PARTITION OF tide.key_log FOR VALUES FROM (16777216) TO (33554432);
 CREATE TABLE tide.bundle_log_from_0 PARTITION OF tide.bundle_log FOR VALUES FROM (0) TO (16777216);
-CREATE TABLE tide.bundle_log_from_16777216 PARTITION OF tide.bundle_log FOR VALUES FROM (16777216) TO (33554432);
 CREATE TABLE tide.seal_log_from_0 PARTITION OF tide.seal_log FOR VALUES FROM (0) TO (16777216);
-CREATE TABLE tide.seal_log_from_16777216 PARTITION OF tide.seal_log FOR VALUES FROM (16777216) TO (33554432);
 
 INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap) VALUES (1, 0, 0, pg_current_snapshot());
 RESET ROLE;

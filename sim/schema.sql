@@ -43,8 +43,8 @@ BEGIN
 END $$;
 CREATE FUNCTION app.audit_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Not what a foreign key cascades.
-    IF pg_trigger_depth() = 1 THEN
+    -- Not what a foreign key cascades: it writes doc_id alone. (It is done at the depth of the statement that it is of.)
+    IF TG_OP = 'INSERT' OR NEW.doc_id IS NOT DISTINCT FROM OLD.doc_id OR to_jsonb(NEW) - 'doc_id' <> to_jsonb(OLD) - 'doc_id' THEN
         INSERT INTO app.audit (token, old_token) VALUES (NEW.token, CASE TG_OP WHEN 'UPDATE' THEN OLD.token END);
     END IF;
     RETURN NULL;

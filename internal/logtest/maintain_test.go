@@ -15,7 +15,7 @@ func TestMaintainAddsPartitionsBesideWriters(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000, bundle_partition_rows = 20000, seal_partition_rows = 20000, partitions_ahead = 3`,
-		`SELECT setval('tide.change_id', 33554432 + 500)`)
+		`SELECT setval('tide.change_id', 16777216 + 500)`)
 	held := newFold(t, db)
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -110,10 +110,25 @@ func maintainBesideSeal(t *testing.T, deadlockTimeout string) {
 	}
 }
 
+// An empty partition is a subplan of every statement that looks into the log: none is added before it is needed.
+func TestMaintainAddsAPartitionWhenAQuarterIsLeft(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 400000`)
+	const partitions = `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`
+	before := value[int](t, db, partitions)
+	for _, step := range []struct{ reached, added int }{{16_000_000, 0}, {16_777_216 - 100_001, 0}, {16_777_216 - 50_000, 1}, {16_800_000, 1}} {
+		exec(t, db, fmt.Sprintf(`SELECT setval('tide.change_id', %d)`, step.reached), `SELECT tide.maintain()`)
+		if got := value[int](t, db, partitions) - before; got != step.added {
+			t.Errorf("%d partitions were added when change %d was reached, want %d", got, step.reached, step.added)
+		}
+	}
+}
+
 func TestMaintainGivesUpBehindAReader(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
-	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000`, `SELECT setval('tide.change_id', 33554432 + 500)`)
+	exec(t, db, taskSetup, `UPDATE tide.setting SET change_partition_rows = 20000`, `SELECT setval('tide.change_id', 16777216 + 500)`)
 	conn := db.Connect(t, db.URL)
 	must(t, conn, `BEGIN`, `SELECT count(*) FROM tide.change_log`)
 	if got := value[string](t, db, `SELECT string_agg(m, '; ') FROM tide.maintain() AS m WHERE m !~ '^added'`); got == "" {
@@ -122,7 +137,7 @@ func TestMaintainGivesUpBehindAReader(t *testing.T) {
 	exec(t, db, `INSERT INTO app.task VALUES (99, 1)`)
 	must(t, conn, `COMMIT`)
 	exec(t, db, `SELECT tide.maintain()`)
-	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 4 {
+	if got := value[int](t, db, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'tide.change_log'::regclass`); got < 3 {
 		t.Errorf("%d partitions of change_log, want more", got)
 	}
 }

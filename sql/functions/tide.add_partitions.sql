@@ -3,7 +3,7 @@
 -- statement that began before the attaching still routes by the old partitions: a row of the new
 -- range would fail in the DEFAULT one. So a new range begins well above what was drawn, and what
 -- lies between goes to the DEFAULT partition.
-CREATE OR REPLACE FUNCTION tide.add_partitions(log regclass, column_name name, reached bigint, size bigint, ahead integer)
+CREATE OR REPLACE FUNCTION tide.add_partitions(log regclass, column_name name, reached bigint, size bigint, ahead numeric)
     RETURNS SETOF text
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -54,4 +54,4 @@ BEGIN
     END LOOP;
 END;
 $$;
-COMMENT ON FUNCTION tide.add_partitions(regclass, name, bigint, bigint, integer) IS 'Adds partitions to a log until enough of them are empty, without making writers wait. Internal.';
+COMMENT ON FUNCTION tide.add_partitions(regclass, name, bigint, bigint, numeric) IS 'Adds partitions to a log until so many of its size have room ahead, without making writers wait. Internal.';
