@@ -237,7 +237,11 @@ func (c *Client) send(ctx context.Context) ([]serverConflict, error) {
 		return nil, c.rotate(ctx, p.state, refused.Code)
 	case "push_session_invalid", // the answer to a connect was lost: the server waits for the first data of this device
 		"initialization_stale", "initialization_expired", "scope_uninitialized", "scope_initializing":
-		return nil, c.transact(ctx, func(w *writer) error {
+		return nil, c.settle(ctx, p, func(w *writer, _ []change) error {
+			// It did not arrive, and rows of the server come before it goes again: they have to meet it.
+			if err := w.thaw(); err != nil {
+				return err
+			}
 			return w.exec(`UPDATE _tide_state SET connected = 0, initialization_id = ''`)
 		})
 	}

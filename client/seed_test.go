@@ -93,3 +93,45 @@ func TestFirstDeviceSeeds(t *testing.T) {
 		is(t, letters(t, c), "")
 	}
 }
+
+// Somebody else begins the bucket while the first push of the device is on its way: rows of the server come before it
+// goes again. What was edited on both sides is a conflict, and no edit goes without a record.
+func TestRowsOfTheServerBeforeTheFirstPush(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string]struct {
+		resolver                Resolver
+		server, resolution, set string
+	}{
+		"server wins": {nil, "a|theirs\nb|mine", "server wins", "theirs"},
+		"local wins":  {LocalWins, "a|mine\nb|mine", "local wins", "mine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			a := s.device(t, "7", func(c *Config) {
+				if of.resolver != nil {
+					c.Resolvers = map[string]Resolver{"list": of.resolver}
+				}
+			})
+			do(t, a, `INSERT INTO list (id, title) VALUES ('a', 'mine'), ('b', 'mine')`)
+			var begun atomic.Bool
+			s.around = func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/sync/push" && begun.CompareAndSwap(false, true) {
+						s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('a', '7', 'theirs')`)
+						s.seal(t)
+					}
+					next.ServeHTTP(w, r)
+				})
+			}
+			synced(t, a)
+			is(t, letters(t, a), "")
+			is(t, s.there(t, `SELECT concat_ws('|', id, title) FROM app.list ORDER BY id`), of.server)
+			is(t, rows(t, a, `SELECT id, title FROM list ORDER BY id`), of.server)
+			conflicts, err := a.Conflicts(t.Context(), 0)
+			if err != nil || len(conflicts) != 1 || conflicts[0].Resolution != of.resolution || conflicts[0].Local["title"] != "mine" || conflicts[0].Server["title"] != "theirs" || conflicts[0].Result["title"] != of.set {
+				t.Fatalf("%+v %v", conflicts, err)
+			}
+		})
+	}
+}

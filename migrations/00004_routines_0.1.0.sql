@@ -5459,9 +5459,9 @@ COMMENT ON FUNCTION tide.open_cursor(text, text, text) IS
 
 -- +goose StatementBegin
 -- Seals are a line: what has one of them has all before it.
-CREATE OR REPLACE FUNCTION tide.is_of_history(seal text)
-    RETURNS boolean
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE OR REPLACE FUNCTION tide.reached_by(seal text)
+    RETURNS bigint
+    LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET enable_seqscan = off SET jit = off
 AS $$
@@ -5470,12 +5470,12 @@ BEGIN
         RAISE EXCEPTION 'the seal of a push cannot be read'
             USING ERRCODE = 'TD133', HINT = 'Send it as it came with the answer to the push.';
     END IF;
-    RETURN EXISTS (
-        SELECT FROM tide.seal_log AS s
+    RETURN (
+        SELECT s.last_bundle_id FROM tide.seal_log AS s
          WHERE s.seal_id = split_part(seal, '-', 1)::bigint AND s.identity = substr(seal, 1 + strpos(seal, '-'))::uuid);
 END;
 $$;
-COMMENT ON FUNCTION tide.is_of_history(text) IS 'Whether a seal that a device was told is one of this database. Raises TD133. Internal.';
+COMMENT ON FUNCTION tide.reached_by(text) IS 'Last bundle_id of a seal that a device was told, NULL where it is none of this database. Raises TD133. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -5485,7 +5485,7 @@ CREATE OR REPLACE FUNCTION tide.assert_history(seal text)
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF tide.is_of_history(seal) THEN
+    IF tide.reached_by(seal) IS NOT NULL THEN
         RETURN;
     END IF;
     IF pg_is_in_recovery() AND split_part(seal, '-', 1)::bigint > (SELECT h.seal_id FROM tide.head_seal() AS h) THEN
@@ -5513,7 +5513,7 @@ CREATE OR REPLACE FUNCTION tide.read_positions(positions json, pushed text)
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_whole boolean := pushed IS NULL OR tide.is_of_history(pushed);
+    v_whole boolean := pushed IS NULL OR tide.reached_by(pushed) IS NOT NULL;
 BEGIN
     IF json_typeof(positions) <> 'object' OR EXISTS (
            SELECT FROM json_each(positions) AS p (key, value)
@@ -5558,7 +5558,8 @@ BEGIN
     remove := v_open.remove;
     repair := v_open.repair;
     IF positions IS NOT NULL THEN
-        SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(max(p.bundle_id), 0),
+        -- The push has left rows of its bundle_id, of which no position tells yet.
+        SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(greatest(max(p.bundle_id), tide.reached_by(pushed)), 0),
                max(p.seal_id), (array_agg(p.identity ORDER BY p.seal_id DESC NULLS LAST))[1]
           INTO v_held, v_base, bundle_id, v_open.seal_id, v_open.identity
           FROM tide.read_positions(positions, pushed) AS p;

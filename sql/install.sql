@@ -173,7 +173,7 @@
 \ir functions/tide.hold_buckets.sql
 \ir functions/tide.lost_buckets.sql
 \ir functions/tide.open_cursor.sql
-\ir functions/tide.is_of_history.sql
+\ir functions/tide.reached_by.sql
 \ir functions/tide.assert_history.sql
 \ir functions/tide.read_positions.sql
 \ir functions/tide.connect_buckets.sql

@@ -108,10 +108,13 @@ func TestSealOfAPush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pushed, want := range map[string]string{seal: "{}", "'1-00000000-0000-4000-8000-000000000000'": "{a,b,user:7}", "NULL": "{}"} {
-		var repair string
-		if err := db.QueryRow(t.Context(), `SELECT repair::text FROM tide.connect_buckets('7', 'phone', NULL, $1::text::json, `+pushed+`)`, string(positions)).Scan(&repair); err != nil || repair != want {
-			t.Errorf("%s: to be fetched again: %s, want %s (%v)", pushed, repair, want, err)
+	// A push that no pull has told of. Versions of its rows are later than all positions, and stay.
+	exec(t, db, `INSERT INTO app.item (id, buckets) VALUES (3, '{a}')`)
+	exec(t, db, `SELECT tide.seal()`)
+	for pushed, want := range map[string]string{seal: "4 {}", "'1-00000000-0000-4000-8000-000000000000'": "0 {a,b,user:7}", "NULL": "3 {}"} {
+		var got string
+		if err := db.QueryRow(t.Context(), `SELECT bundle_id || ' ' || repair::text FROM tide.connect_buckets('7', 'phone', NULL, $1::text::json, `+pushed+`)`, string(positions)).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: versions up to, and to be fetched again: %s, want %s (%v)", pushed, got, want, err)
 		}
 	}
 }

@@ -20,7 +20,8 @@ BEGIN
     remove := v_open.remove;
     repair := v_open.repair;
     IF positions IS NOT NULL THEN
-        SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(max(p.bundle_id), 0),
+        -- The push has left rows of its bundle_id, of which no position tells yet.
+        SELECT coalesce(jsonb_object_agg(p.bucket_id, p.bundle_id), '{}'), min(p.bundle_id), coalesce(greatest(max(p.bundle_id), tide.reached_by(pushed)), 0),
                max(p.seal_id), (array_agg(p.identity ORDER BY p.seal_id DESC NULLS LAST))[1]
           INTO v_held, v_base, bundle_id, v_open.seal_id, v_open.identity
           FROM tide.read_positions(positions, pushed) AS p;

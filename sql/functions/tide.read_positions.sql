@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION tide.read_positions(positions json, pushed text)
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_whole boolean := pushed IS NULL OR tide.is_of_history(pushed);
+    v_whole boolean := pushed IS NULL OR tide.reached_by(pushed) IS NOT NULL;
 BEGIN
     IF json_typeof(positions) <> 'object' OR EXISTS (
            SELECT FROM json_each(positions) AS p (key, value)
