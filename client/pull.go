@@ -96,7 +96,7 @@ func (c *Client) connect(ctx context.Context, s state, dirty, reposition bool) e
 		if err := w.dropStage(); err != nil {
 			return err
 		}
-		return w.applying(func() error {
+		return w.taking(func() error {
 			if err := w.leave(answer.Buckets.Remove, 0); err != nil {
 				return err
 			}
@@ -326,7 +326,7 @@ func (c *Client) pullStep(ctx context.Context) (more bool, err error) {
 	}
 	connect := len(page.Updates.Add)+len(page.Updates.Remove)+len(page.Updates.Repair) > 0
 	err = c.advance(ctx, s, func(w *writer) error {
-		return w.applying(func() error {
+		return w.taking(func() error {
 			if err := w.applyPage(page); err != nil {
 				return err
 			}

@@ -344,7 +344,7 @@ func (c *Client) accepted(ctx context.Context, p push, answer pushed) error {
 				return err
 			}
 		}
-		return w.applying(func() error {
+		return w.taking(func() error {
 			for _, row := range answer.Rows {
 				in, err := w.read(row)
 				if err != nil {
@@ -434,7 +434,7 @@ func (c *Client) returned(ctx context.Context, p push, refused *ServerError) err
 // was told before, and is the same still, cannot be resolved here: the row waits as a refused one does.
 func (c *Client) takeConflicts(ctx context.Context, conflicts []serverConflict, told map[string]bool) error {
 	return c.transact(ctx, func(w *writer) error {
-		return w.applying(func() error {
+		return w.taking(func() error {
 			for _, conflict := range conflicts {
 				name := fmt.Sprintf("%s %s %s %d %d", conflict.Schema, conflict.Table, conflict.Key, conflict.Base, conflict.Version)
 				if err := w.takeConflict(conflict, told[name]); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 )
 
@@ -116,4 +117,45 @@ func TestWrittenWhileItIsPulled(t *testing.T) {
 	synced(t, a)
 	is(t, rows(t, a, `SELECT min(rank), max(rank), count(DISTINCT title) FROM list`), fmt.Sprintf("%d|%[1]d|1", writes))
 	is(t, s.there(t, `SELECT concat_ws('|', id, title, slug, rank) FROM app.list`), rows(t, a, `SELECT id, title, slug, rank FROM list ORDER BY id || '|'`))
+}
+
+// What one process pulled does not take the place of an edit that the other is pushing meanwhile: until the outcome of
+// the push is known nobody can say what the row of the server means for it.
+func TestPulledWhileAnotherProcessPushes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('l', '7', 'before')`)
+	s.seal(t)
+	a := s.device(t, "7")
+	synced(t, a)
+	b := s.open(t, s.path(t, a), s.config("7"))
+	pulling, pull, pulled := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	var first, pushed atomic.Bool
+	s.around = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/sync/pull" && first.CompareAndSwap(false, true): // of b
+				close(pulling)
+				<-pull
+			case r.URL.Path == "/sync/push" && pushed.CompareAndSwap(false, true):
+				s.exec(t, `UPDATE app.list SET title = 'theirs'`)
+				s.seal(t)
+				close(pull)
+				if err := <-pulled; err != nil {
+					t.Error(err)
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	go func() { pulled <- b.Sync(t.Context()) }()
+	<-pulling
+	do(t, a, `UPDATE list SET title = 'mine'`)
+	synced(t, a)
+	is(t, letters(t, a), "")
+	conflicts, err := a.Conflicts(t.Context(), 0)
+	if err != nil || len(conflicts) != 1 || conflicts[0].Local["title"] != "mine" || conflicts[0].Server["title"] != "theirs" {
+		t.Fatalf("%+v %v", conflicts, err)
+	}
+	is(t, rows(t, a, `SELECT title FROM list`), "theirs")
 }

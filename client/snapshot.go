@@ -40,7 +40,7 @@ func (c *Client) fetch(ctx context.Context, s state) (bool, error) {
 		next += chunk.rows
 		c.config.Progress(Progress{"fetch", next, taken.Count})
 	}
-	err = c.advance(ctx, s, func(w *writer) error { return w.applying(func() error { return w.applySnapshot(*taken) }) })
+	err = c.advance(ctx, s, func(w *writer) error { return w.taking(func() error { return w.applySnapshot(*taken) }) })
 	if err != nil {
 		return true, err
 	}

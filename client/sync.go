@@ -59,20 +59,19 @@ func (c *Client) sync(ctx context.Context, mode Mode) error {
 			}
 		}
 		if mode != PushOnly {
-			if err := c.pull(ctx); err != nil {
-				return err
-			}
+			err = c.pull(ctx)
 		}
-		if len(conflicts) > 0 {
-			if err := c.takeConflicts(ctx, conflicts, told); err != nil {
-				return err
-			}
+		if err == nil && len(conflicts) > 0 {
+			err = c.takeConflicts(ctx, conflicts, told)
 		}
-		if mode == PullOnly {
-			return nil
+		if errors.Is(err, errUnderWay) {
+			continue
+		}
+		if err != nil || mode == PullOnly {
+			return err
 		}
 		more, err := c.freeze(ctx)
-		if errors.Is(err, errOvertaken) {
+		if errors.Is(err, errOvertaken) || errors.Is(err, errUnderWay) {
 			continue
 		}
 		if err != nil || !more {

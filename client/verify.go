@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -39,6 +40,18 @@ type heldRow struct {
 // others. Changes that were not sent stay on top. A row that was written past the triggers, and that the
 // server never had, is sent.
 func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
+	for range 20 {
+		var more Verified
+		more, err = c.verify(ctx)
+		v.Rows, v.Repaired = more.Rows, append(v.Repaired, more.Repaired...)
+		if !errors.Is(err, errOvertaken) && !errors.Is(err, errUnderWay) {
+			return v, err
+		}
+	}
+	return v, ErrBusy
+}
+
+func (c *Client) verify(ctx context.Context) (v Verified, err error) {
 	err = c.transact(ctx, func(w *writer) error {
 		for _, t := range w.tables {
 			if err := w.adopt(t); err != nil {
@@ -101,13 +114,13 @@ func (c *Client) Verify(ctx context.Context) (v Verified, err error) {
 				continue
 			}
 			repaired, err := c.repair(ctx, s, bucket, t, held)
-			if err != nil {
-				return v, err
-			}
 			for _, name := range repaired {
 				if !slices.Contains(v.Repaired, name) {
 					v.Repaired = append(v.Repaired, name)
 				}
+			}
+			if err != nil {
+				return v, err
 			}
 		}
 	}
@@ -230,7 +243,7 @@ func (c *Client) repair(ctx context.Context, s state, bucket string, t *table, h
 		}
 		names, err := c.replace(ctx, s, bucket, t, held, part, answer)
 		if err != nil {
-			return nil, err
+			return repaired, err
 		}
 		repaired = append(repaired, names...)
 	}
@@ -271,7 +284,7 @@ func differing(held map[digest]heldRow, prefix string, theirs map[string]string)
 func (c *Client) replace(ctx context.Context, s state, bucket string, t *table, held map[digest]heldRow, asked []string, answer verifiedRange) (repaired []string, err error) {
 	there := map[digest]bool{}
 	err = c.advance(ctx, s, func(w *writer) error {
-		return w.applying(func() error {
+		return w.taking(func() error {
 			for _, row := range answer.Rows {
 				there[digestOf(row.Key)] = true
 				in, err := w.read(wireRow{rowName: rowName{t.spec.Schema, t.spec.Name, row.Key}, Op: "UPDATE", Version: answer.At, Payload: row.Payload})

@@ -147,6 +147,22 @@ func (w *writer) applying(f func() error) error {
 	return w.exec(`UPDATE _tide_state SET applying = 0`)
 }
 
+// errUnderWay ends a step that would take rows of the server while another process pushes.
+var errUnderWay = errors.New("a push is under way")
+
+// taking is applying for rows of the server. It is refused while a push is under way: until the outcome of that is
+// known nobody can say what a row of the server means for the row here.
+func (w *writer) taking(f func() error) error {
+	under, err := w.get(`SELECT 1 FROM _tide_outbox LIMIT 1`, nil, new(int))
+	if err != nil {
+		return err
+	}
+	if under {
+		return errUnderWay
+	}
+	return w.applying(f)
+}
+
 func (w *writer) readImage(t *table, key string) (image, error) {
 	i := make(image, len(t.spec.Columns))
 	into := make([]any, len(i))
