@@ -35,7 +35,7 @@ func (w *writer) become(source string) error {
 // thaw makes the push under way local changes again.
 func (w *writer) thaw() error {
 	// A row that was written again meanwhile has had its base here.
-	if err := w.exec(`INSERT INTO _tide_dirty (tab, key, base) SELECT tab, key, base FROM _tide_outbox WHERE true ORDER BY ordinal ON CONFLICT (tab, key) DO UPDATE SET base = excluded.base`); err != nil {
+	if err := w.exec(`INSERT INTO _tide_dirty (tab, key, base, seed) SELECT tab, key, base, seed FROM _tide_outbox WHERE true ORDER BY ordinal ON CONFLICT (tab, key) DO UPDATE SET base = excluded.base`); err != nil {
 		return err
 	}
 	if err := w.exec(`DELETE FROM _tide_outbox`); err != nil {

@@ -1,7 +1,7 @@
 package client
 
 // format is raised when these tables change.
-const format = 5
+const format = 6
 
 // metaTables lie in the application's file: what is applied and how far it brings the device is one
 // transaction.
@@ -62,6 +62,7 @@ CREATE TABLE IF NOT EXISTS _tide_outbox (
     tab     INTEGER NOT NULL,
     key     TEXT NOT NULL,
     base    TEXT,
+    seed    INTEGER NOT NULL,
     row     TEXT NOT NULL -- as it goes to the server
 );
 CREATE TABLE IF NOT EXISTS _tide_snapshot ( -- the one that is being fetched

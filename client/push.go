@@ -25,6 +25,7 @@ type change struct {
 	key  string
 	base *string
 	gone int64
+	seed bool
 }
 
 func scanChange(scan func(...any) error) (c change, err error) {
@@ -49,8 +50,8 @@ func (w *writer) freeze() (bool, error) {
 		part = fmt.Sprintf(`AND seed = 1 ORDER BY tab, seq LIMIT %d`, w.c.config.MaxRowsPerSeed)
 	}
 	changes, err := all(w, func(scan func(...any) error) (c change, err error) {
-		return c, scan(&c.seq, &c.tab, &c.key, &c.base, &c.gone)
-	}, `SELECT seq, tab, key, base, gone FROM _tide_dirty WHERE held IS NULL `+part)
+		return c, scan(&c.seq, &c.tab, &c.key, &c.base, &c.gone, &c.seed)
+	}, `SELECT seq, tab, key, base, gone, seed FROM _tide_dirty WHERE held IS NULL `+part)
 	if err != nil {
 		return false, err
 	}
@@ -74,7 +75,7 @@ func (w *writer) freeze() (bool, error) {
 			continue
 		}
 		if row != nil {
-			if err := w.exec(`INSERT INTO _tide_outbox (ordinal, tab, key, base, row) VALUES (?, ?, ?, ?, ?)`, ordinal, change.tab, change.key, change.base, string(row)); err != nil {
+			if err := w.exec(`INSERT INTO _tide_outbox (ordinal, tab, key, base, seed, row) VALUES (?, ?, ?, ?, ?, ?)`, ordinal, change.tab, change.key, change.base, change.seed, string(row)); err != nil {
 				return false, err
 			}
 			ordinal++

@@ -135,3 +135,27 @@ func TestRowsOfTheServerBeforeTheFirstPush(t *testing.T) {
 		})
 	}
 }
+
+// A push of rows that were there before comes back, because the server has one of them: they still go before rows that
+// need them.
+func TestManyRowsOfWhichTheServerHasOne(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('l1', '7', 'theirs')`)
+	s.seal(t)
+	path := t.TempDir() + "/device.db"
+	file(t, path,
+		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
+		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
+		`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30) INSERT INTO item (id, list_id) SELECT n, 'l' || (n % 7) FROM n`,
+		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'mine' FROM n`)
+	config := s.config("7")
+	config.MaxRowsPerSeed = 4
+	a := s.open(t, path, config)
+	if _, err := a.freeze(t.Context()); err != nil { // as a sync does that was cut before it met the server's rows
+		t.Fatal(err)
+	}
+	synced(t, a)
+	is(t, letters(t, a), "")
+	is(t, s.there(t, `SELECT (SELECT count(*) FROM app.item) || ' ' || (SELECT count(*) FROM app.list)`), "30 7")
+}
