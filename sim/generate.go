@@ -14,17 +14,22 @@ func Generate(seed int) History {
 	one := func(of ...int) int { return of[r.IntN(len(of))] }
 	var names []string
 	for _, verb := range slices.Sorted(maps.Keys(verbs)) {
-		for range verbs[verb].weight * one(0, 1, 1, 1, 3) {
+		for range verbs[verb].weight * one(0, 1, 1, 1, 3, 9) {
 			names = append(names, verb)
 		}
 	}
 	if names == nil {
 		names = []string{"sync"}
 	}
-	who, what := one(4, 41, 41), one(12, 301, 301)
+	who, what, often := one(4, 41, 41), one(12, 301, 301), one(1, 1, 3)
+	phones := len(installations) + len(users)
 	h := make(History, 1+r.IntN(one(60, 150, 300)))
 	for i := range h {
 		s := Step{Verb: names[r.IntN(len(names))], A: r.IntN(who), B: r.IntN(301), C: r.IntN(what)}
+		// Devices of client/ are the last ones: some histories are of them for the most part.
+		if often > 1 && r.IntN(often) > 0 {
+			s.A = s.A/phones*phones + phones - 1 - s.A%len(users)
+		}
 		// Every other request goes through.
 		if s.Verb == "go" || s.Verb == "read" {
 			s.B = r.IntN(len(Faults)) * one(0, 1)

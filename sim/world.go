@@ -25,6 +25,12 @@ import (
 // users of the application; the last one has a name that is easily mangled.
 var users = []string{"ann", "bob", `o'x "ü`}
 
+// installations are the devices of protocol v1. Each user has one of client/ besides.
+var installations = []struct {
+	user string
+	n    int
+}{{users[0], 0}, {users[0], 1}, {users[1], 0}, {users[1], 1}, {users[2], 0}}
+
 var secret = []byte("a secret of thirty-two bytes and more")
 
 // World is what a history happens in: a database, the server before it, devices, sessions and a DBA.
@@ -138,10 +144,7 @@ func (w *World) open() error {
 	for i := range 3 {
 		w.sessions = append(w.sessions, &session{world: w, name: fmt.Sprintf("session %d", i)})
 	}
-	for _, installation := range []struct {
-		user string
-		n    int
-	}{{users[0], 0}, {users[0], 1}, {users[1], 0}, {users[1], 1}, {users[2], 0}} {
+	for _, installation := range installations {
 		p, err := w.newPhone(installation.user, installation.n, 0)
 		if err != nil {
 			return err
