@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -72,6 +73,7 @@ func startServer(ctx context.Context, settings map[string]string) (*cluster.Clus
 func (b *Bench) run(ctx context.Context, c Case) error {
 	b.current = c
 	b.log("case %d: %s", c.Number, c.Title)
+	began := time.Now()
 	err := c.Run(ctx, b)
 	for _, d := range b.open {
 		// Also when ctx ended: the server may be somebody else's.
@@ -81,6 +83,7 @@ func (b *Bench) run(ctx context.Context, c Case) error {
 	if err != nil {
 		return fmt.Errorf("case %d: %w", c.Number, err)
 	}
+	b.log("case %d took %.0f s", c.Number, time.Since(began).Seconds())
 	return nil
 }
 
