@@ -242,6 +242,12 @@ func (p *phone) settle() error {
 	return p.hold()
 }
 
+// waits says whether an edit is still on the device: it was refused, or needs what was.
+func (p *phone) waits(e *localEdit) bool {
+	d, is := p.device.(*clientDevice)
+	return is && d.waits(e.table, e.key)
+}
+
 // ended takes in how an exchange ended.
 func (p *phone) ended(r *running) error {
 	p.lastErr = r.err
@@ -257,7 +263,7 @@ func (p *phone) ended(r *running) error {
 		p.restored = false
 		p.seen.exchanged()
 		for _, e := range p.edits[:r.upTo] {
-			e.acknowledged = e.acknowledged || !e.lost
+			e.acknowledged = e.acknowledged || !e.lost && !p.waits(e)
 		}
 	case errors.As(r.err, &rejected):
 		for _, row := range rejected.Rows {
