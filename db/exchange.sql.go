@@ -744,14 +744,11 @@ func (q *Queries) Push(ctx context.Context, arg PushParams) (PushRow, error) {
 }
 
 const PushedBundle = `-- name: PushedBundle :many
-SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
-       b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
-       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
-       coalesce(r.seal, '')::text AS seal
-  FROM tide.push_result($1::text, $2::text, $3::bigint) AS r
- CROSS JOIN tide.source_kind($1::text, $2::text) AS k (kind)
-  LEFT JOIN LATERAL tide.device_bundle_rows($1::text, $2::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, $4::integer) AS b
-    ON true
+SELECT coalesce(b.bundle_id, 0)::text AS bundle_id, coalesce(b.bundle_seq, 0)::text AS bundle_seq, coalesce(b.row_count, 0)::text AS row_count, coalesce(b.seal, '')::text AS seal,
+       b.kind::text AS kind, b.row_version::text AS row_version, to_json(b.buckets)::json AS buckets, b.table_schema::text AS table_schema, b.table_name::text AS table_name,
+       b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
+       b.sealed_at::text AS sealed_at, b.bundle_source_id::text AS source_id, b.bundle_source_bundle_id::text AS source_bundle_id
+  FROM tide.pushed_bundle($1::text, $2::text, $3::bigint, $4::integer) AS b
 `
 
 type PushedBundleParams struct {
@@ -765,19 +762,20 @@ type PushedBundleRow struct {
 	BundleID       string
 	BundleSeq      string
 	RowCount       string
+	Seal           string
 	Kind           string
-	SealedAt       string
-	SourceID       string
-	SourceBundleID string
+	RowVersion     string
+	Buckets        []byte
 	TableSchema    string
 	TableName      string
 	Key            []byte
 	Op             string
 	Payload        []byte
-	Seal           string
+	SealedAt       string
+	SourceID       string
+	SourceBundleID string
 }
 
-// The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
 func (q *Queries) PushedBundle(ctx context.Context, arg PushedBundleParams) ([]PushedBundleRow, error) {
 	rows, err := q.db.Query(ctx, PushedBundle,
 		arg.UserID,
@@ -796,66 +794,18 @@ func (q *Queries) PushedBundle(ctx context.Context, arg PushedBundleParams) ([]P
 			&i.BundleID,
 			&i.BundleSeq,
 			&i.RowCount,
-			&i.Kind,
-			&i.SealedAt,
-			&i.SourceID,
-			&i.SourceBundleID,
-			&i.TableSchema,
-			&i.TableName,
-			&i.Key,
-			&i.Op,
-			&i.Payload,
 			&i.Seal,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const PushedRows = `-- name: PushedRows :many
-SELECT r.bundle_id::text AS bundle_id, to_json(r.buckets)::json AS buckets, r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key,
-       r.op::text AS op, r.payload::json AS payload
-  FROM tide.pushed_rows($1::text, $2::text, $3::bigint) AS r
-`
-
-type PushedRowsParams struct {
-	UserID         string
-	SourceID       string
-	SourceBundleID int64
-}
-
-type PushedRowsRow struct {
-	BundleID    string
-	Buckets     []byte
-	TableSchema string
-	TableName   string
-	Key         []byte
-	Op          string
-	Payload     []byte
-}
-
-func (q *Queries) PushedRows(ctx context.Context, arg PushedRowsParams) ([]PushedRowsRow, error) {
-	rows, err := q.db.Query(ctx, PushedRows, arg.UserID, arg.SourceID, arg.SourceBundleID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []PushedRowsRow
-	for rows.Next() {
-		var i PushedRowsRow
-		if err := rows.Scan(
-			&i.BundleID,
+			&i.Kind,
+			&i.RowVersion,
 			&i.Buckets,
 			&i.TableSchema,
 			&i.TableName,
 			&i.Key,
 			&i.Op,
 			&i.Payload,
+			&i.SealedAt,
+			&i.SourceID,
+			&i.SourceBundleID,
 		); err != nil {
 			return nil, err
 		}

@@ -4528,6 +4528,7 @@ DECLARE
     v_bundle tide.bundle_log;
     v_first  bigint := after_row_ordinal + 2;
     v_last   bigint;
+    v_there  boolean;
 BEGIN
     IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
         RAISE EXCEPTION 'page of a bundle is not valid'
@@ -4536,9 +4537,12 @@ BEGIN
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
      WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
-    IF v_bundle.bundle_id IS NULL
-       OR (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE
-          AND EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
+    -- A query only where it is asked for.
+    v_there := v_bundle.bundle_id IS NOT NULL;
+    IF v_there AND (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE THEN
+        v_there := NOT EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq);
+    END IF;
+    IF NOT v_there THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),
@@ -6903,10 +6907,11 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home text COLLATE "C" := tide.home_bucket(user_id);
-    v_push tide.push_log := (SELECT p FROM tide.push_log AS p
-                              WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id);
+    v_push tide.push_log;
 BEGIN
-    IF v_push.xid IS NULL THEN
+    SELECT p.* INTO v_push FROM tide.push_log AS p
+     WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
@@ -6933,9 +6938,9 @@ COMMENT ON FUNCTION tide.push_result(text, text, bigint) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint)
+CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint, bundle_id bigint)
     RETURNS TABLE (
-        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
+        row_bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -6944,7 +6949,6 @@ CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
     -- Not in the query: the planner would call it too, to estimate rows.
     v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
@@ -6955,7 +6959,7 @@ BEGIN
     SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
     SELECT array_agg(l.bucket_id::text), array_agg(l.bundle_id) INTO v_buckets, v_ids
       FROM tide.push_log AS p
-      JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
+      JOIN tide.bundle_log AS l ON l.bundle_id = pushed_rows.bundle_id AND l.xid = p.xid
      WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
        AND jsonb_exists(v_counted, l.bucket_id);
     RETURN QUERY
@@ -6964,8 +6968,59 @@ BEGIN
      WHERE b.row_ordinal IS NOT NULL;
 END;
 $$;
-COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint) IS
-'Rows of a sealed push as they are in the log, over all buckets that its user may read now. Raises TD014, TD032.';
+COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint, bigint) IS
+'Rows of a push, sealed as this bundle, as they are in the log, over all buckets that its user may read now. Raises TD014, TD032. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.pushed_bundle(user_id text, source_id text, source_bundle_id bigint, max_rows integer)
+    RETURNS TABLE (
+        bundle_id bigint, bundle_seq bigint, row_count bigint, seal text, kind text,
+        row_version bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json,
+        sealed_at timestamptz, bundle_source_id text, bundle_source_bundle_id bigint
+    )
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    v_push   record;
+    v_source record;
+BEGIN
+    SELECT r.* INTO v_push FROM tide.push_result(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id) AS r;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    bundle_id := v_push.bundle_id;
+    bundle_seq := v_push.bundle_seq;
+    row_count := v_push.row_count;
+    seal := v_push.seal;
+    SELECT s.kind, s.shape_id = t.shape_id AS knows_all INTO v_source
+      FROM tide.source AS s CROSS JOIN tide.setting AS t WHERE s.user_id = pushed_bundle.user_id AND s.source_id = pushed_bundle.source_id;
+    kind := coalesce(v_source.kind, 'v1');
+    IF kind = 'cursor' THEN
+        RETURN QUERY
+        SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'cursor',
+               r.row_bundle_id, r.buckets, r.table_schema, r.table_name, r.key, r.op, r.payload, NULL::timestamptz, NULL::text, NULL::bigint
+          FROM tide.pushed_rows(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id, v_push.bundle_id) AS r WHERE max_rows > 0;
+    ELSIF v_source.knows_all IS NOT FALSE AND v_push.bundle_seq > 0 THEN
+        RETURN QUERY
+        SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
+               r.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
+          FROM tide.bundle_rows(tide.home_bucket(pushed_bundle.user_id), v_push.bundle_seq, -1, greatest(max_rows, 1), pushed_bundle.user_id, pushed_bundle.source_id) AS r;
+    ELSIF v_push.bundle_seq > 0 THEN
+        RETURN QUERY
+        SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
+               v_push.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
+          FROM tide.device_bundle_rows(pushed_bundle.user_id, pushed_bundle.source_id, v_push.bundle_seq, -1, greatest(max_rows, 1)) AS r;
+    END IF;
+    IF NOT FOUND OR kind = 'v1' AND (v_push.bundle_seq > 0) IS NOT TRUE THEN
+        RETURN NEXT;
+    END IF;
+END;
+$$;
+COMMENT ON FUNCTION tide.pushed_bundle(text, text, bigint, integer) IS
+'What tide.push_result says of a push, with its rows as the device gets them, once they are sealed: for one that reads its home bucket so many of them, and one at least, with the name of their bundle; for one that reads many buckets all, or none with max_rows 0. One row without op where there are none. Raises TD014, TD032.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -9114,7 +9169,7 @@ GRANT EXECUTE ON FUNCTION
     tide.push(text, text, bigint, json, json, uuid, uuid),
     tide.is_committed(text, text, bigint, uuid),
     tide.push_result(text, text, bigint),
-    tide.pushed_rows(text, text, bigint),
+    tide.pushed_bundle(text, text, bigint, integer),
     tide.source_kind(text, text),
     tide.create_push_session(text, text, bigint, bigint, uuid, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),

@@ -61,21 +61,12 @@ SELECT p.status::text AS status, p.source_bundle_id::bigint AS source_bundle_id,
   FROM tide.push(@user_id::text, @source_id::text, @source_bundle_id::bigint, sqlc.arg(wire_rows)::text::json, sqlc.narg(claims)::text::json,
                  sqlc.narg(initialization_id)::uuid, sqlc.narg(bundle_uuid)::uuid) AS p;
 
--- The bundle of a push in the home bucket, whole if it is small: one row without op where there is none.
 -- name: PushedBundle :many
-SELECT coalesce(r.bundle_id, 0)::text AS bundle_id, coalesce(r.bundle_seq, 0)::text AS bundle_seq, coalesce(r.row_count, 0)::text AS row_count, k.kind::text AS kind,
-       b.sealed_at::text AS sealed_at, b.source_id::text AS source_id, b.source_bundle_id::text AS source_bundle_id,
-       b.table_schema::text AS table_schema, b.table_name::text AS table_name, b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
-       coalesce(r.seal, '')::text AS seal
-  FROM tide.push_result(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r
- CROSS JOIN tide.source_kind(@user_id::text, @source_id::text) AS k (kind)
-  LEFT JOIN LATERAL tide.device_bundle_rows(@user_id::text, @source_id::text, CASE WHEN r.bundle_seq > 0 AND k.kind = 'v1' THEN r.bundle_seq END, -1, @max_rows::integer) AS b
-    ON true;
-
--- name: PushedRows :many
-SELECT r.bundle_id::text AS bundle_id, to_json(r.buckets)::json AS buckets, r.table_schema::text AS table_schema, r.table_name::text AS table_name, r.key::json AS key,
-       r.op::text AS op, r.payload::json AS payload
-  FROM tide.pushed_rows(@user_id::text, @source_id::text, @source_bundle_id::bigint) AS r;
+SELECT coalesce(b.bundle_id, 0)::text AS bundle_id, coalesce(b.bundle_seq, 0)::text AS bundle_seq, coalesce(b.row_count, 0)::text AS row_count, coalesce(b.seal, '')::text AS seal,
+       b.kind::text AS kind, b.row_version::text AS row_version, to_json(b.buckets)::json AS buckets, b.table_schema::text AS table_schema, b.table_name::text AS table_name,
+       b.key::json AS key, b.op::text AS op, b.payload::json AS payload,
+       b.sealed_at::text AS sealed_at, b.bundle_source_id::text AS source_id, b.bundle_source_bundle_id::text AS source_bundle_id
+  FROM tide.pushed_bundle(@user_id::text, @source_id::text, @source_bundle_id::bigint, @max_rows::integer) AS b;
 
 -- name: ReplaceSource :exec
 SELECT tide.replace_source(@user_id::text, @previous_source_id::text, @new_source_id::text, @reason::text);

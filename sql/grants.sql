@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION
     tide.push(text, text, bigint, json, json, uuid, uuid),
     tide.is_committed(text, text, bigint, uuid),
     tide.push_result(text, text, bigint),
-    tide.pushed_rows(text, text, bigint),
+    tide.pushed_bundle(text, text, bigint, integer),
     tide.source_kind(text, text),
     tide.create_push_session(text, text, bigint, bigint, uuid, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),

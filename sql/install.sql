@@ -217,6 +217,7 @@
 \ir functions/tide.push.sql
 \ir functions/tide.push_result.sql
 \ir functions/tide.pushed_rows.sql
+\ir functions/tide.pushed_bundle.sql
 \ir functions/tide.assert_push_session.sql
 \ir functions/tide.create_push_session.sql
 \ir functions/tide.add_push_chunk.sql

@@ -134,6 +134,7 @@ type pushed struct {
 	found                         bool
 	bundleID, bundleSeq, rowCount int64
 	kind, seal                    string
+	told                          int64         // rows, to a device that reads many buckets
 	bundle                        *bundleReader // nil where no row of the push is in the home bucket
 	hash                          string
 }
@@ -141,16 +142,16 @@ type pushed struct {
 // cursorKind is a source that reads many buckets. Its rows have the bundle_id as version, and no hash.
 const cursorKind = "cursor"
 
-// queuePushed asks where a push stands in the log, and for its bundle, or as much of it as names it.
+// queuePushed asks where a push stands in the log, and for its rows, or as much of them as names its bundle.
 func (c *call) queuePushed(batch *pgx.Batch, p *pushed) {
-	maxRows := 1
+	maxRows := 0
 	if p.answer != nil {
 		maxRows = largestPage
 	}
 	each(batch.Queue(db.PushedBundle, c.user.UserID, c.source, p.sourceBundleID, int32(maxRows)), func(v [][]byte) error {
 		if !p.found {
 			p.found = true
-			p.kind, p.seal = string(v[3]), string(v[12])
+			p.seal, p.kind = string(v[3]), string(v[4])
 			for i, into := range []*int64{&p.bundleID, &p.bundleSeq, &p.rowCount} {
 				var err error
 				if *into, err = strconv.ParseInt(string(v[i]), 10, 64); err != nil {
@@ -161,14 +162,27 @@ func (c *call) queuePushed(batch *pgx.Batch, p *pushed) {
 		if v[10] == nil { // no row, so no op
 			return nil
 		}
+		row := wire.Row{Buckets: v[6], Schema: v[7], Table: v[8], Key: v[9], Op: v[10], Payload: v[11]}
+		if p.kind == cursorKind {
+			return p.cursorRow(row, v[5])
+		}
 		if p.bundle == nil {
 			p.bundle = newBundleReader(p.bundleSeq, p.answer)
-			p.bundle.found = bundle{id: bundleID{c.user.UserID, c.source, p.bundleSeq, string(v[0]), string(v[4])}, sourceID: string(v[5]), sourceBundleID: string(v[6])}
+			p.bundle.found = bundle{id: bundleID{c.user.UserID, c.source, p.bundleSeq, string(v[0]), string(v[12])}, sourceID: string(v[13]), sourceBundleID: string(v[14])}
 		}
-		err := p.bundle.row(wire.Row{Schema: v[7], Table: v[8], Key: v[9], Op: v[10], Payload: v[11]})
-		p.bundle.more = p.bundle.hash.Rows() == int64(maxRows)
+		err := p.bundle.row(row)
+		p.bundle.more = p.bundle.hash.Rows() == int64(max(maxRows, 1))
 		return err
 	})
+}
+
+// cursorRow writes a row as a device gets it that reads many buckets.
+func (p *pushed) cursorRow(row wire.Row, version []byte) error {
+	if p.told++; p.told > 1 {
+		p.answer.raw(",")
+	}
+	p.answer.row(row, version)
+	return p.answer.check()
 }
 
 // readPushed reads the bundle of a committed push, or what is left of it. What a retry asks for is sealed,
@@ -194,10 +208,10 @@ func (c *call) readPushed(p *pushed) error {
 			}
 		}
 	}
-	switch {
-	case p.kind == cursorKind && p.answer != nil:
-		return c.pushedRows(p)
-	case p.bundle == nil:
+	if p.kind == cursorKind && p.answer != nil {
+		p.rowCount = p.told
+	}
+	if p.bundle == nil {
 		return nil
 	}
 	found, known := c.hashes.Get(p.bundle.found.id)
@@ -209,21 +223,6 @@ func (c *call) readPushed(p *pushed) error {
 	}
 	p.hash, p.rowCount = found.hash, found.rowCount // as this device gets them
 	return nil
-}
-
-// pushedRows writes the rows of a push as a device gets them that reads many buckets.
-func (c *call) pushedRows(p *pushed) error {
-	p.rowCount = 0
-	return c.reading().run(c.r.Context(), func(batch *pgx.Batch) {
-		each(batch.Queue(db.PushedRows, c.user.UserID, c.source, p.sourceBundleID), func(v [][]byte) error {
-			if p.rowCount > 0 {
-				p.answer.raw(",")
-			}
-			p.rowCount++
-			p.answer.row(wire.Row{Buckets: v[1], Schema: v[2], Table: v[3], Key: v[4], Op: v[5], Payload: v[6]}, v[0])
-			return p.answer.check()
-		})
-	})
 }
 
 func (p *pushed) appendTo(b []byte) []byte {

@@ -22,6 +22,7 @@ DECLARE
     v_bundle tide.bundle_log;
     v_first  bigint := after_row_ordinal + 2;
     v_last   bigint;
+    v_there  boolean;
 BEGIN
     IF max_rows IS NULL OR max_rows < 1 OR after_row_ordinal IS NULL OR after_row_ordinal < -1 THEN
         RAISE EXCEPTION 'page of a bundle is not valid'
@@ -30,9 +31,12 @@ BEGIN
     SELECT l.* INTO v_bundle
       FROM tide.bundle_log AS l
      WHERE l.bucket_id = bundle_rows.bucket COLLATE "C" AND l.bundle_seq = bundle_rows.seq AND l.bundle_id + 0 <= (SELECT tide.head());
-    IF v_bundle.bundle_id IS NULL
-       OR (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE
-          AND EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq) THEN
+    -- A query only where it is asked for.
+    v_there := v_bundle.bundle_id IS NOT NULL;
+    IF v_there AND (v_bundle.user_id = pushed_by_user AND v_bundle.source_id = pushed_by_source) IS NOT TRUE THEN
+        v_there := NOT EXISTS (SELECT FROM tide.bucket_floor AS f WHERE f.bucket_id = bundle_rows.bucket AND f.floor_seq >= seq);
+    END IF;
+    IF NOT v_there THEN
         RAISE EXCEPTION 'bucket % has no bundle % in the log', bucket, seq
             USING ERRCODE = 'TD014',
                   DETAIL  = (SELECT format('Its log goes from %s to %s.', p.floor_seq, p.head_seq) FROM tide.bucket_position(bucket) AS p),

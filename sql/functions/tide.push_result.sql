@@ -9,10 +9,11 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_home text COLLATE "C" := tide.home_bucket(user_id);
-    v_push tide.push_log := (SELECT p FROM tide.push_log AS p
-                              WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id);
+    v_push tide.push_log;
 BEGIN
-    IF v_push.xid IS NULL THEN
+    SELECT p.* INTO v_push FROM tide.push_log AS p
+     WHERE p.user_id = push_result.user_id AND p.source_id = push_result.source_id AND p.source_bundle_id = push_result.source_bundle_id;
+    IF NOT FOUND THEN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.

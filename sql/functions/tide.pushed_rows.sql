@@ -1,6 +1,6 @@
-CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint)
+CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source_bundle_id bigint, bundle_id bigint)
     RETURNS TABLE (
-        bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
+        row_bundle_id bigint, row_ordinal bigint, buckets text[], table_schema text, table_name text, key json, op text, payload json
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -9,7 +9,6 @@ CREATE OR REPLACE FUNCTION tide.pushed_rows(user_id text, source_id text, source
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_bundle_id bigint := (SELECT r.bundle_id FROM tide.push_result(pushed_rows.user_id, pushed_rows.source_id, pushed_rows.source_bundle_id) AS r);
     -- Not in the query: the planner would call it too, to estimate rows.
     v_may       text[] := tide.buckets_of(pushed_rows.user_id);
     v_counted   jsonb;
@@ -20,7 +19,7 @@ BEGIN
     SELECT jsonb_object_agg(b, 0) INTO v_counted FROM unnest(v_may) AS b;
     SELECT array_agg(l.bucket_id::text), array_agg(l.bundle_id) INTO v_buckets, v_ids
       FROM tide.push_log AS p
-      JOIN tide.bundle_log AS l ON l.bundle_id = v_bundle_id AND l.xid = p.xid
+      JOIN tide.bundle_log AS l ON l.bundle_id = pushed_rows.bundle_id AND l.xid = p.xid
      WHERE p.user_id = pushed_rows.user_id AND p.source_id = pushed_rows.source_id AND p.source_bundle_id = pushed_rows.source_bundle_id
        AND jsonb_exists(v_counted, l.bucket_id);
     RETURN QUERY
@@ -29,5 +28,5 @@ BEGIN
      WHERE b.row_ordinal IS NOT NULL;
 END;
 $$;
-COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint) IS
-'Rows of a sealed push as they are in the log, over all buckets that its user may read now. Raises TD014, TD032.';
+COMMENT ON FUNCTION tide.pushed_rows(text, text, bigint, bigint) IS
+'Rows of a push, sealed as this bundle, as they are in the log, over all buckets that its user may read now. Raises TD014, TD032. Internal.';
