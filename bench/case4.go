@@ -46,6 +46,8 @@ func pushing(ctx context.Context, b *Bench) error {
 		{mix{insert: 1}, 1, 1000, ""},
 		{mix{insert: 1}, 1, 10_000, ""},
 		{mix{insert: 1}, 16, 10, ""},
+		{mix{insert: 1}, 1, 1, ofManyBuckets},
+		{mix{insert: 1}, 1, 1000, ofManyBuckets},
 		{mix{update: 1}, 1, 1, ""},
 		{mix{update: 1}, 1, 1000, ""},
 		{mix{delete: 1}, 1, 1000, ""},
@@ -53,7 +55,7 @@ func pushing(ctx context.Context, b *Bench) error {
 		{mix{insert: 0.4, update: 0.4, delete: 0.2, conflict: 5}, 1, 100, ", every fifth in conflict first"},
 	} {
 		name := fmt.Sprintf("%s, %s, bundles of %s%s", v.mix, plural(v.users, "user"), plural(v.per, "row"), v.suffix)
-		c, err := p.comparison(ctx, name, v.mix, v.users, v.per)
+		c, err := p.comparison(ctx, name, v.mix, v.users, v.per, v.suffix == ofManyBuckets)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -76,14 +78,20 @@ type pushes struct {
 	lastUser        int64
 }
 
+// ofManyBuckets is said of a device that gets the rows of its push from all of them, as those of client/ do.
+const ofManyBuckets = ", a device that reads many buckets"
+
 // preloaded rows of each user are there to be updated and deleted.
 const preloaded = 5000
 
 // comparison of as many users, each with rows of his own.
-func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per int) (Comparison, error) {
+func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per int, many bool) (Comparison, error) {
 	var subject, limit []*pusher
 	for range users {
 		user, err := p.user(ctx, m, per)
+		if err == nil && many {
+			err = user.to.(*device).readMany(ctx)
+		}
 		if err != nil {
 			return Comparison{}, err
 		}

@@ -33,6 +33,14 @@ func (f *front) Device(ctx context.Context, user, source string) (*device, error
 	return d, nil
 }
 
+// readMany makes it one that reads many buckets.
+func (d *device) readMany(ctx context.Context) error {
+	if status, err := d.ask(ctx, http.MethodPost, "/sync/connect", []byte(`{"has_local_pending_rows":false,"buckets":true}`)); err != nil || status != http.StatusOK {
+		return d.unexpected("connect for many buckets", status, err)
+	}
+	return nil
+}
+
 // begin sends a request and returns when the answer has begun.
 func (d *device) begin(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, d.url+path, bytes.NewReader(body))
