@@ -26,7 +26,7 @@ test-race: server bouncer ## the same with the race detector
 
 .PHONY: race
 race: ## what strangers reach, with the race detector
-	@$(MAKE) test-race PACKAGES="./internal/hostiletest ./runtime/auth ./runtime/sealer ./runtime/watch"
+	@$(MAKE) test-race PACKAGES="./internal/hostiletest ./runtime/..."
 
 .PHONY: sim
 sim: server ## simulate: SEEDS=6 fixed histories and fresh ones for FOR=2m; SEED=n or HISTORY=file replays one
