@@ -201,6 +201,28 @@ func (p *phone) exchange() func(context.Context, Device) error {
 	}
 }
 
+// mend has a device of client/ fetch all its buckets anew with the next exchange, or compare what it has with the server.
+func (p *phone) mend(how int) error {
+	d, is := p.device.(*clientDevice)
+	if !is {
+		return nil
+	}
+	if how%2 == 0 {
+		err := d.Rebuild(p.world.ctx)
+		if p.full && sqliteCode(err) == sqlite3.SQLITE_FULL {
+			return nil
+		}
+		return err
+	}
+	if _, err := p.begin(func(ctx context.Context, d Device) error {
+		_, err := d.(*clientDevice).Verify(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	return p.settle()
+}
+
 // twin begins a second exchange beside the one under way.
 func (p *phone) twin() error {
 	if _, err := p.sync(); err != nil {

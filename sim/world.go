@@ -267,6 +267,7 @@ func init() {
 		"sync":      {8, func(w *World, s Step) error { return w.phone(s.A).syncNow() }},
 		"release":   {2, func(w *World, s Step) error { w.phone(s.A).release(); return nil }},
 		"twin":      {1, func(w *World, s Step) error { return w.phone(s.A).twin() }},
+		"mend":      {2, func(w *World, s Step) error { return w.phone(s.A).mend(s.B) }},
 		"kill":      {2, func(w *World, s Step) error { return w.phone(s.A).crash() }},
 		"full":      {1, func(w *World, s Step) error { return w.phone(s.A).fill(s.B%3 > 0) }},
 		"reinstall": {1, func(w *World, s Step) error { return w.phone(s.A).install() }},
