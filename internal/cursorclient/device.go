@@ -340,7 +340,7 @@ func (d *Device) Step(ctx context.Context) (more bool, err error) {
 	case "history_changed", "bucket_list_needed":
 		return true, d.Reposition(ctx)
 	case "bucket_forbidden", // since connect said that it is this user's
-		"scope_uninitialized": // the server went back to before it
+		"scope_uninitialized", "scope_initializing": // the server went back to before it
 		d.ready = false
 		return true, nil
 	}
