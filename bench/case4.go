@@ -90,7 +90,7 @@ func (p *pushes) comparison(ctx context.Context, name string, m mix, users, per 
 	for range users {
 		user, err := p.user(ctx, m, per)
 		if err == nil && many {
-			err = user.to.(*device).readMany(ctx)
+			err = user.to.(*device).connect(ctx, true)
 		}
 		if err != nil {
 			return Comparison{}, err

@@ -27,16 +27,13 @@ func (f *front) Device(ctx context.Context, user, source string) (*device, error
 		return nil, fmt.Errorf("sign a token: %w", err)
 	}
 	d := &device{front: f, user: user, source: source, bearer: "Bearer " + token}
-	if status, err := d.ask(ctx, http.MethodPost, "/sync/connect", []byte(`{"has_local_pending_rows":false}`)); err != nil || status != http.StatusOK {
-		return nil, d.unexpected("connect", status, err)
-	}
-	return d, nil
+	return d, d.connect(ctx, false)
 }
 
-// readMany makes it one that reads many buckets.
-func (d *device) readMany(ctx context.Context) error {
-	if status, err := d.ask(ctx, http.MethodPost, "/sync/connect", []byte(`{"has_local_pending_rows":false,"buckets":true}`)); err != nil || status != http.StatusOK {
-		return d.unexpected("connect for many buckets", status, err)
+// connect makes it one that reads its home bucket, or many.
+func (d *device) connect(ctx context.Context, many bool) error {
+	if status, err := d.ask(ctx, http.MethodPost, "/sync/connect", fmt.Appendf(nil, `{"has_local_pending_rows":false,"buckets":%t}`, many)); err != nil || status != http.StatusOK {
+		return d.unexpected("connect", status, err)
 	}
 	return nil
 }

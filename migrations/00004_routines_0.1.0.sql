@@ -4195,7 +4195,7 @@ BEGIN
                SELECT l.bundle_id FROM tide.bundle_log AS l
                 WHERE l.bucket_id = u.bucket_id COLLATE "C" AND l.bundle_id > v_before AND l.bundle_id <= v_seal.last_bundle_id
                   AND l.xid = position_of.xid
-                LIMIT 1) AS b
+                ORDER BY l.bundle_id LIMIT 1) AS b -- its own, before what the seal moved under its name
      WHERE c.xid = position_of.xid
        AND NOT EXISTS (SELECT FROM tide.change_log AS m WHERE m.xid = position_of.xid AND m.op IN ('A', '!') AND m.row_key IS NULL)
      LIMIT 1;
@@ -6927,7 +6927,7 @@ BEGIN
     END IF;
     bundle_id := tide.position_of(v_push.xid);
     SELECT b.bundle_seq, cardinality(b.changes) INTO bundle_seq, row_count
-      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
+      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid AND b.source_id = push_result.source_id;
     bundle_seq := coalesce(bundle_seq, 0);
     row_count := coalesce(row_count, v_push.row_count);
     SELECT s.seal_id || '-' || s.identity INTO seal FROM tide.seal_of(push_result.bundle_id) AS s;
@@ -6985,8 +6985,7 @@ CREATE OR REPLACE FUNCTION tide.pushed_bundle(user_id text, source_id text, sour
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_push   record;
-    v_source record;
+    v_push record;
 BEGIN
     SELECT r.* INTO v_push FROM tide.push_result(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id) AS r;
     IF NOT FOUND THEN
@@ -6996,26 +6995,19 @@ BEGIN
     bundle_seq := v_push.bundle_seq;
     row_count := v_push.row_count;
     seal := v_push.seal;
-    SELECT s.kind, s.shape_id = t.shape_id AS knows_all INTO v_source
-      FROM tide.source AS s CROSS JOIN tide.setting AS t WHERE s.user_id = pushed_bundle.user_id AND s.source_id = pushed_bundle.source_id;
-    kind := coalesce(v_source.kind, 'v1');
+    kind := tide.source_kind(pushed_bundle.user_id, pushed_bundle.source_id);
     IF kind = 'cursor' THEN
         RETURN QUERY
         SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'cursor',
                r.row_bundle_id, r.buckets, r.table_schema, r.table_name, r.key, r.op, r.payload, NULL::timestamptz, NULL::text, NULL::bigint
           FROM tide.pushed_rows(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id, v_push.bundle_id) AS r WHERE max_rows > 0;
-    ELSIF v_source.knows_all IS NOT FALSE AND v_push.bundle_seq > 0 THEN
-        RETURN QUERY
-        SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
-               r.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
-          FROM tide.bundle_rows(tide.home_bucket(pushed_bundle.user_id), v_push.bundle_seq, -1, greatest(max_rows, 1), pushed_bundle.user_id, pushed_bundle.source_id) AS r;
-    ELSIF v_push.bundle_seq > 0 THEN
+    ELSE
         RETURN QUERY
         SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
                v_push.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
-          FROM tide.device_bundle_rows(pushed_bundle.user_id, pushed_bundle.source_id, v_push.bundle_seq, -1, greatest(max_rows, 1)) AS r;
+          FROM tide.device_bundle_rows(pushed_bundle.user_id, pushed_bundle.source_id, nullif(v_push.bundle_seq, 0), -1, greatest(max_rows, 1)) AS r;
     END IF;
-    IF NOT FOUND OR kind = 'v1' AND (v_push.bundle_seq > 0) IS NOT TRUE THEN
+    IF NOT FOUND THEN
         RETURN NEXT;
     END IF;
 END;
@@ -9171,7 +9163,6 @@ GRANT EXECUTE ON FUNCTION
     tide.is_committed(text, text, bigint, uuid),
     tide.push_result(text, text, bigint),
     tide.pushed_bundle(text, text, bigint, integer),
-    tide.source_kind(text, text),
     tide.create_push_session(text, text, bigint, bigint, uuid, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),
     tide.commit_push_session(text, text, uuid, json),

@@ -306,6 +306,9 @@ func (d *clientDevice) setFull(full bool) error {
 	connections.Lock()
 	defer connections.Unlock()
 	for _, conn := range connections.of[d.path] {
+		if v, is := conn.(driver.Validator); is && !v.IsValid() {
+			continue // its pool has closed it, or will
+		}
 		rows, err := conn.QueryContext(d.world.ctx, fmt.Sprintf(`PRAGMA max_page_count = %d`, pages), []driver.NamedValue{})
 		if err != nil {
 			return err

@@ -56,9 +56,8 @@ func (p *phone) rewound() error {
 		err = errors.Join(err, p.install())
 	}
 	// What does not wait on the device any more the server had taken, whether the exchange came to its end or not.
-	device, waits := p.device.(*clientDevice)
 	for _, e := range p.edits {
-		e.lost = e.lost || e.acknowledged || !waits || !device.waits(e.table, e.key)
+		e.lost = e.lost || e.acknowledged || !p.waits(e)
 	}
 	p.seen.rewound()
 	return err

@@ -35,7 +35,6 @@ GRANT EXECUTE ON FUNCTION
     tide.is_committed(text, text, bigint, uuid),
     tide.push_result(text, text, bigint),
     tide.pushed_bundle(text, text, bigint, integer),
-    tide.source_kind(text, text),
     tide.create_push_session(text, text, bigint, bigint, uuid, uuid),
     tide.add_push_chunk(text, text, uuid, bigint, json),
     tide.commit_push_session(text, text, uuid, json),

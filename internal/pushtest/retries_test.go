@@ -178,3 +178,46 @@ func TestTwoWriters(t *testing.T) {
 	}
 	t.Logf("accepted: %v of %d pushes each", accepted, rounds)
 }
+
+// A long seal moves rows by its last step, under the transaction that it sealed last, which is a push: the place of the
+// push is the bundle of what was pushed, for the retry that comes at once and for one much later.
+func TestPlaceOfAPushBesideWhatItsSealMoved(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, noteSchema)
+	exec(t, db, `CREATE TABLE app.board (id integer PRIMARY KEY, owner_id text NOT NULL)`)
+	exec(t, db, `CREATE TABLE app.card (id integer PRIMARY KEY, board_id integer NOT NULL REFERENCES app.board)`)
+	exec(t, db, `SELECT tide.register_table('app.board', owner_column => 'owner_id')`)
+	exec(t, db, `SELECT tide.register_table('app.card', parent => 'app.board', parent_fk => 'board_id')`)
+	exec(t, db, `INSERT INTO app.board VALUES (1, 'bob')`)
+	exec(t, db, `INSERT INTO app.card SELECT g, 1 FROM generate_series(1, 5) AS g`)
+	d := connected(t, db, "ann")
+	exec(t, db, `UPDATE tide.setting SET seal_max_changes = 3`)
+	exec(t, db, `UPDATE app.board SET owner_id = 'ann'`)
+	for id := range 5 {
+		exec(t, db, fmt.Sprintf(`INSERT INTO app.board VALUES (%d, 'bob')`, 10+id))
+	}
+	push := func(number int64) {
+		t.Helper()
+		rows := fmt.Sprintf(`[{"schema":"app","table":"note","key":{"id":"%d"},"op":"INSERT","base_row_version":0,"payload":{}}]`, number)
+		if a := d.pushText(t.Context(), number, rows); a.Status != "applied" {
+			t.Fatalf("push %d: %+v", number, a)
+		}
+		for sealing := true; sealing; sealing = value[bool](t, db, `SELECT tide.seal_in_progress()`) {
+			exec(t, db, `SELECT tide.seal()`)
+		}
+	}
+	const place = `SELECT string_agg(format('%s %s', b.bundle_id, b.bundle_seq), ', ' ORDER BY b.bundle_id) FROM tide.bundle_log AS b JOIN tide.push_log AS p USING (xid)
+		WHERE b.bucket_id = 'user:ann' AND p.source_bundle_id = 1`
+	push(1)
+	if got := value[int](t, db, `SELECT count(*) FROM tide.bundle_log AS b JOIN tide.push_log AS p USING (xid) WHERE b.bucket_id = 'user:ann'`); got != 2 {
+		t.Fatalf("%d bundles are of the transaction of the push, and the test meant the seal to move cards by another one", got)
+	}
+	want := value[string](t, db, place+` AND b.source_id = 'phone'`)
+	for number := int64(2); number < 14; number++ {
+		if got := value[string](t, db, `SELECT format('%s %s', r.bundle_id, r.bundle_seq) FROM tide.push_result('ann', 'phone', 1) AS r`); got != want {
+			t.Errorf("after push %d the first one is said to be at %s, and is at %s", number-1, got, want)
+		}
+		push(number)
+	}
+}

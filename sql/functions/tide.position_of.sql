@@ -41,7 +41,7 @@ BEGIN
                SELECT l.bundle_id FROM tide.bundle_log AS l
                 WHERE l.bucket_id = u.bucket_id COLLATE "C" AND l.bundle_id > v_before AND l.bundle_id <= v_seal.last_bundle_id
                   AND l.xid = position_of.xid
-                LIMIT 1) AS b
+                ORDER BY l.bundle_id LIMIT 1) AS b -- its own, before what the seal moved under its name
      WHERE c.xid = position_of.xid
        AND NOT EXISTS (SELECT FROM tide.change_log AS m WHERE m.xid = position_of.xid AND m.op IN ('A', '!') AND m.row_key IS NULL)
      LIMIT 1;

@@ -29,7 +29,7 @@ BEGIN
     END IF;
     bundle_id := tide.position_of(v_push.xid);
     SELECT b.bundle_seq, cardinality(b.changes) INTO bundle_seq, row_count
-      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid;
+      FROM tide.bundle_log AS b WHERE b.bucket_id = v_home AND b.bundle_id = push_result.bundle_id AND b.xid = v_push.xid AND b.source_id = push_result.source_id;
     bundle_seq := coalesce(bundle_seq, 0);
     row_count := coalesce(row_count, v_push.row_count);
     SELECT s.seal_id || '-' || s.identity INTO seal FROM tide.seal_of(push_result.bundle_id) AS s;

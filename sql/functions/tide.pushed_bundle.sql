@@ -9,8 +9,7 @@ CREATE OR REPLACE FUNCTION tide.pushed_bundle(user_id text, source_id text, sour
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_push   record;
-    v_source record;
+    v_push record;
 BEGIN
     SELECT r.* INTO v_push FROM tide.push_result(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id) AS r;
     IF NOT FOUND THEN
@@ -20,26 +19,19 @@ BEGIN
     bundle_seq := v_push.bundle_seq;
     row_count := v_push.row_count;
     seal := v_push.seal;
-    SELECT s.kind, s.shape_id = t.shape_id AS knows_all INTO v_source
-      FROM tide.source AS s CROSS JOIN tide.setting AS t WHERE s.user_id = pushed_bundle.user_id AND s.source_id = pushed_bundle.source_id;
-    kind := coalesce(v_source.kind, 'v1');
+    kind := tide.source_kind(pushed_bundle.user_id, pushed_bundle.source_id);
     IF kind = 'cursor' THEN
         RETURN QUERY
         SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'cursor',
                r.row_bundle_id, r.buckets, r.table_schema, r.table_name, r.key, r.op, r.payload, NULL::timestamptz, NULL::text, NULL::bigint
           FROM tide.pushed_rows(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id, v_push.bundle_id) AS r WHERE max_rows > 0;
-    ELSIF v_source.knows_all IS NOT FALSE AND v_push.bundle_seq > 0 THEN
-        RETURN QUERY
-        SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
-               r.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
-          FROM tide.bundle_rows(tide.home_bucket(pushed_bundle.user_id), v_push.bundle_seq, -1, greatest(max_rows, 1), pushed_bundle.user_id, pushed_bundle.source_id) AS r;
-    ELSIF v_push.bundle_seq > 0 THEN
+    ELSE
         RETURN QUERY
         SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'v1',
                v_push.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, r.sealed_at, r.source_id, r.source_bundle_id
-          FROM tide.device_bundle_rows(pushed_bundle.user_id, pushed_bundle.source_id, v_push.bundle_seq, -1, greatest(max_rows, 1)) AS r;
+          FROM tide.device_bundle_rows(pushed_bundle.user_id, pushed_bundle.source_id, nullif(v_push.bundle_seq, 0), -1, greatest(max_rows, 1)) AS r;
     END IF;
-    IF NOT FOUND OR kind = 'v1' AND (v_push.bundle_seq > 0) IS NOT TRUE THEN
+    IF NOT FOUND THEN
         RETURN NEXT;
     END IF;
 END;
