@@ -3370,7 +3370,7 @@ CREATE OR REPLACE FUNCTION tide.register_table(
 )
     RETURNS SETOF text
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_problem text := tide.registration_problem(table_name);
@@ -3443,7 +3443,7 @@ COMMENT ON FUNCTION tide.register_table(regclass, name, text, text, text, text, 
 CREATE OR REPLACE FUNCTION tide.refresh(table_name regclass, missed_changes boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table  tide.synced_table := tide.registered_table(table_name);
@@ -3525,7 +3525,7 @@ COMMENT ON FUNCTION tide.take_back(text, integer) IS 'Undoes one statement of ti
 CREATE OR REPLACE FUNCTION tide.unregister_table(table_name regclass)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table   tide.synced_table := tide.registered_table(table_name);
@@ -3592,7 +3592,7 @@ COMMENT ON FUNCTION tide.pause() IS 'Stops capture, without a lock on any table:
 CREATE OR REPLACE FUNCTION tide.resume()
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     UPDATE tide.setting SET paused_at = NULL WHERE paused_at IS NOT NULL;
@@ -4741,7 +4741,7 @@ COMMENT ON FUNCTION tide.home_bucket(text) IS 'The bucket of a user''s own rows.
 CREATE OR REPLACE FUNCTION tide.set_bucket_access(access_function text)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_function regprocedure;
@@ -6734,7 +6734,7 @@ COMMENT ON FUNCTION tide.write_pushed_otherwise(tide.pushed_row[], text) IS 'Wri
 CREATE OR REPLACE FUNCTION tide.renew_push_functions(rows tide.pushed_row[])
     RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     PERFORM tide.write_push_functions(t.table_id) FROM (SELECT DISTINCT r.table_id FROM unnest(rows) AS r) AS t;
@@ -7931,7 +7931,7 @@ CREATE OR REPLACE FUNCTION tide.client_schema(
     OUT version text, OUT newest_version text, OUT tables json
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_newest json := tide.describe_tables(NULL);
@@ -8215,7 +8215,7 @@ COMMENT ON FUNCTION tide.policies(integer, text) IS 'Policies that let the clien
 CREATE OR REPLACE FUNCTION tide.policies_sql(table_name regclass, write text DEFAULT NULL)
     RETURNS SETOF text
     LANGUAGE plpgsql STABLE
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);
@@ -8298,7 +8298,7 @@ COMMENT ON FUNCTION tide.write_reads_function(integer) IS 'Writes the function b
 CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', push boolean DEFAULT false, dry_run boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table  tide.synced_table := tide.registered_table(table_name);
@@ -8355,7 +8355,7 @@ COMMENT ON FUNCTION tide.enable_rls(regclass, text, boolean, boolean) IS
 CREATE OR REPLACE FUNCTION tide.disable_rls(table_name regclass)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);
@@ -8679,7 +8679,7 @@ COMMENT ON FUNCTION tide.row_buckets(regclass, jsonb) IS 'Buckets of a row by th
 CREATE OR REPLACE FUNCTION tide.why_bucket(table_name regclass, key jsonb, via text DEFAULT NULL)
     RETURNS TABLE (bucket_id text, rule text, because text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -8867,7 +8867,7 @@ COMMENT ON FUNCTION tide.add_partitions(regclass, name, bigint, bigint, numeric)
 CREATE OR REPLACE FUNCTION tide.maintain()
     RETURNS SETOF text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_setting   tide.setting := (SELECT s FROM tide.setting AS s);
@@ -8975,7 +8975,7 @@ COMMENT ON FUNCTION tide.sample_buckets(integer, integer) IS 'Of some rows of a 
 CREATE OR REPLACE FUNCTION tide.check()
     RETURNS TABLE (severity text, table_name text, finding text, detail text, remedy text)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH synced AS (
         SELECT s.*, c.oid AS existing, c.relname AS name_now, n.nspname AS schema_now, s.relation::text AS named,

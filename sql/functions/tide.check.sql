@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.check()
     RETURNS TABLE (severity text, table_name text, finding text, detail text, remedy text)
     LANGUAGE sql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
     WITH synced AS (
         SELECT s.*, c.oid AS existing, c.relname AS name_now, n.nspname AS schema_now, s.relation::text AS named,

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION tide.client_schema(
     OUT version text, OUT newest_version text, OUT tables json
 )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_newest json := tide.describe_tables(NULL);

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.disable_rls(table_name regclass)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table tide.synced_table := tide.registered_table(table_name);

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION tide.enable_rls(table_name regclass, write text DEFAULT 'readers', push boolean DEFAULT false, dry_run boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_table  tide.synced_table := tide.registered_table(table_name);

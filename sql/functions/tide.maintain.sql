@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.maintain()
     RETURNS SETOF text
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_setting   tide.setting := (SELECT s FROM tide.setting AS s);

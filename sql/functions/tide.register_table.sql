@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION tide.register_table(
 )
     RETURNS SETOF text
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_problem text := tide.registration_problem(table_name);

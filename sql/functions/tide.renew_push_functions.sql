@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.renew_push_functions(rows tide.pushed_row[])
     RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     PERFORM tide.write_push_functions(t.table_id) FROM (SELECT DISTINCT r.table_id FROM unnest(rows) AS r) AS t;

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.resume()
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 BEGIN
     UPDATE tide.setting SET paused_at = NULL WHERE paused_at IS NOT NULL;

@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION tide.set_bucket_access(access_function text)
     RETURNS void
     LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 DECLARE
     v_function regprocedure;

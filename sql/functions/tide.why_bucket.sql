@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION tide.why_bucket(table_name regclass, key jsonb, via text DEFAULT NULL)
     RETURNS TABLE (bucket_id text, rule text, because text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
