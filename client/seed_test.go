@@ -2,26 +2,33 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 )
 
+// seeder is a device whose file has items from before there was a sync, in seven lists. They go in pushes of four.
+func (s *site) seeder(t *testing.T, items int) *Client {
+	t.Helper()
+	path := t.TempDir() + "/device.db"
+	file(t, path,
+		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
+		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
+		fmt.Sprintf(`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < %d) INSERT INTO item (id, list_id) SELECT n, 'l' || (n %% 7) FROM n`, items),
+		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'mine' FROM n`)
+	config := s.config("7")
+	config.MaxRowsPerSeed = 4
+	return s.open(t, path, config)
+}
+
 // A device that comes with more rows than go in one push brings them in several, parents first, and then
 // what was written since, each transaction whole.
 func TestManyRowsBeforeTheFirstSync(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	path := t.TempDir() + "/device.db"
-	file(t, path,
-		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
-		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
-		`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100) INSERT INTO item (id, list_id) SELECT n, 'l' || (n % 7) FROM n`,
-		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'x' FROM n`)
-	config := s.config("7")
-	config.MaxRowsPerSeed = 4
-	a := s.open(t, path, config)
+	a := s.seeder(t, 100)
 	do(t, a, `INSERT INTO list (id, title) VALUES ('n1', 'new'), ('n2', 'new'), ('n3', 'new'), ('n4', 'new'), ('n5', 'new'), ('n6', 'new')`)
 	synced(t, a)
 	is(t, letters(t, a), "")
@@ -143,15 +150,7 @@ func TestManyRowsOfWhichTheServerHasOne(t *testing.T) {
 	s := newSite(t)
 	s.exec(t, `INSERT INTO app.list (id, owner_id, title) VALUES ('l1', '7', 'theirs')`)
 	s.seal(t)
-	path := t.TempDir() + "/device.db"
-	file(t, path,
-		`CREATE TABLE item (id INTEGER PRIMARY KEY, list_id TEXT, owner_id TEXT, body TEXT, big INTEGER, amount TEXT, ratio REAL, done INTEGER DEFAULT 0, data BLOB, extra TEXT, tags TEXT, at TEXT)`,
-		`CREATE TABLE list (id TEXT PRIMARY KEY, owner_id TEXT, title TEXT NOT NULL, slug TEXT, rank INTEGER NOT NULL DEFAULT 0, seen TEXT)`,
-		`WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 30) INSERT INTO item (id, list_id) SELECT n, 'l' || (n % 7) FROM n`,
-		`WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 6) INSERT INTO list (id, title) SELECT 'l' || n, 'mine' FROM n`)
-	config := s.config("7")
-	config.MaxRowsPerSeed = 4
-	a := s.open(t, path, config)
+	a := s.seeder(t, 30)
 	if _, err := a.freeze(t.Context()); err != nil { // as a sync does that was cut before it met the server's rows
 		t.Fatal(err)
 	}
