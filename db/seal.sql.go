@@ -22,7 +22,7 @@ func (q *Queries) Committed(ctx context.Context) (string, error) {
 }
 
 const Maintain = `-- name: Maintain :many
-SELECT m.done::text AS done FROM tide.maintain() AS m (done)
+SELECT m.done::text AS done FROM tide.maintain(only_altered => true) AS m (done)
 `
 
 func (q *Queries) Maintain(ctx context.Context) ([]string, error) {

@@ -117,6 +117,33 @@ COMMENT ON FUNCTION tide.registered_table(regclass) IS 'Registration of a table.
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- By its name and the row it takes: the signature that was registered has the names of then. One in another schema
+-- counts where that schema is no more, and only if whoever owns the table, or a superuser, made it: it runs as tide_owner.
+CREATE OR REPLACE FUNCTION tide.bucket_function_of(table_id integer)
+    RETURNS oid
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (
+    SELECT p.oid
+      FROM tide.synced_table AS s
+      JOIN pg_class AS c ON c.oid = s.relation
+     CROSS JOIN LATERAL parse_ident(s.bucket_function, false) AS i (names)
+      JOIN pg_proc AS p ON p.proname = i.names[2] AND p.pronargs = 1 AND p.proargtypes[0] = c.reltype
+      JOIN pg_namespace AS n ON n.oid = p.pronamespace
+     WHERE s.table_id = bucket_function_of.table_id
+       AND (n.nspname = i.names[1]
+            OR to_regnamespace(quote_ident(i.names[1])) IS NULL
+               AND (p.proowner = c.relowner OR (SELECT r.rolsuper FROM pg_roles AS r WHERE r.oid = p.proowner)))
+     ORDER BY p.oid
+     LIMIT 1);
+END;
+$$;
+COMMENT ON FUNCTION tide.bucket_function_of(integer) IS 'The bucket function of a table, also after the table, or the schema of the function, was renamed; NULL when it has none, or it is gone. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.describe_rule(synced_table tide.synced_table)
     RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -412,17 +439,22 @@ CREATE OR REPLACE FUNCTION tide.own_buckets(table_id integer, row_alias text)
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_table tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = own_buckets.table_id);
-    v_owner record;
+    v_table   tide.synced_table := (SELECT s FROM tide.synced_table AS s WHERE s.table_id = own_buckets.table_id);
+    v_owner   record;
+    v_buckets text;
 BEGIN
     IF v_table.bucket IS NOT NULL THEN
         RETURN format('%L::text[]', ARRAY[v_table.bucket]);
     ELSIF v_table.bucket_function IS NOT NULL THEN
-        RETURN format(
-            CASE WHEN (SELECT p.prorettype = 'text[]'::regtype FROM pg_proc AS p WHERE p.oid = v_table.bucket_function::regprocedure)
-                 THEN 'tide.function_buckets(%s(%s))' ELSE 'tide.function_buckets(ARRAY[%s(%s)])' END,
-            (SELECT format('%I.%I', n.nspname, p.proname) FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = v_table.bucket_function::regprocedure),
-            row_alias);
+        v_buckets := (
+            SELECT format(CASE WHEN p.prorettype = 'text[]'::regtype THEN 'tide.function_buckets(%I.%I(%s))' ELSE 'tide.function_buckets(ARRAY[%I.%I(%s)])' END,
+                          n.nspname, p.proname, row_alias)
+              FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE p.oid = tide.bucket_function_of(v_table.table_id));
+        IF v_buckets IS NULL THEN
+            RAISE EXCEPTION 'the bucket function of table % is gone', v_table.relation
+                USING ERRCODE = 'TD005', DETAIL = format('It was %s.', v_table.bucket_function), HINT = 'Create it again, or register the table with another one.';
+        END IF;
+        RETURN v_buckets;
     ELSIF v_table.owner_column IS NOT NULL THEN
         SELECT * INTO v_owner FROM tide.synced_columns(v_table.table_id) AS c WHERE c.column_name = v_table.owner_column;
         IF v_owner IS NULL THEN
@@ -439,7 +471,7 @@ BEGIN
     RETURN NULL;
 END;
 $$;
-COMMENT ON FUNCTION tide.own_buckets(integer, text) IS 'SQL expression for the buckets that the row rule of a table gives one of its rows, NULL when it has none. Internal.';
+COMMENT ON FUNCTION tide.own_buckets(integer, text) IS 'SQL expression for the buckets that the row rule of a table gives one of its rows, NULL when it has none. Raises TD005. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -710,12 +742,13 @@ BEGIN
     RETURN (
     SELECT md5(concat(
                string_agg(concat_ws(' ', a.attnum, quote_ident(a.attname), format_type(a.atttypid, NULL)), ',' ORDER BY a.attnum),
-               CASE WHEN r.read_back THEN s.relation::text END))
+               CASE WHEN r.read_back THEN s.relation::text END,
+               (SELECT concat_ws('.', p.pronamespace::regnamespace, p.proname) FROM pg_proc AS p WHERE s.bucket_function IS NOT NULL AND p.oid = tide.bucket_function_of(s.table_id))))
       FROM tide.synced_table AS s
      CROSS JOIN LATERAL tide.needs_read_back(s.relation) AS r (read_back)
       JOIN pg_attribute AS a ON a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped
      WHERE s.table_id = capture_shape.table_id
-     GROUP BY s.relation, r.read_back);
+     GROUP BY s.table_id, r.read_back);
 END;
 $$;
 COMMENT ON FUNCTION tide.capture_shape(integer) IS 'Fingerprint of everything in the table''s definition that its capture functions were written for. Internal.';
@@ -1214,7 +1247,7 @@ BEGIN
                   FROM pg_attribute AS a WHERE a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped),
                (SELECT string_agg(concat_ws(' ', i.indkey, i.indnkeyatts, i.indclass, i.indimmediate, i.indisvalid, i.indpred IS NULL, i.indexprs IS NULL), ',' ORDER BY i.indisprimary DESC, i.indexrelid)
                   FROM pg_index AS i WHERE i.indrelid = s.relation AND i.indisunique),
-               (SELECT concat_ws(' ', p.pronamespace::regnamespace, p.proname, p.prorettype) FROM pg_proc AS p WHERE p.oid = to_regprocedure(s.bucket_function)),
+               (SELECT concat_ws(' ', p.pronamespace::regnamespace, p.proname, p.prorettype) FROM pg_proc AS p WHERE s.bucket_function IS NOT NULL AND p.oid = tide.bucket_function_of(s.table_id)),
                CASE WHEN cardinality(s.partitions) > 0 THEN (
                    SELECT string_agg(concat_ws(' ', p.relid::oid, a.attnum, quote_ident(a.attname)), ',' ORDER BY p.relid, a.attnum)
                      FROM pg_partition_tree(s.relation) AS p JOIN pg_attribute AS a ON a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped
@@ -3463,6 +3496,9 @@ BEGIN
     v_wanted.protected_columns := tide.current_names(v_table.table_id, v_table.protected_columns);
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
+    IF v_table.bucket_function IS NOT NULL THEN
+        v_wanted.bucket_function := coalesce(tide.bucket_function_of(v_table.table_id)::regprocedure::text, tide.resolve_bucket_function(table_name, v_table.bucket_function));
+    END IF;
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
@@ -8864,7 +8900,40 @@ COMMENT ON FUNCTION tide.add_partitions(regclass, name, bigint, bigint, numeric)
 -- +goose StatementEnd
 
 -- +goose StatementBegin
-CREATE OR REPLACE FUNCTION tide.maintain()
+-- Every ALTER writes rows of the catalogs anew, and a row that is written anew has another xmin; VACUUM and ANALYZE leave
+-- it. Added up, so that nothing need be sorted.
+CREATE OR REPLACE FUNCTION tide.definitions()
+    RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path = pg_catalog, pg_temp SET jit = off
+AS $$
+BEGIN
+    RETURN (
+    WITH synced AS MATERIALIZED (
+        SELECT s.relation::oid AS oid FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL
+         UNION SELECT p::oid FROM tide.synced_table AS s CROSS JOIN unnest(s.partitions) AS p WHERE s.unregistered_at IS NULL
+    )
+    SELECT concat_ws(' ', tide.version(), (SELECT s.client_role FROM tide.setting AS s), sum(hashtextextended(concat_ws(' ', f.catalog, f.of, f.xmin), 0)))
+      FROM (SELECT 'pg_class' AS catalog, c.oid::text AS of, c.xmin::text AS xmin FROM synced AS r JOIN pg_class AS c ON c.oid = r.oid
+             UNION ALL SELECT 'pg_attribute', concat_ws(' ', a.attrelid, a.attnum, t.xmin), a.xmin::text FROM synced AS r JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 JOIN pg_type AS t ON t.oid = a.atttypid
+             UNION ALL SELECT 'pg_attrdef', d.oid::text, d.xmin::text FROM synced AS r JOIN pg_attrdef AS d ON d.adrelid = r.oid
+             UNION ALL SELECT 'pg_index', i.indexrelid::text, i.xmin::text FROM synced AS r JOIN pg_index AS i ON i.indrelid = r.oid
+             UNION ALL SELECT 'pg_constraint', c.oid::text, c.xmin::text FROM synced AS r JOIN pg_constraint AS c ON c.conrelid = r.oid
+             UNION ALL SELECT 'pg_trigger', t.oid::text, t.xmin::text FROM synced AS r JOIN pg_trigger AS t ON t.tgrelid = r.oid
+             UNION ALL SELECT 'pg_policy', p.oid::text, p.xmin::text FROM synced AS r JOIN pg_policy AS p ON p.polrelid = r.oid
+             UNION ALL SELECT 'pg_inherits', concat_ws(' ', i.inhparent, i.inhrelid), i.xmin::text FROM synced AS r JOIN pg_inherits AS i ON i.inhparent = r.oid
+             UNION ALL SELECT 'pg_namespace', n.oid::text, n.xmin::text FROM pg_namespace AS n
+             UNION ALL SELECT 'pg_proc', p.oid::text, p.xmin::text FROM tide.synced_table AS s JOIN pg_proc AS p ON p.oid = tide.bucket_function_of(s.table_id) WHERE s.bucket_function IS NOT NULL
+             UNION ALL SELECT 'synced_table', s.table_id::text, s.xmin::text FROM tide.synced_table AS s
+             UNION ALL SELECT 'bucket_dependency', d.ctid::text, d.xmin::text FROM tide.bucket_dependency AS d
+             UNION ALL SELECT 'access_dependency', d.ctid::text, d.xmin::text FROM tide.access_dependency AS d) AS f);
+END;
+$$;
+COMMENT ON FUNCTION tide.definitions() IS 'Fingerprint of how the synced tables are defined and registered: as long as it is the same, nothing was altered that functions are written for. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.maintain(only_altered boolean DEFAULT false)
     RETURNS SETOF text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET jit = off
@@ -8874,11 +8943,12 @@ DECLARE
     v_change_id bigint;
     v_bundle_id bigint;
     v_seal_id   bigint;
+    v_tables    text := tide.definitions(); -- before they are looked at: what is altered meanwhile is looked at again
     v_table     record;
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
-        SELECT s.table_id, s.relation, s.key_columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL
+        SELECT s.table_id, s.relation, s.key_columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND NOT (only_altered AND v_tables IS NOT DISTINCT FROM v_setting.maintained)
     LOOP
         IF tide.key_index(v_table.relation, tide.current_names(v_table.table_id, v_table.key_columns)::name[]) IS NULL THEN
             -- Nothing could be written that finds rows by it.
@@ -8896,10 +8966,11 @@ BEGIN
                 RETURN NEXT format('wrote the push functions of %s anew, after it was altered', v_table.relation);
             END IF;
         EXCEPTION
-            WHEN SQLSTATE 'TD012' THEN
+            WHEN SQLSTATE 'TD005' OR SQLSTATE 'TD012' THEN
                 RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
         END;
     END LOOP;
+    UPDATE tide.setting AS s SET maintained = v_tables WHERE s.maintained IS DISTINCT FROM v_tables;
 
     -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
@@ -8910,7 +8981,7 @@ BEGIN
     RETURN QUERY SELECT tide.add_partitions('tide.seal_log', 'seal_id', v_seal_id, v_setting.seal_partition_rows, v_setting.partitions_ahead);
 END;
 $$;
-COMMENT ON FUNCTION tide.maintain() IS 'Keeps empty partitions ahead of the logs and capture functions in step with altered tables; says what it did. To be called now and then, by the runtime, pg_cron or a DBA.';
+COMMENT ON FUNCTION tide.maintain(boolean) IS 'Keeps empty partitions ahead of the logs and the functions of tables in step with their definitions; says what it did. only_altered => true passes over the tables when none was altered since. To be called now and then, by the runtime, pg_cron or a DBA.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -9014,6 +9085,9 @@ AS $$
                                       EXCEPT SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c)) AS g (gone)
      WHERE cardinality(g.gone) > 0
      UNION ALL
+    SELECT 'error', s.named, 'the bucket function is gone', format('It was %s. Rows cannot be given to buckets.', s.bucket_function), 'Create it again, or register the table with another one.'
+      FROM alive AS s WHERE s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL
+     UNION ALL
     SELECT 'warning', s.named, 'the table is not as it was registered',
            concat_ws(' ',
                'Renamed to ' || CASE WHEN (s.schema_now, s.name_now) IS DISTINCT FROM (s.table_schema, s.table_name) THEN format('%I.%I, devices know it as %I.%I.', s.schema_now, s.name_now, s.table_schema, s.table_name) END,
@@ -9037,7 +9111,8 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE CASE WHEN NOT EXISTS (
+     WHERE CASE WHEN s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL THEN false
+                WHEN NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
                           WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
                 THEN EXISTS (
@@ -9084,6 +9159,11 @@ AS $$
       FROM alive AS s
      CROSS JOIN LATERAL (SELECT a.error FROM tide.adoption_log AS a WHERE a.table_id = s.table_id ORDER BY a.seal_id DESC LIMIT 1) AS l
      WHERE l.error IS NOT NULL
+     UNION ALL
+    SELECT 'error', NULL, format('the function of %s is gone', f.name), format('It was %s.', f.signature), format('Create it again, or name another one: SELECT %s', f.remedy)
+      FROM (SELECT 'bucket access' AS name, s.bucket_access AS signature, 'tide.set_bucket_access(...)' AS remedy FROM tide.setting AS s
+             UNION ALL SELECT 'hook ' || h.hook, h.hook_function, format('tide.set_hook(%L, ...)', h.hook) FROM tide.hook AS h) AS f
+     WHERE f.signature IS NOT NULL AND to_regprocedure(f.signature) IS NULL
      UNION ALL
     SELECT 'warning', NULL, format('hook %s fails', e.hook), format('%s events wait since %s; the latest error: %s', count(*), min(e.happened_at), (array_agg(e.error ORDER BY e.event_id DESC))[1]),
            'Mend the function: SELECT * FROM tide.hook_events; or end it: SELECT tide.set_hook(''' || e.hook || ''', NULL)'
@@ -9137,7 +9217,7 @@ GRANT EXECUTE ON FUNCTION
     tide.head(),
     tide.seal(),
     tide.seal_in_progress(),
-    tide.maintain(),
+    tide.maintain(boolean),
     tide.check(),
     tide.position_of(xid8),
     tide.set_origin(text, bigint, text),

@@ -12,4 +12,4 @@ SELECT pg_catalog.pg_current_snapshot()::text AS committed;
 SELECT tide.head()::bigint AS head_bundle_id, l.unsealed_changes::bigint AS unsealed_changes FROM tide.lag AS l;
 
 -- name: Maintain :many
-SELECT m.done::text AS done FROM tide.maintain() AS m (done);
+SELECT m.done::text AS done FROM tide.maintain(only_altered => true) AS m (done);

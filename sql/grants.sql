@@ -9,7 +9,7 @@ GRANT EXECUTE ON FUNCTION
     tide.head(),
     tide.seal(),
     tide.seal_in_progress(),
-    tide.maintain(),
+    tide.maintain(boolean),
     tide.check(),
     tide.position_of(xid8),
     tide.set_origin(text, bigint, text),

@@ -9,6 +9,7 @@
 \ir functions/tide.synced_columns.sql
 \ir functions/tide.current_names.sql
 \ir functions/tide.registered_table.sql
+\ir functions/tide.bucket_function_of.sql
 \ir functions/tide.describe_rule.sql
 \ir functions/tide.bucket_patterns.sql
 \ir functions/tide.key_index.sql
@@ -290,6 +291,7 @@
 
 -- Operating it
 \ir functions/tide.add_partitions.sql
+\ir functions/tide.definitions.sql
 \ir functions/tide.maintain.sql
 \ir functions/tide.set_maintenance.sql
 \ir functions/tide.sample_buckets.sql

@@ -146,3 +146,84 @@ func TestALostKeyIndexFailsSnapshotsWithAHint(t *testing.T) {
 	held := newFold(t, db)
 	held.check(t)
 }
+
+// A bucket function is found again where its table or its schema got another name: no write fails, no row leaves its
+// bucket, and maintenance and refresh go on.
+func TestBucketFunctionsFollowWhatIsRenamed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ ddl, table string }{
+		"the table":                  {`ALTER TABLE app.doc RENAME TO paper`, "app.paper"},
+		"the table moves":            {`ALTER TABLE app.doc SET SCHEMA other`, "other.doc"},
+		"the schema of both":         {`ALTER SCHEMA app RENAME TO office`, "office.doc"},
+		"the schema of the function": {`ALTER SCHEMA rule RENAME TO law`, "app.doc"},
+		"all":                        {`ALTER TABLE app.doc RENAME TO paper; ALTER SCHEMA app RENAME TO office; ALTER SCHEMA rule RENAME TO law`, "office.paper"},
+	} {
+		for _, volatility := range []string{"IMMUTABLE", "STABLE"} {
+			for _, schema := range []string{"app", "rule"} {
+				t.Run(name+" renamed, "+volatility+" in "+schema, func(t *testing.T) {
+					t.Parallel()
+					db := pgtest.New(t)
+					exec(t, db, `CREATE SCHEMA app; CREATE SCHEMA other; CREATE SCHEMA rule; GRANT USAGE ON SCHEMA other TO tide_owner;
+						CREATE TABLE app.doc (id int PRIMARY KEY, team int, title text);
+						CREATE FUNCTION `+schema+`.teams(d app.doc) RETURNS text[] LANGUAGE sql `+volatility+` AS $$ SELECT ARRAY['team:' || d.team] $$;
+						GRANT USAGE ON SCHEMA rule TO tide_owner;
+						SELECT tide.register_table('app.doc', bucket_function => '`+schema+`.teams')`, `SELECT tide.seal()`,
+						`INSERT INTO app.doc VALUES (1, 1, 'a')`, `SELECT tide.seal()`)
+					open := db.Connect(t, db.URL)
+					must(t, open, `INSERT INTO app.doc VALUES (2, 1, 'b')`, `SELECT tide.seal()`)
+					exec(t, db, c.ddl)
+					held := func(want string) {
+						t.Helper()
+						seal(t, db)
+						const rows = `SELECT string_agg(key ->> 'id' || op, ' ' ORDER BY (key ->> 'id')::int) FROM (SELECT DISTINCT ON (key ->> 'id') key, left(op, 1) AS op FROM tide.changes WHERE bucket_id = 'team:1' AND key IS NOT NULL ORDER BY key ->> 'id', bundle_id DESC) AS c`
+						if got := value[string](t, db, rows); got != want {
+							t.Errorf("devices hold %s, want %s", got, want)
+						}
+						none(t, db, "rows that could not be judged", `SELECT * FROM tide.bucket_failures`)
+					}
+					must(t, open, `INSERT INTO `+c.table+` VALUES (3, 1, 'c')`)
+					exec(t, db, `INSERT INTO `+c.table+` VALUES (4, 1, 'd')`)
+					held("1I 2I 3I 4I")
+					none(t, db, "errors", `SELECT * FROM tide.check() WHERE severity = 'error'`)
+					exec(t, db, `SELECT tide.maintain()`, `INSERT INTO `+c.table+` VALUES (5, 1, 'e')`)
+					must(t, open, `UPDATE `+c.table+` SET title = 'x' WHERE id = 3`)
+					held("1I 2I 3U 4I 5I")
+					exec(t, db, `SELECT tide.refresh('`+c.table+`')`)
+					must(t, open, `INSERT INTO `+c.table+` VALUES (6, 1, 'f')`)
+					seal(t, db)
+					none(t, db, "findings after the refresh", `SELECT * FROM tide.check()`)
+				})
+			}
+		}
+	}
+}
+
+// Where it is gone for good, nothing is captured as if no rule were there, the other tables are maintained, and what is
+// said leads on.
+func TestBucketFunctionsThatAreGone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `
+		CREATE TABLE app.doc (id int PRIMARY KEY, team int);
+		CREATE FUNCTION app.teams(d app.doc) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'team:' || d.team $$;
+		SELECT tide.register_table('app.doc', bucket_function => 'app.teams')`, `SELECT tide.seal()`,
+		`ALTER FUNCTION app.teams RENAME TO teams_of; ALTER TABLE app.task ADD COLUMN more int`)
+	for _, statement := range []string{`INSERT INTO app.doc VALUES (1, 1)`, `SELECT tide.refresh('app.doc')`} {
+		_, err := db.Exec(t.Context(), statement)
+		refused(t, err, "TD005", "")
+	}
+	if got := value[string](t, db, `SELECT string_agg(m, E'\n') FROM tide.maintain() AS m`); !strings.Contains(got, "app.doc: the bucket function") || !strings.Contains(got, "capture functions of app.task anew") {
+		t.Errorf("maintenance said %q", got)
+	}
+	none(t, db, "findings about the function", `SELECT count(*) FROM tide.check() WHERE finding = 'the bucket function is gone' HAVING count(*) <> 1`)
+	exec(t, db, `SELECT tide.register_table('app.doc', bucket_function => 'app.teams_of')`, `INSERT INTO app.doc VALUES (1, 1)`)
+	none(t, db, "errors", `SELECT * FROM tide.check() WHERE severity = 'error'`)
+
+	exec(t, db, `CREATE FUNCTION app.reads(u text) RETURNS SETOF text LANGUAGE sql STABLE AS $$ SELECT 'team:1' $$; CREATE FUNCTION app.told(e jsonb) RETURNS void LANGUAGE sql AS '';
+		SELECT tide.set_bucket_access('app.reads'), tide.set_hook('on_seal', 'app.told')`,
+		`DROP FUNCTION app.reads, app.told`)
+	const gone = `SELECT string_agg(finding, ', ' ORDER BY finding) FROM tide.check() WHERE severity = 'error'`
+	if got := value[string](t, db, gone); got != "the function of bucket access is gone, the function of hook on_seal is gone" {
+		t.Errorf("tide.check() says %q", got)
+	}
+}

@@ -42,6 +42,7 @@ func TestWhatCannotBeRegisteredIsRefused(t *testing.T) {
 		"no rule":               {`SELECT`, `'app.t'`, "TD004", "owner_column"},
 		"two rules":             {`SELECT`, `'app.t', owner_column => 'owner', bucket => 'b'`, "TD004", "owner_column"},
 		"no such function":      {`SELECT`, `'app.t', bucket_function => 'app.nothing'`, "TD005", "IMMUTABLE"},
+		"no such schema":        {`SELECT`, `'app.t', bucket_function => 'nowhere.nothing'`, "TD005", "IMMUTABLE"},
 		"a volatile function":   {`CREATE FUNCTION app.f(app.t) RETURNS text LANGUAGE sql AS 'SELECT ''a'''`, `'app.t', bucket_function => 'app.f'`, "TD005", "IMMUTABLE"},
 		"a function of nothing": {`CREATE FUNCTION app.f() RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT ''a'''`, `'app.t', bucket_function => 'app.f()'`, "TD005", ""},
 		"an unknown policy":     {`SELECT`, `'app.t', bucket => 'b', on_capture_error => 'ignore'`, "TD006", "mark_dirty"},

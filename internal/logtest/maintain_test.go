@@ -2,6 +2,7 @@ package logtest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,29 @@ func TestMaintainWithoutAKey(t *testing.T) {
 	exec(t, db, `ALTER TABLE app.task ADD PRIMARY KEY (id)`, `SELECT tide.maintain()`)
 	if got := value[int](t, db, `SELECT count(*) FROM tide.check() WHERE finding ~ 'key|functions'`); got != 0 {
 		t.Errorf("%d findings with the key again", got)
+	}
+}
+
+// Whoever maintains every minute looks at the tables when one was altered; whoever asks for it, at any time.
+func TestMaintainPassesOverWhatWasNotAltered(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	exec(t, db, taskSetup, `SELECT tide.maintain(only_altered => true)`)
+	name := value[string](t, db, `SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'tide'::regnamespace AND proname LIKE 'capture_%_insert'`)
+	tampered := `CREATE OR REPLACE FUNCTION ` + name + ` RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$`
+	exec(t, db, tampered, `VACUUM ANALYZE app.task`)
+	const said = `SELECT coalesce(string_agg(m, '; '), '') FROM tide.maintain(only_altered => %t) AS m`
+	for _, c := range []struct {
+		only bool
+		want string
+	}{{true, ""}, {false, "wrote the capture functions of app.task anew, after it was altered"}, {true, ""}} {
+		if got := value[string](t, db, fmt.Sprintf(said, c.only)); got != c.want {
+			t.Errorf("maintain(only_altered => %t) says %q, want %q", c.only, got, c.want)
+		}
+	}
+	exec(t, db, tampered, `ALTER TABLE app.task ADD COLUMN more integer`)
+	if got := value[string](t, db, fmt.Sprintf(said, true)); !strings.Contains(got, "capture functions of app.task anew") {
+		t.Errorf("after the table was altered it says %q", got)
 	}
 }
 

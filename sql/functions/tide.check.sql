@@ -40,6 +40,9 @@ AS $$
                                       EXCEPT SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c)) AS g (gone)
      WHERE cardinality(g.gone) > 0
      UNION ALL
+    SELECT 'error', s.named, 'the bucket function is gone', format('It was %s. Rows cannot be given to buckets.', s.bucket_function), 'Create it again, or register the table with another one.'
+      FROM alive AS s WHERE s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL
+     UNION ALL
     SELECT 'warning', s.named, 'the table is not as it was registered',
            concat_ws(' ',
                'Renamed to ' || CASE WHEN (s.schema_now, s.name_now) IS DISTINCT FROM (s.table_schema, s.table_name) THEN format('%I.%I, devices know it as %I.%I.', s.schema_now, s.name_now, s.table_schema, s.table_name) END,
@@ -63,7 +66,8 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE CASE WHEN NOT EXISTS (
+     WHERE CASE WHEN s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL THEN false
+                WHEN NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
                           WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
                 THEN EXISTS (
@@ -110,6 +114,11 @@ AS $$
       FROM alive AS s
      CROSS JOIN LATERAL (SELECT a.error FROM tide.adoption_log AS a WHERE a.table_id = s.table_id ORDER BY a.seal_id DESC LIMIT 1) AS l
      WHERE l.error IS NOT NULL
+     UNION ALL
+    SELECT 'error', NULL, format('the function of %s is gone', f.name), format('It was %s.', f.signature), format('Create it again, or name another one: SELECT %s', f.remedy)
+      FROM (SELECT 'bucket access' AS name, s.bucket_access AS signature, 'tide.set_bucket_access(...)' AS remedy FROM tide.setting AS s
+             UNION ALL SELECT 'hook ' || h.hook, h.hook_function, format('tide.set_hook(%L, ...)', h.hook) FROM tide.hook AS h) AS f
+     WHERE f.signature IS NOT NULL AND to_regprocedure(f.signature) IS NULL
      UNION ALL
     SELECT 'warning', NULL, format('hook %s fails', e.hook), format('%s events wait since %s; the latest error: %s', count(*), min(e.happened_at), (array_agg(e.error ORDER BY e.event_id DESC))[1]),
            'Mend the function: SELECT * FROM tide.hook_events; or end it: SELECT tide.set_hook(''' || e.hook || ''', NULL)'

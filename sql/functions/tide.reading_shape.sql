@@ -14,7 +14,7 @@ BEGIN
                   FROM pg_attribute AS a WHERE a.attrelid = s.relation AND a.attnum > 0 AND NOT a.attisdropped),
                (SELECT string_agg(concat_ws(' ', i.indkey, i.indnkeyatts, i.indclass, i.indimmediate, i.indisvalid, i.indpred IS NULL, i.indexprs IS NULL), ',' ORDER BY i.indisprimary DESC, i.indexrelid)
                   FROM pg_index AS i WHERE i.indrelid = s.relation AND i.indisunique),
-               (SELECT concat_ws(' ', p.pronamespace::regnamespace, p.proname, p.prorettype) FROM pg_proc AS p WHERE p.oid = to_regprocedure(s.bucket_function)),
+               (SELECT concat_ws(' ', p.pronamespace::regnamespace, p.proname, p.prorettype) FROM pg_proc AS p WHERE s.bucket_function IS NOT NULL AND p.oid = tide.bucket_function_of(s.table_id)),
                CASE WHEN cardinality(s.partitions) > 0 THEN (
                    SELECT string_agg(concat_ws(' ', p.relid::oid, a.attnum, quote_ident(a.attname)), ',' ORDER BY p.relid, a.attnum)
                      FROM pg_partition_tree(s.relation) AS p JOIN pg_attribute AS a ON a.attrelid = p.relid AND a.attnum > 0 AND NOT a.attisdropped

@@ -21,6 +21,9 @@ BEGIN
     v_wanted.protected_columns := tide.current_names(v_table.table_id, v_table.protected_columns);
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
+    IF v_table.bucket_function IS NOT NULL THEN
+        v_wanted.bucket_function := coalesce(tide.bucket_function_of(v_table.table_id)::regprocedure::text, tide.resolve_bucket_function(table_name, v_table.bucket_function));
+    END IF;
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
     IF num_nonnulls(v_wanted.owner_column, v_wanted.deleted_at_column) < num_nonnulls(v_table.owner_column, v_table.deleted_at_column)
        OR cardinality(v_wanted.key_columns) < cardinality(v_table.key_columns)
