@@ -4010,13 +4010,6 @@ BEGIN
     ), repeated AS MATERIALIZED (
         -- By hash first: a key that changed twice in one transaction is rare.
         SELECT f.xid, f.key_hash FROM fresh AS f WHERE f.key_hash IS NOT NULL AND f.op <> 'R' GROUP BY f.xid, f.key_hash HAVING count(*) > 1
-    ), several AS MATERIALIZED (
-        SELECT f.*,
-               row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY coalesce(f.order_id, f.change_id), f.change_id) AS nth,
-               row_number() OVER (PARTITION BY f.xid, f.table_id, f.row_key ORDER BY f.change_id DESC) AS nth_from_last,
-               min(f.change_id) OVER (PARTITION BY f.xid, f.table_id, f.row_key) AS first_id
-          FROM fresh AS f JOIN repeated AS r ON r.xid = f.xid AND r.key_hash = f.key_hash
-         WHERE f.op <> 'R'
     ), net AS (
         SELECT f.xid, f.change_id, f.change_id AS first_id, f.old_buckets AS before, f.buckets AS after, f.bytes
           FROM fresh AS f
@@ -4025,11 +4018,16 @@ BEGIN
          UNION ALL
         SELECT l.xid, l.change_id, l.first_id,
                -- Nobody saw it come and go, but the device that pushed it holds it.
-               CASE WHEN b.op = 'I' AND l.op = 'D' AND l.xid IN (SELECT f.xid FROM fresh AS f WHERE f.op = 'O' AND f.note ->> 'user' IS NOT NULL)
-                    THEN l.old_buckets ELSE b.old_buckets END,
+               CASE WHEN l.first_op = 'I' AND l.op = 'D' AND l.xid IN (SELECT f.xid FROM fresh AS f WHERE f.op = 'O' AND f.note ->> 'user' IS NOT NULL)
+                    THEN l.old_buckets ELSE l.before END,
                l.buckets, l.bytes
-          FROM several AS l JOIN several AS b ON b.xid = l.xid AND b.table_id = l.table_id AND b.row_key = l.row_key
-         WHERE l.nth_from_last = 1 AND b.nth = 1
+          FROM (SELECT f.xid, f.change_id, f.op, f.buckets, f.old_buckets, f.bytes,
+                       first_value(f.op) OVER in_order AS first_op, first_value(f.old_buckets) OVER in_order AS before,
+                       row_number() OVER (of_key ORDER BY f.change_id DESC) AS nth_from_last, min(f.change_id) OVER of_key AS first_id
+                  FROM fresh AS f JOIN repeated AS r ON r.xid = f.xid AND r.key_hash = f.key_hash
+                 WHERE f.op <> 'R'
+                WINDOW of_key AS (PARTITION BY f.xid, f.table_id, f.row_key), in_order AS (of_key ORDER BY coalesce(f.order_id, f.change_id), f.change_id)) AS l
+         WHERE l.nth_from_last = 1
     ), tx AS MATERIALIZED (
         SELECT t.xid, t.last_change_id, (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
                (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
@@ -4047,11 +4045,11 @@ BEGIN
          CROSS JOIN LATERAL tide.seal_effects(q.marks || v_marks, q.changes, v_cut IS NOT NULL, CASE WHEN v_late AND v_marks IS NULL THEN v_complete.snap END, q.last_xid) AS e
          WHERE q.marks IS NOT NULL OR v_marks IS NOT NULL OR v_sources IS NOT NULL AND (q.changes IS NOT NULL OR v_late)
     ), entry AS (
-        SELECT a.xid, false AS of_none, a.bucket_id, a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes
-          FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) COLLATE "C" AS bucket_id FROM net AS n) AS a
+        SELECT a.xid, false AS of_none, a.bucket_id COLLATE "C", a.change_id, a.first_id, CASE WHEN a.bucket_id = ANY (a.before) THEN 'U' ELSE 'I' END::"char" AS op, a.bytes::bigint
+          FROM (SELECT n.xid, n.change_id, n.first_id, n.before, n.bytes, unnest(n.after) AS bucket_id FROM net AS n) AS a
          UNION ALL
-        SELECT b.xid, false, b.bucket_id, b.change_id, b.first_id, 'D'::"char", 0
-          FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) COLLATE "C" AS bucket_id FROM net AS n) AS b
+        SELECT b.xid, false, b.bucket_id COLLATE "C", b.change_id, b.first_id, 'D'::"char", 0::bigint
+          FROM (SELECT n.xid, n.change_id, n.first_id, n.after, unnest(n.before) AS bucket_id FROM net AS n) AS b
          WHERE b.bucket_id = ANY (b.after) IS NOT TRUE
          UNION ALL
         SELECT t.xid, t.kind = 'T', t.bucket_id COLLATE "C", t.change_id, t.first_id, t.op, t.bytes FROM effect AS t WHERE t.kind IN ('t', 'T')
@@ -4066,6 +4064,8 @@ BEGIN
                t.source_id, t.source_bundle_id, t.user_id, t.label, t.traceparent
           FROM tx AS t
          WHERE t.xid IN (SELECT p.xid FROM part AS p WHERE NOT p.of_none)
+    ), last AS MATERIALIZED (
+        SELECT v_previous.last_bundle_id + count(*) AS bundle_id FROM bundle
     ), head AS MATERIALIZED (
         SELECT d.bucket_id, d.adopted, f.floor_seq, coalesce(l.bundle_seq, f.floor_seq, d.adopted::integer) AS head_seq
           FROM (SELECT k.bucket_id, bool_or(k.adopted) AS adopted
@@ -4079,7 +4079,7 @@ BEGIN
                h.head_seq + row_number() OVER (PARTITION BY p.bucket_id ORDER BY n.bundle_id) AS bundle_seq
           FROM part AS p
           LEFT JOIN bundle AS b ON b.xid = p.xid AND NOT p.of_none
-         CROSS JOIN LATERAL (SELECT coalesce(b.bundle_id, v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + 1) AS bundle_id) AS n
+         CROSS JOIN LATERAL (SELECT coalesce(b.bundle_id, (SELECT l.bundle_id FROM last AS l) + 1) AS bundle_id) AS n
           JOIN head AS h ON h.bucket_id = p.bucket_id
     ), keyed AS (
         INSERT INTO tide.key_log (key_hash, change_id, xid)
@@ -4094,17 +4094,17 @@ BEGIN
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
-        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason)
-        SELECT h.bucket_id, h.head_seq, v_previous.last_bundle_id + CASE WHEN h.adopted THEN (SELECT count(*) FROM bundle) + 1 ELSE 0 END,
-               v_previous.seal_id + 1, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END
+        INSERT INTO tide.bucket_floor (bucket_id, floor_seq, floor_bundle_id, seal_id, reason, created_at)
+        SELECT h.bucket_id, h.head_seq, CASE WHEN h.adopted THEN (SELECT l.bundle_id FROM last AS l) + 1 ELSE v_previous.last_bundle_id END,
+               v_previous.seal_id + 1, CASE WHEN h.adopted THEN 'adopted' ELSE 'born' END, v_now
           FROM head AS h WHERE h.floor_seq IS NULL
          UNION ALL
-        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset' FROM numbered AS n WHERE n.of_none AND n.changes = '{}'
+        SELECT n.bucket_id, n.bundle_seq, n.bundle_id, v_previous.seal_id + 1, 'reset', v_now FROM numbered AS n WHERE n.of_none AND n.changes = '{}'
     ), sealed AS (
         INSERT INTO tide.seal_log (seal_id, last_bundle_id, last_change_id, snap, cut_change_id, has_derived, sealed_at)
         SELECT v_previous.seal_id + 1,
                -- Adoption takes a number also when nothing of it is listed: positions before it lack those rows.
-               v_previous.last_bundle_id + (SELECT count(*) FROM bundle) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
+               (SELECT l.bundle_id FROM last AS l) + EXISTS (SELECT FROM effect AS e WHERE e.kind IN ('T', 'l'))::integer,
                coalesce(v_cut, v_drawn),
                CASE WHEN v_cut IS NULL THEN tide.snapshot_listing(pg_current_snapshot(), pg_current_xact_id()) ELSE v_snap END,
                v_cut, EXISTS (SELECT FROM effect AS e WHERE e.kind = 'j' AND (e.change_id IS NOT NULL OR (e.judged).before <> (e.judged).after)), v_now
