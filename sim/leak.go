@@ -21,14 +21,14 @@ import (
 )
 
 // lookout reads every answer on its way to a device, also those that get lost: whatever is in it must
-// have been visible to the user, as it is there, when it was committed or later, and buckets must be
-// those that he may read at this moment.
+// have been visible to the user, as it is there, when it was committed or later, or have been in a bucket
+// that he may read at this moment; and buckets must be those that he may read.
 type lookout struct {
 	base  http.RoundTripper
 	world *World
 
 	mu sync.Mutex
-	// seen are the images of rows that users could see at some moment, "user image".
+	// seen are the images of rows that users, and members of teams, could see at some moment, "user image" or "team:a image".
 	seen   map[string]bool
 	conn   *pgx.Conn
 	leaked error
@@ -49,13 +49,13 @@ func (l *lookout) look(ctx context.Context) error {
 
 func (l *lookout) lookNow(ctx context.Context) error {
 	for table := range imageFields {
-		rows, err := l.conn.Query(ctx, `SELECT user_id, image FROM app.images($1)`, table)
+		rows, err := l.conn.Query(ctx, `SELECT reader, image FROM app.images($1)`, table)
 		if err != nil {
 			return fmt.Errorf("look who sees what: %w", err)
 		}
-		var user, image string
-		_, err = pgx.ForEachRow(rows, []any{&user, &image}, func() error {
-			l.seen[user+" "+image] = true
+		var reader, image string
+		_, err = pgx.ForEachRow(rows, []any{&reader, &image}, func() error {
+			l.seen[reader+" "+image] = true
 			return nil
 		})
 		// Whoever locks a table against readers keeps it from everybody, and is looked at when he is done.
@@ -105,7 +105,7 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 		if err := l.pageEnds(ctx, user, request.URL.Query(), value); err != nil {
 			return err
 		}
-		walk(value, func(image string) {
+		walk(value, tableAsked(request), func(image string) {
 			if !l.seen[user+" "+image] {
 				found = append(found, image)
 			}
@@ -127,12 +127,16 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 	for _, what := range found {
 		bucket, isBucket := strings.CutPrefix(what, "bucket ")
 		switch {
-		case isBucket && slices.Contains(buckets, bucket), !isBucket && l.seen[user+" "+what], l.world.isOwn(user, what):
+		case isBucket && slices.Contains(buckets, bucket), !isBucket && l.seenBy(what, append(buckets, user)...), l.world.isOwn(user, what):
 		default:
 			return failed("nothing leaks", "the answer to %s of %s has %s\n%.2000s", v1client.StepOf(request), user, what, body)
 		}
 	}
 	return nil
+}
+
+func (l *lookout) seenBy(image string, readers ...string) bool {
+	return slices.ContainsFunc(readers, func(reader string) bool { return l.seen[reader+" "+image] })
 }
 
 // pageEnds wants pages to have no more bundles than were asked for, but for those of one seal that moved rows,
@@ -171,15 +175,28 @@ func (l *lookout) buckets(ctx context.Context, user string) ([]string, error) {
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// walk finds the images of rows and the names of buckets in an answer.
-func walk(value any, image, bucket func(string)) {
+// tableAsked is the table that a request names: the rows of its answer do not.
+func tableAsked(request *http.Request) string {
+	var asked struct{ Table string }
+	if request.GetBody != nil {
+		if body, err := request.GetBody(); err == nil {
+			_ = json.NewDecoder(body).Decode(&asked) // what is no JSON names none
+		}
+	}
+	return asked.Table
+}
+
+// walk finds the images of rows and the names of buckets in an answer; table is that of rows that name none.
+func walk(value any, table string, image, bucket func(string)) {
 	switch value := value.(type) {
 	case []any:
 		for _, v := range value {
-			walk(v, image, bucket)
+			walk(v, table, image, bucket)
 		}
 	case map[string]any:
-		table, _ := value["table"].(string)
+		if named, is := value["table"].(string); is {
+			table = named
+		}
 		for name, v := range value {
 			row, isRow := v.(map[string]any)
 			names, isList := v.([]any)
@@ -191,7 +208,7 @@ func walk(value any, image, bucket func(string)) {
 					bucket(fmt.Sprint(b))
 				}
 			default:
-				walk(v, image, bucket)
+				walk(v, table, image, bucket)
 			}
 		}
 	}

@@ -79,15 +79,19 @@ CREATE FUNCTION app.lies(board integer) RETURNS text[] LANGUAGE sql STABLE AS $$
     SELECT array_remove(ARRAY['user:' || b.owner_id, 'team:' || b.team], NULL) FROM app.board AS b WHERE b.id = board $$;
 CREATE VIEW app.sees AS
     SELECT b.id AS board_id, b.owner_id AS user_id FROM app.board AS b UNION SELECT b.id, m.user_id FROM app.board AS b JOIN app.member AS m ON m.team = b.team;
-CREATE FUNCTION app.images(of_table text) RETURNS TABLE (user_id text, image text) LANGUAGE plpgsql STABLE AS $$
+-- Who reads the bucket of a team reads its log: what is in it is an image of the team as well, whoever is a member meanwhile.
+CREATE VIEW app.reads_board AS
+SELECT s.board_id, s.user_id AS reader FROM app.sees AS s
+ UNION ALL SELECT b.id, 'team:' || b.team FROM app.board AS b WHERE b.team IS NOT NULL;
+CREATE FUNCTION app.images(of_table text) RETURNS TABLE (reader text, image text) LANGUAGE plpgsql STABLE AS $$
 BEGIN
     CASE of_table
     WHEN 'doc' THEN RETURN QUERY SELECT t.owner_id, concat_ws('|', 'doc', t.id, t.owner_id, t.n, t.token) FROM app.doc AS t;
     WHEN 'note' THEN RETURN QUERY SELECT t.owner_id, concat_ws('|', 'note', t.id, t.owner_id, t.token) FROM app.note AS t;
     WHEN 'half' THEN RETURN QUERY SELECT t.owner_id, concat_ws('|', 'half', t.pair, t.side, t.owner_id, t.n) FROM app.half AS t;
     WHEN 'later' THEN RETURN QUERY SELECT t.owner_id, concat_ws('|', 'later', t.id, t.owner_id) FROM app.later AS t;
-    WHEN 'board' THEN RETURN QUERY SELECT r.user_id, concat_ws('|', 'board', t.id, t.owner_id, t.team, t.n, t.token) FROM app.board AS t JOIN app.sees AS r ON r.board_id = t.id;
-    WHEN 'card' THEN RETURN QUERY SELECT r.user_id, concat_ws('|', 'card', t.id, t.board_id, t.n, t.token) FROM app.card AS t JOIN app.sees AS r ON r.board_id = t.board_id;
+    WHEN 'board' THEN RETURN QUERY SELECT r.reader, concat_ws('|', 'board', t.id, t.owner_id, t.team, t.n, t.token) FROM app.board AS t JOIN app.reads_board AS r ON r.board_id = t.id;
+    WHEN 'card' THEN RETURN QUERY SELECT r.reader, concat_ws('|', 'card', t.id, t.board_id, t.n, t.token) FROM app.card AS t JOIN app.reads_board AS r ON r.board_id = t.board_id;
     WHEN 'paper' THEN RETURN QUERY SELECT s.user_id, concat_ws('|', 'paper', t.id, t.board_id, t.token) FROM app.paper AS t JOIN app.shown AS s ON s.board_id = t.board_id WHERE t.body <> 'poison';
     END CASE;
 END $$;
