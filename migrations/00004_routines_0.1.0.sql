@@ -3497,6 +3497,7 @@ BEGIN
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF v_table.bucket_function IS NOT NULL THEN
+        -- Where it is gone, looking for it as it was registered says so.
         v_wanted.bucket_function := coalesce(tide.bucket_function_of(v_table.table_id)::regprocedure::text, tide.resolve_bucket_function(table_name, v_table.bucket_function));
     END IF;
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
@@ -8943,12 +8944,14 @@ DECLARE
     v_change_id bigint;
     v_bundle_id bigint;
     v_seal_id   bigint;
-    v_tables    text := tide.definitions(); -- before they are looked at: what is altered meanwhile is looked at again
+    v_now       text := tide.definitions(); -- before the tables are looked at: what is altered meanwhile is looked at again
     v_table     record;
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
-        SELECT s.table_id, s.relation, s.key_columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND NOT (only_altered AND v_tables IS NOT DISTINCT FROM v_setting.maintained)
+        SELECT s.table_id, s.relation, s.key_columns
+          FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
+         WHERE s.unregistered_at IS NULL AND (NOT only_altered OR v_now IS DISTINCT FROM v_setting.maintained)
     LOOP
         IF tide.key_index(v_table.relation, tide.current_names(v_table.table_id, v_table.key_columns)::name[]) IS NULL THEN
             -- Nothing could be written that finds rows by it.
@@ -8970,7 +8973,7 @@ BEGIN
                 RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
         END;
     END LOOP;
-    UPDATE tide.setting AS s SET maintained = v_tables WHERE s.maintained IS DISTINCT FROM v_tables;
+    UPDATE tide.setting AS s SET maintained = v_now WHERE s.maintained IS DISTINCT FROM v_now;
 
     -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;
@@ -9050,6 +9053,7 @@ CREATE OR REPLACE FUNCTION tide.check()
 AS $$
     WITH synced AS (
         SELECT s.*, c.oid AS existing, c.relname AS name_now, n.nspname AS schema_now, s.relation::text AS named,
+               s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL AS function_gone,
                format('SELECT tide.refresh(%L)', s.relation) AS refresh,
                format('SELECT tide.refresh(%L, missed_changes => true)', s.relation) AS reread
           FROM tide.synced_table AS s
@@ -9086,7 +9090,7 @@ AS $$
      WHERE cardinality(g.gone) > 0
      UNION ALL
     SELECT 'error', s.named, 'the bucket function is gone', format('It was %s. Rows cannot be given to buckets.', s.bucket_function), 'Create it again, or register the table with another one.'
-      FROM alive AS s WHERE s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL
+      FROM alive AS s WHERE s.function_gone
      UNION ALL
     SELECT 'warning', s.named, 'the table is not as it was registered',
            concat_ws(' ',
@@ -9111,8 +9115,7 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE CASE WHEN s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL THEN false
-                WHEN NOT EXISTS (
+     WHERE CASE WHEN NOT s.function_gone AND NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
                           WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
                 THEN EXISTS (

@@ -93,7 +93,7 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 			return err
 		}
 	}
-	user := l.world.userOf(request)
+	user, table := l.world.userOf(request), tableAsked(request)
 	var found []string
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	for {
@@ -105,7 +105,7 @@ func (l *lookout) read(request *http.Request, body []byte) error {
 		if err := l.pageEnds(ctx, user, request.URL.Query(), value); err != nil {
 			return err
 		}
-		walk(value, tableAsked(request), func(image string) {
+		walk(value, table, func(image string) {
 			if !l.seen[user+" "+image] {
 				found = append(found, image)
 			}

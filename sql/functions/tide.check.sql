@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION tide.check()
 AS $$
     WITH synced AS (
         SELECT s.*, c.oid AS existing, c.relname AS name_now, n.nspname AS schema_now, s.relation::text AS named,
+               s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL AS function_gone,
                format('SELECT tide.refresh(%L)', s.relation) AS refresh,
                format('SELECT tide.refresh(%L, missed_changes => true)', s.relation) AS reread
           FROM tide.synced_table AS s
@@ -41,7 +42,7 @@ AS $$
      WHERE cardinality(g.gone) > 0
      UNION ALL
     SELECT 'error', s.named, 'the bucket function is gone', format('It was %s. Rows cannot be given to buckets.', s.bucket_function), 'Create it again, or register the table with another one.'
-      FROM alive AS s WHERE s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL
+      FROM alive AS s WHERE s.function_gone
      UNION ALL
     SELECT 'warning', s.named, 'the table is not as it was registered',
            concat_ws(' ',
@@ -66,8 +67,7 @@ AS $$
      UNION ALL
     SELECT 'warning', s.named, 'capture functions are not as they would be written now', 'Capture and snapshots are right, but slower, until they are written anew.', 'SELECT tide.maintain()'
       FROM alive AS s
-     WHERE CASE WHEN s.bucket_function IS NOT NULL AND tide.bucket_function_of(s.table_id) IS NULL THEN false
-                WHEN NOT EXISTS (
+     WHERE CASE WHEN NOT s.function_gone AND NOT EXISTS (
                          SELECT FROM unnest(s.key_columns || s.owner_column || s.deleted_at_column || s.dep_columns) AS n
                           WHERE n IS NOT NULL AND n NOT IN (SELECT c.column_name FROM tide.synced_columns(s.table_id) AS c))
                 THEN EXISTS (

@@ -8,12 +8,14 @@ DECLARE
     v_change_id bigint;
     v_bundle_id bigint;
     v_seal_id   bigint;
-    v_tables    text := tide.definitions(); -- before they are looked at: what is altered meanwhile is looked at again
+    v_now       text := tide.definitions(); -- before the tables are looked at: what is altered meanwhile is looked at again
     v_table     record;
 BEGIN
     -- A table that was altered is captured by a statement made at every write, until its functions are written anew.
     FOR v_table IN
-        SELECT s.table_id, s.relation, s.key_columns FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation WHERE s.unregistered_at IS NULL AND NOT (only_altered AND v_tables IS NOT DISTINCT FROM v_setting.maintained)
+        SELECT s.table_id, s.relation, s.key_columns
+          FROM tide.synced_table AS s JOIN pg_class AS c ON c.oid = s.relation
+         WHERE s.unregistered_at IS NULL AND (NOT only_altered OR v_now IS DISTINCT FROM v_setting.maintained)
     LOOP
         IF tide.key_index(v_table.relation, tide.current_names(v_table.table_id, v_table.key_columns)::name[]) IS NULL THEN
             -- Nothing could be written that finds rows by it.
@@ -35,7 +37,7 @@ BEGIN
                 RETURN NEXT format('%s: %s', v_table.relation, sqlerrm);
         END;
     END LOOP;
-    UPDATE tide.setting AS s SET maintained = v_tables WHERE s.maintained IS DISTINCT FROM v_tables;
+    UPDATE tide.setting AS s SET maintained = v_now WHERE s.maintained IS DISTINCT FROM v_now;
 
     -- Last, as its locks stay until the end. What a query reads no partition can be attached to.
     SELECT l.seal_id, l.last_bundle_id INTO v_seal_id, v_bundle_id FROM tide.seal_log AS l ORDER BY l.seal_id DESC LIMIT 1;

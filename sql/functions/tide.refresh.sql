@@ -22,6 +22,7 @@ BEGIN
     v_wanted.owner_column := (tide.current_names(v_table.table_id, ARRAY[v_table.owner_column]))[1];
     v_wanted.deleted_at_column := (tide.current_names(v_table.table_id, ARRAY[v_table.deleted_at_column]))[1];
     IF v_table.bucket_function IS NOT NULL THEN
+        -- Where it is gone, looking for it as it was registered says so.
         v_wanted.bucket_function := coalesce(tide.bucket_function_of(v_table.table_id)::regprocedure::text, tide.resolve_bucket_function(table_name, v_table.bucket_function));
     END IF;
     v_wanted.parent_fks := ARRAY(SELECT array_to_string(tide.current_names(v_table.table_id, string_to_array(f, ',')), ',') FROM unnest(v_table.parent_fks) WITH ORDINALITY AS t (f, n) ORDER BY n);
