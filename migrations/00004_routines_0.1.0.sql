@@ -2658,7 +2658,7 @@ COMMENT ON FUNCTION tide.push_update_source(integer) IS 'Body of the function th
 -- What is written here: for one table, each step of a push as static, set-based SQL over its rows
 -- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
 -- caller; under rls it runs as who calls it, and the policies do that.
---   keys      the rows with their key in canonical text, NULL where it was given otherwise
+--   keys      the rows of this table, among those of others, with their key in canonical text, NULL where it was given otherwise
 --   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
 --   image     rows as the caller may see them
 --   insert, update, delete    return how many rows they wrote; what may not be written is left out
@@ -2689,13 +2689,14 @@ BEGIN
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
-    RETURN QUERY
-    SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-           CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
-      FROM unnest($1) AS tide_r
-     CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
+    RETURN ARRAY(
+        SELECT ROW(tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
+                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns)::tide.pushed_row
+          FROM unnest($1) AS tide_r
+         CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k
+         WHERE tide_r.table_id = %s);
 END;
-$body$, v_key.given, v_image.row_key, v_key.columns);
+$body$, v_key.given, v_image.row_key, v_key.columns, table_id);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN
@@ -2794,7 +2795,7 @@ BEGIN
     SELECT coalesce(string_agg(quote_ident(p) || ', ', ''), '') || 'pg_temp' INTO v_path FROM unnest(tide.push_schemas(v_table.push_search_path)) AS p;
     FOR v_part IN
         SELECT *
-          FROM (VALUES ('keys',   '',                          'SETOF tide.pushed_row'),
+          FROM (VALUES ('keys',   '',                          'tide.pushed_row[]'),
                        ('lock',   ', text, boolean',           'TABLE (ordinal bigint, dead boolean)'),
                        ('image',  ', text',                    'TABLE (ordinal bigint, dead boolean, payload json)'),
                        ('insert', ', text',                    'bigint'),
@@ -3710,24 +3711,19 @@ COMMENT ON FUNCTION tide.ranges_to_seal(pg_snapshot, tide.seal_log, xid8[]) IS
 -- +goose StatementEnd
 
 -- +goose StatementBegin
--- Few, as a rule. What a seal takes meanwhile is in tide.key_log for whoever asks there afterwards.
-CREATE OR REPLACE FUNCTION tide.unsealed_changes(key_hashes bigint[])
+-- Planned as a part of the query that it stands in, which keeps to indexes. Few, as a rule. What a seal takes
+-- meanwhile is in tide.key_log for whoever asks there afterwards, or in the same query.
+CREATE OR REPLACE FUNCTION tide.unsealed_changes()
     RETURNS SETOF tide.change_log
-    LANGUAGE plpgsql STABLE ROWS 10
-    SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
-AS $$
-BEGIN
-    RETURN QUERY
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
     SELECT c.*
       FROM (SELECT s.snap FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1) AS s
      CROSS JOIN LATERAL tide.sealable_ranges(s.snap) AS r
       JOIN tide.change_log AS c ON c.xid > r.above AND c.xid < r.below
-     WHERE c.key_hash = ANY (key_hashes) AND c.xid IS DISTINCT FROM pg_current_xact_id_if_assigned();
+     WHERE c.xid IS DISTINCT FROM pg_current_xact_id_if_assigned();
 END;
-$$;
-COMMENT ON FUNCTION tide.unsealed_changes(bigint[]) IS 'Committed changes of some keys that no complete seal has taken. Internal.';
+COMMENT ON FUNCTION tide.unsealed_changes() IS 'Changes of other transactions that are committed, and that no complete seal has taken. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -3736,7 +3732,7 @@ CREATE OR REPLACE FUNCTION tide.came_and_went(xid xid8, key_hash bigint, table_i
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -3744,7 +3740,7 @@ DECLARE
         SELECT array_agg(c.op ORDER BY coalesce(c.order_id, c.change_id), c.change_id)
           FROM (SELECT k.change_id FROM tide.key_log AS k WHERE k.key_hash = key_hash AND k.xid = xid
                  UNION
-                SELECT u.change_id FROM tide.unsealed_changes(ARRAY[key_hash]) AS u WHERE u.xid = xid) AS k
+                SELECT u.change_id FROM tide.unsealed_changes() AS u WHERE u.xid = xid AND u.key_hash = key_hash) AS k
          CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = xid AND l.change_id = k.change_id OFFSET 0) AS c
          WHERE c.table_id = table_id AND c.row_key = row_key COLLATE "C" AND c.op IN ('I', 'U', 'D'));
 BEGIN
@@ -4338,6 +4334,21 @@ COMMENT ON FUNCTION tide.bundle_changes(xid8, boolean, bigint, bigint, bigint[],
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Planned as a part of the query that it stands in, like tide.bundle_changes.
+CREATE OR REPLACE FUNCTION tide.bundle_page(bundle tide.bundle_log, first bigint, last bigint)
+    RETURNS TABLE (nth bigint, table_schema text, table_name text, key json, op text, payload json, source_id text, source_bundle_id bigint)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT c.nth, s.table_schema, s.table_name, c.row_key::json, CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
+           CASE WHEN c.op <> 'D' THEN c.payload END, coalesce((bundle).source_id, 'server'), coalesce((bundle).source_bundle_id, (bundle).bundle_id)
+      FROM tide.bundle_changes((bundle).xid, (bundle).consecutive, (bundle).min_change_id + first - 1, (bundle).min_change_id + last - 1,
+                               (bundle).changes[first : last], (bundle).ops[first : last]) AS c
+      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
+END;
+COMMENT ON FUNCTION tide.bundle_page(tide.bundle_log, bigint, bigint) IS 'The changes of a bundle from the first to the last, both counted from 1, in its order; nth counts from the first. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone.
 -- How far the page reaches is known from bundle_log, so no change is read that is not returned.
 CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, last_seq bigint, max_bundles integer, max_bytes bigint)
@@ -4587,13 +4598,9 @@ BEGIN
     END IF;
     v_last := least(after_row_ordinal + 1 + max_rows, cardinality(v_bundle.changes));
     RETURN QUERY
-    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + c.nth, s.table_schema, s.table_name, c.row_key::json,
-           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
-           CASE WHEN c.op <> 'D' THEN c.payload END,
-           coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
-      FROM tide.bundle_changes(v_bundle.xid, v_bundle.consecutive, v_bundle.min_change_id + v_first - 1, v_bundle.min_change_id + v_last - 1,
-                               v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) AS c
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + p.nth, p.table_schema, p.table_name, p.key, p.op, p.payload,
+           p.source_id, p.source_bundle_id, v_bundle.sealed_at
+      FROM tide.bundle_page(v_bundle, v_first, v_last) AS p;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS
@@ -4677,7 +4684,7 @@ CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
     RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -4691,7 +4698,7 @@ BEGIN
            CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
       FROM (SELECT k.xid, k.change_id FROM tide.key_log AS k WHERE k.key_hash = hashtextextended(v_key, v_table_id)
              UNION
-            SELECT u.xid, u.change_id FROM tide.unsealed_changes(ARRAY[hashtextextended(v_key, v_table_id)]) AS u) AS k
+            SELECT u.xid, u.change_id FROM tide.unsealed_changes() AS u WHERE u.key_hash = hashtextextended(v_key, v_table_id)) AS k
      CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
       LEFT JOIN LATERAL (
                SELECT l.* FROM tide.bundle_log AS l
@@ -6022,13 +6029,11 @@ CREATE OR REPLACE FUNCTION tide.key_pushed(table_id integer, rows tide.pushed_ro
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    EXECUTE format($sql$
-        SELECT array_agg(k) FROM tide.push_%s_keys($1) AS k$sql$, table_id)
-       INTO rows USING rows;
+    EXECUTE format('SELECT tide.push_%s_keys($1)', table_id) INTO rows USING rows;
     RETURN rows;
 END;
 $$;
-COMMENT ON FUNCTION tide.key_pushed(integer, tide.pushed_row[]) IS 'Gives pushed rows of one table their row_key and key_hash; NULL where a key is not canonical. Internal.';
+COMMENT ON FUNCTION tide.key_pushed(integer, tide.pushed_row[]) IS 'The rows of one table among those of a push, with row_key and key_hash; NULL where a key is not canonical. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6042,8 +6047,9 @@ CREATE OR REPLACE FUNCTION tide.parse_push(rows json, first_ordinal bigint DEFAU
 AS $$
 DECLARE
     v_rows     tide.pushed_row[];
-    v_keyed    tide.pushed_row[] := '{}';
-    v_table    record;
+    v_keyed    tide.pushed_row[];
+    v_tables   integer[];
+    v_table    integer;
     v_row      tide.pushed_row;
     v_problems jsonb[]; -- of objects with row_ordinal, sqlstate, detail
 BEGIN
@@ -6051,50 +6057,66 @@ BEGIN
         RAISE EXCEPTION 'rows of a push are not an array' USING ERRCODE = 'TD102', HINT = 'Send "rows": [{"schema", "table", "key", "op", "base_row_version", "payload"}, ...].';
     END IF;
     BEGIN
-        -- The text is read once here, and each payload once for the names of its columns. A table is looked
-        -- for once for each way it is written.
-        WITH sent AS MATERIALIZED (
-            SELECT f.*, coalesce(nullif(btrim(f.schema), ''), 'public') AS schema_name, btrim(f."table") AS table_name
-              FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
-                   WITH ORDINALITY AS f (schema, "table", key, op, base_row_version, payload, nth)
-        ), named AS (
-            SELECT n.schema_name, n.table_name, t.table_id, t.push_policy
-              FROM (SELECT DISTINCT f.schema_name, f.table_name FROM sent AS f) AS n
-             CROSS JOIN LATERAL (
-                       SELECT t.table_id, t.push_policy
-                         FROM tide.synced_table AS t
-                        WHERE t.unregistered_at IS NULL AND t.synced
-                          AND (t.table_schema, t.table_name) IN ((n.schema_name, n.table_name), (lower(n.schema_name), lower(n.table_name)))
-                        ORDER BY t.table_name = n.table_name DESC
-                        LIMIT 1) AS t
-        )
-        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row),
+        -- The text is read once here, and each payload once for the names of its columns.
+        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row), array_agg(DISTINCT p.table_id),
                array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
-          INTO v_rows, v_problems
-          FROM (SELECT f.nth, s.table_id, o.op, f.key, f.payload, c.names AS columns,
-                       v.base,
+          INTO v_rows, v_tables, v_problems
+          FROM (SELECT f.nth, s.table_id, f.op, f.base, f.key, f.payload, ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS columns,
                        CASE
-                           WHEN f."table" IS NULL THEN 'no table is named'
+                           WHEN f.table_name IS NULL THEN 'no table is named'
                            WHEN s.table_id IS NULL THEN format('table %s.%s is not registered', f.schema_name, f.table_name)
                            WHEN s.push_policy = 'disabled' THEN format('table %s.%s does not take pushes', f.schema_name, f.table_name)
-                           WHEN o.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
-                           WHEN v.base IS NULL THEN 'base_row_version is not a whole number from 0 on'
+                           WHEN f.op IS NULL THEN 'op is not INSERT, UPDATE or DELETE'
+                           WHEN f.base IS NULL THEN 'base_row_version is not a whole number from 0 on'
                            WHEN json_typeof(f.key) IS DISTINCT FROM 'object' THEN 'key is not an object'
-                           WHEN o.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
-                           WHEN o.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
+                           WHEN f.op = 'D' AND json_typeof(f.payload) <> 'null' THEN 'a DELETE has no payload'
+                           WHEN f.op <> 'D' AND json_typeof(f.payload) IS DISTINCT FROM 'object' THEN 'payload is not an object'
                        END AS problem
-                  FROM sent AS f
-                 CROSS JOIN LATERAL (SELECT CASE upper(btrim(f.op) COLLATE "C") WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char") AS o (op)
-                 CROSS JOIN LATERAL (SELECT CASE WHEN octet_length(f.base_row_version) BETWEEN 1 AND 18 AND ltrim(f.base_row_version, '0123456789') = '' THEN f.base_row_version::bigint WHEN f.base_row_version IS NULL THEN 0 END OFFSET 0) AS v (base)
-                  LEFT JOIN named AS s ON s.schema_name = f.schema_name AND s.table_name = f.table_name
-                 CROSS JOIN LATERAL (SELECT ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS names) AS c) AS p;
+                  FROM (SELECT j.nth, j.key, j.payload, coalesce(nullif(btrim(j.schema), ''), 'public') AS schema_name, btrim(j."table") AS table_name,
+                               CASE upper(btrim(j.op) COLLATE "C") WHEN 'INSERT' THEN 'I' WHEN 'UPDATE' THEN 'U' WHEN 'DELETE' THEN 'D' END::"char" AS op,
+                               CASE WHEN j.base_row_version IS NULL THEN 0
+                                    WHEN octet_length(j.base_row_version) BETWEEN 1 AND 18 AND ltrim(j.base_row_version, '0123456789') = '' THEN j.base_row_version::bigint END AS base
+                          FROM ROWS FROM (json_to_recordset(rows) AS (schema text, "table" text, key json, op text, base_row_version text, payload json))
+                               WITH ORDINALITY AS j (schema, "table", key, op, base_row_version, payload, nth) OFFSET 0) AS f -- once, not wherever it is named
+                  -- As it is written, or else in lower case.
+                  LEFT JOIN tide.synced_table AS s
+                    ON s.unregistered_at IS NULL AND s.synced AND lower(s.table_schema) = lower(f.schema_name) AND lower(s.table_name) = lower(f.table_name)
+                   AND ((s.table_schema, s.table_name) = (f.schema_name, f.table_name)
+                        OR (s.table_schema, s.table_name) = (lower(f.schema_name), lower(f.table_name))
+                           AND NOT EXISTS (SELECT FROM tide.synced_table AS e
+                                            WHERE e.unregistered_at IS NULL AND e.synced AND (e.table_schema, e.table_name) = (f.schema_name, f.table_name)))) AS p;
+        IF v_problems IS NULL AND v_rows IS NOT NULL THEN
+            -- Keys are typed, so each table has a function of its own for them.
+            FOREACH v_table IN ARRAY v_tables LOOP
+                v_keyed := v_keyed || tide.key_pushed(v_table, v_rows);
+            END LOOP;
+        END IF;
     EXCEPTION
-        WHEN invalid_parameter_value THEN
-            SELECT array_agg(jsonb_build_object('row_ordinal', first_ordinal + e.nth - 1, 'sqlstate', 'TD102', 'detail', 'not an object'))
-              INTO v_problems
-              FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
-             WHERE json_typeof(e.element) <> 'object';
+        WHEN data_exception OR integrity_constraint_violation THEN
+            IF v_rows IS NULL AND sqlstate <> '22023' THEN
+                RAISE;
+            ELSIF v_rows IS NULL THEN
+                SELECT array_agg(jsonb_build_object('row_ordinal', first_ordinal + e.nth - 1, 'sqlstate', 'TD102', 'detail', 'not an object'))
+                  INTO v_problems
+                  FROM json_array_elements(rows) WITH ORDINALITY AS e (element, nth)
+                 WHERE json_typeof(e.element) <> 'object';
+            ELSE
+                -- Which rows it is shows one by one.
+                v_keyed := '{}';
+                FOREACH v_row IN ARRAY v_rows LOOP
+                    BEGIN
+                        v_keyed := array_append(v_keyed, (tide.key_pushed(v_row.table_id, ARRAY[v_row]))[1]);
+                    EXCEPTION
+                        WHEN data_exception OR integrity_constraint_violation THEN
+                            v_problems := v_problems || jsonb_build_object('row_ordinal', v_row.ordinal, 'sqlstate', sqlstate, 'detail', 'key: ' || sqlerrm);
+                    END;
+                END LOOP;
+            END IF;
     END;
+    -- Most pushes are of one row, and nothing is wrong with it.
+    IF cardinality(v_rows) = 1 AND v_problems IS NULL AND (v_keyed[1]).row_key IS NOT NULL THEN
+        RETURN v_keyed;
+    END IF;
     IF v_rows IS NULL AND v_problems IS NULL THEN
         RAISE EXCEPTION 'a push has no rows' USING ERRCODE = 'TD102', HINT = 'Send at least one row.';
     END IF;
@@ -6102,32 +6124,13 @@ BEGIN
         RAISE EXCEPTION 'the push is too large'
             USING ERRCODE = 'TD127', DETAIL = format('At most %s rows are allowed.', (SELECT s.max_rows_per_push FROM tide.setting AS s)), HINT = 'Push in several bundles.';
     END IF;
-    IF v_problems IS NULL THEN
-        -- Keys are typed, so each table has a function of its own for them.
-        FOR v_table IN SELECT g.table_id, g.rows FROM tide.push_groups(v_rows, false) AS g LOOP
-            BEGIN
-                v_keyed := v_keyed || tide.key_pushed(v_table.table_id, v_table.rows);
-            EXCEPTION
-                WHEN data_exception OR integrity_constraint_violation THEN
-                    -- Which rows it is shows one by one.
-                    FOREACH v_row IN ARRAY v_table.rows LOOP
-                        BEGIN
-                            PERFORM tide.key_pushed(v_table.table_id, ARRAY[v_row]);
-                        EXCEPTION
-                            WHEN data_exception OR integrity_constraint_violation THEN
-                                v_problems := v_problems || jsonb_build_object('row_ordinal', v_row.ordinal, 'sqlstate', sqlstate, 'detail', 'key: ' || sqlerrm);
-                        END;
-                    END LOOP;
-            END;
-        END LOOP;
-        -- By hash first: most of the time all keys are there, and differ.
-        IF v_problems IS NOT NULL OR (SELECT count(DISTINCT k.key_hash) < count(*) OR count(k.row_key) < count(*) FROM unnest(v_keyed) AS k) THEN
-            SELECT v_problems || array_agg(jsonb_build_object('row_ordinal', r.ordinal, 'sqlstate', 'TD102', 'detail', r.problem) ORDER BY r.ordinal)
-              INTO v_problems
-              FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
-                     UNION ALL
-                    SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
-        END IF;
+    -- By hash first: most of the time all keys are there, and differ.
+    IF v_keyed IS NOT NULL AND (v_problems IS NOT NULL OR (SELECT count(DISTINCT k.key_hash) < count(*) OR count(k.row_key) < count(*) FROM unnest(v_keyed) AS k)) THEN
+        SELECT v_problems || array_agg(jsonb_build_object('row_ordinal', r.ordinal, 'sqlstate', 'TD102', 'detail', r.problem) ORDER BY r.ordinal)
+          INTO v_problems
+          FROM (SELECT k.ordinal, 'a key column is missing, or its value is not in canonical form' AS problem FROM unnest(v_keyed) AS k WHERE k.row_key IS NULL
+                 UNION ALL
+                SELECT max(k.ordinal), 'the key was there before' FROM unnest(v_keyed) AS k WHERE k.row_key IS NOT NULL GROUP BY k.table_id, k.row_key COLLATE "C" HAVING count(*) > 1) AS r;
     END IF;
     IF cardinality(v_problems) > 0 THEN
         RAISE EXCEPTION 'rows cannot be read'
@@ -6150,9 +6153,14 @@ CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op bool
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_alike boolean := cardinality(pushed) = 1;
 BEGIN
     -- Most of the time they are of one kind.
-    IF cardinality(pushed) = 1 OR NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op) THEN
+    IF NOT v_alike THEN
+        v_alike := NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op);
+    END IF;
+    IF v_alike THEN
         RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, s.push_policy, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
         RETURN;
     END IF;
@@ -6274,14 +6282,15 @@ BEGIN
       INTO v_kind, v_known, v_last
       FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
      WHERE o.user_id = user_id AND o.source_id = source_id;
+    -- A retry gets its answer whatever has changed meanwhile.
+    v_next := coalesce(source_bundle_id = v_last + 1, false);
+    IF NOT v_next AND tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+        RETURN false;
+    END IF;
     IF v_known IS NOT TRUE THEN
         PERFORM tide.assert_open();
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
-    END IF;
-    v_next := coalesce(source_bundle_id = v_last + 1, false);
-    IF NOT v_next AND tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        RETURN false;
     END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;
@@ -6378,23 +6387,28 @@ DECLARE
     v_floor bigint := 0;
     v_head  bigint := 0;
     v_missed boolean;
-    -- Asked for before what is sealed: a seal that comes between takes nothing away.
-    v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
+    v_paused boolean;
+    v_fresh  tide.change_log[];
 BEGIN
-    v_missed := EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!');
+    SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
         v_missed := EXISTS (SELECT FROM tide.change_log AS c
                              WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
                                AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
     END IF;
-    IF v_missed OR (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN
+    IF v_missed OR v_paused THEN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
-    IF live IS NULL AND cardinality(v_fresh) = 0 AND NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k) THEN
-        RETURN;
+    IF live IS NULL THEN
+        IF NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k)
+           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r))) THEN
+            RETURN;
+        END IF;
     END IF;
+    -- Asked for before what is sealed: a seal that comes between takes nothing away.
+    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)));
     IF v_many THEN
         v_head := tide.head();
     ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN
@@ -6915,21 +6929,47 @@ CREATE OR REPLACE FUNCTION tide.push(
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_rows tide.pushed_row[];
 BEGIN
     PERFORM tide.begin_push(user_id, claims);
-    -- The answer to a retry does not depend on what its rows mean by now.
-    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        status := 'already_committed';
-        unsealed := false;
-        RETURN;
-    END IF;
+    BEGIN
+        v_rows := tide.parse_push(rows);
+    EXCEPTION
+        -- The answer to a retry does not depend on what its rows mean by now.
+        WHEN OTHERS THEN
+            IF NOT tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+                RAISE;
+            END IF;
+            status := 'already_committed';
+            unsealed := false;
+            RETURN;
+    END;
     SELECT a.status, a.conflicts, a.rejected, a.unsealed
       INTO status, conflicts, rejected, unsealed
-      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id, bundle_uuid) AS a;
+      FROM tide.apply_push(user_id, source_id, source_bundle_id, v_rows, initialization_id, bundle_uuid) AS a;
 END;
 $$;
 COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid, uuid) IS
 'Applies one numbered push of a device, whole or not at all, as user_id. status: applied, already_committed (a retry; nothing was done), conflict or rejected (the rows say why; nothing was done). rows is the JSON array of the wire. tide.push_result gives its place in the log after a seal. Raises TD014, TD017, TD100 to TD129.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+-- Planned as a part of the query that it stands in. Among the newest of its bucket by its source and number:
+-- what a seal moved by itself is of its last transaction too, and in another bundle.
+-- + 0: the index of the bucket is the one that is meant.
+CREATE OR REPLACE FUNCTION tide.newest_bundle_of(bucket text, push tide.push_log)
+    RETURNS SETOF tide.bundle_log
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT l.*
+      FROM (SELECT b.* FROM tide.bundle_log AS b
+             WHERE b.bucket_id = bucket COLLATE "C"
+               AND b.bundle_id + 0 <= (SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1)
+             ORDER BY b.bundle_seq DESC LIMIT 8) AS l
+     WHERE l.xid = (push).xid AND l.source_id = (push).source_id AND l.source_bundle_id = (push).source_bundle_id;
+END;
+COMMENT ON FUNCTION tide.newest_bundle_of(text, tide.push_log) IS 'The bundle of a push, if it may be read and is among the newest of a bucket. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6952,13 +6992,9 @@ BEGIN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
-    -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint, (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id)
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid, b.seal_id, b.source_id, b.source_bundle_id FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
-     -- What a seal moved by itself is of its last transaction too, and in another bundle.
-     WHERE l.xid = v_push.xid AND l.source_id = push_result.source_id AND l.source_bundle_id = push_result.source_bundle_id;
+      FROM tide.newest_bundle_of(v_home, v_push) AS l;
     IF FOUND THEN
         RETURN;
     END IF;
@@ -7019,11 +7055,28 @@ CREATE OR REPLACE FUNCTION tide.pushed_bundle(user_id text, source_id text, sour
     )
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
+    SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
+    v_home text COLLATE "C" := tide.home_bucket(user_id);
     v_push record;
 BEGIN
+    -- As a rule it was sealed just now, and is for a device that reads its home bucket and knows all tables: one query tells.
+    RETURN QUERY
+    SELECT b.bundle_id, b.bundle_seq, cardinality(b.changes)::bigint, NULL::text, o.kind,
+           b.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, b.sealed_at, r.source_id, r.source_bundle_id
+      FROM tide.push_log AS p
+      JOIN tide.source AS o ON o.user_id = p.user_id AND o.source_id = p.source_id AND o.kind = 'v1'
+      JOIN tide.setting AS t ON t.shape_id = o.shape_id
+     CROSS JOIN LATERAL tide.newest_bundle_of(v_home, p) AS b
+     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), cardinality(b.changes))) AS r
+     WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id;
+    IF FOUND THEN
+        RETURN;
+    END IF;
     SELECT r.* INTO v_push FROM tide.push_result(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id) AS r;
     IF NOT FOUND THEN
         RETURN;

@@ -129,6 +129,7 @@
 \ir functions/tide.bucket_heads.sql
 \ir functions/tide.check_page.sql
 \ir functions/tide.bundle_changes.sql
+\ir functions/tide.bundle_page.sql
 \ir functions/tide.bucket_bundles.sql
 \ir functions/tide.pull_end.sql
 \ir functions/tide.pull.sql
@@ -216,6 +217,7 @@
 \ir functions/tide.apply_push.sql
 \ir functions/tide.begin_push.sql
 \ir functions/tide.push.sql
+\ir functions/tide.newest_bundle_of.sql
 \ir functions/tide.push_result.sql
 \ir functions/tide.pushed_rows.sql
 \ir functions/tide.pushed_bundle.sql

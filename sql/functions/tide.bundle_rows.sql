@@ -44,13 +44,9 @@ BEGIN
     END IF;
     v_last := least(after_row_ordinal + 1 + max_rows, cardinality(v_bundle.changes));
     RETURN QUERY
-    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + c.nth, s.table_schema, s.table_name, c.row_key::json,
-           CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' ELSE 'DELETE' END,
-           CASE WHEN c.op <> 'D' THEN c.payload END,
-           coalesce(v_bundle.source_id, 'server'), coalesce(v_bundle.source_bundle_id, v_bundle.bundle_id), v_bundle.sealed_at
-      FROM tide.bundle_changes(v_bundle.xid, v_bundle.consecutive, v_bundle.min_change_id + v_first - 1, v_bundle.min_change_id + v_last - 1,
-                               v_bundle.changes[v_first : v_last], v_bundle.ops[v_first : v_last]) AS c
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
+    SELECT v_bundle.bundle_id, v_bundle.bundle_seq, ARRAY[v_bundle.bucket_id::text], after_row_ordinal + p.nth, p.table_schema, p.table_name, p.key, p.op, p.payload,
+           p.source_id, p.source_bundle_id, v_bundle.sealed_at
+      FROM tide.bundle_page(v_bundle, v_first, v_last) AS p;
 END;
 $$;
 COMMENT ON FUNCTION tide.bundle_rows(text, bigint, bigint, integer, text, text) IS

@@ -22,14 +22,15 @@ BEGIN
       INTO v_kind, v_known, v_last
       FROM tide.source AS o JOIN tide.scope AS s ON s.user_id = o.user_id CROSS JOIN tide.setting AS t
      WHERE o.user_id = user_id AND o.source_id = source_id;
+    -- A retry gets its answer whatever has changed meanwhile.
+    v_next := coalesce(source_bundle_id = v_last + 1, false);
+    IF NOT v_next AND tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+        RETURN false;
+    END IF;
     IF v_known IS NOT TRUE THEN
         PERFORM tide.assert_open();
         PERFORM tide.assert_source(user_id, source_id);
         PERFORM tide.assert_initialization(user_id, source_id, initialization_id);
-    END IF;
-    v_next := coalesce(source_bundle_id = v_last + 1, false);
-    IF NOT v_next AND tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        RETURN false;
     END IF;
     INSERT INTO tide.push_log AS p (user_id, source_id, source_bundle_id, bundle_uuid, row_count) VALUES (user_id, source_id, source_bundle_id, bundle_uuid, row_count)
         ON CONFLICT DO NOTHING;

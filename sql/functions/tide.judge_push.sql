@@ -22,23 +22,28 @@ DECLARE
     v_floor bigint := 0;
     v_head  bigint := 0;
     v_missed boolean;
-    -- Asked for before what is sealed: a seal that comes between takes nothing away.
-    v_fresh tide.change_log[] := ARRAY(SELECT u FROM tide.unsealed_changes(ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)) AS u WHERE u.op IN ('I', 'U', 'D'));
+    v_paused boolean;
+    v_fresh  tide.change_log[];
 BEGIN
-    v_missed := EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!');
+    SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
         v_missed := EXISTS (SELECT FROM tide.change_log AS c
                              WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
                                AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
     END IF;
-    IF v_missed OR (SELECT s.paused_at IS NOT NULL FROM tide.setting AS s) THEN
+    IF v_missed OR v_paused THEN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
-    IF live IS NULL AND cardinality(v_fresh) = 0 AND NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k) THEN
-        RETURN;
+    IF live IS NULL THEN
+        IF NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k)
+           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r))) THEN
+            RETURN;
+        END IF;
     END IF;
+    -- Asked for before what is sealed: a seal that comes between takes nothing away.
+    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)));
     IF v_many THEN
         v_head := tide.head();
     ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN

@@ -6,17 +6,25 @@ CREATE OR REPLACE FUNCTION tide.push(
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    v_rows tide.pushed_row[];
 BEGIN
     PERFORM tide.begin_push(user_id, claims);
-    -- The answer to a retry does not depend on what its rows mean by now.
-    IF tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
-        status := 'already_committed';
-        unsealed := false;
-        RETURN;
-    END IF;
+    BEGIN
+        v_rows := tide.parse_push(rows);
+    EXCEPTION
+        -- The answer to a retry does not depend on what its rows mean by now.
+        WHEN OTHERS THEN
+            IF NOT tide.is_committed(user_id, source_id, source_bundle_id, bundle_uuid) THEN
+                RAISE;
+            END IF;
+            status := 'already_committed';
+            unsealed := false;
+            RETURN;
+    END;
     SELECT a.status, a.conflicts, a.rejected, a.unsealed
       INTO status, conflicts, rejected, unsealed
-      FROM tide.apply_push(user_id, source_id, source_bundle_id, tide.parse_push(rows), initialization_id, bundle_uuid) AS a;
+      FROM tide.apply_push(user_id, source_id, source_bundle_id, v_rows, initialization_id, bundle_uuid) AS a;
 END;
 $$;
 COMMENT ON FUNCTION tide.push(text, text, bigint, json, json, uuid, uuid) IS

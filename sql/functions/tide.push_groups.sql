@@ -4,9 +4,14 @@ CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op bool
     SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_alike boolean := cardinality(pushed) = 1;
 BEGIN
     -- Most of the time they are of one kind.
-    IF cardinality(pushed) = 1 OR NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op) THEN
+    IF NOT v_alike THEN
+        v_alike := NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op);
+    END IF;
+    IF v_alike THEN
         RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, s.push_policy, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
         RETURN;
     END IF;

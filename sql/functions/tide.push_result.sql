@@ -17,13 +17,9 @@ BEGIN
         RETURN;
     END IF;
     -- Just sealed, it is among the newest of its bucket; a late retry looks for it by its transaction.
-    -- + 0: the index of the bucket is the one that is meant.
     RETURN QUERY
     SELECT l.bundle_id, l.bundle_seq, cardinality(l.changes)::bigint, (SELECT s.seal_id || '-' || s.identity FROM tide.seal_log AS s WHERE s.seal_id = l.seal_id)
-      FROM (SELECT b.bundle_id, b.bundle_seq, b.changes, b.xid, b.seal_id, b.source_id, b.source_bundle_id FROM tide.bundle_log AS b
-             WHERE b.bucket_id = v_home AND b.bundle_id + 0 <= (SELECT tide.head()) ORDER BY b.bundle_seq DESC LIMIT 8) AS l
-     -- What a seal moved by itself is of its last transaction too, and in another bundle.
-     WHERE l.xid = v_push.xid AND l.source_id = push_result.source_id AND l.source_bundle_id = push_result.source_bundle_id;
+      FROM tide.newest_bundle_of(v_home, v_push) AS l;
     IF FOUND THEN
         RETURN;
     END IF;

@@ -1,7 +1,7 @@
 -- What is written here: for one table, each step of a push as static, set-based SQL over its rows
 -- ($1; $2 is the user). Under owner_only a function runs as tide_owner and holds to the rows of the
 -- caller; under rls it runs as who calls it, and the policies do that.
---   keys      the rows with their key in canonical text, NULL where it was given otherwise
+--   keys      the rows of this table, among those of others, with their key in canonical text, NULL where it was given otherwise
 --   lock      locks the rows that are there, in the order of their key, and says which are deleted softly
 --   image     rows as the caller may see them
 --   insert, update, delete    return how many rows they wrote; what may not be written is left out
@@ -32,13 +32,14 @@ BEGIN
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
             RETURN format($body$
 BEGIN
-    RETURN QUERY
-    SELECT tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-           CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns
-      FROM unnest($1) AS tide_r
-     CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k;
+    RETURN ARRAY(
+        SELECT ROW(tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
+                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns)::tide.pushed_row
+          FROM unnest($1) AS tide_r
+         CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k
+         WHERE tide_r.table_id = %s);
 END;
-$body$, v_key.given, v_image.row_key, v_key.columns);
+$body$, v_key.given, v_image.row_key, v_key.columns, table_id);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN

@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION tide.row_history(table_name regclass, key jsonb)
     RETURNS TABLE (change_id bigint, xid xid8, bundle_id bigint, op text, buckets text[], old_buckets text[], payload json, source_id text, source_bundle_id bigint, sealed_at timestamptz)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -16,7 +16,7 @@ BEGIN
            CASE WHEN b.bundle_id IS NOT NULL THEN coalesce(b.source_id, 'server') END, coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
       FROM (SELECT k.xid, k.change_id FROM tide.key_log AS k WHERE k.key_hash = hashtextextended(v_key, v_table_id)
              UNION
-            SELECT u.xid, u.change_id FROM tide.unsealed_changes(ARRAY[hashtextextended(v_key, v_table_id)]) AS u) AS k
+            SELECT u.xid, u.change_id FROM tide.unsealed_changes() AS u WHERE u.key_hash = hashtextextended(v_key, v_table_id)) AS k
      CROSS JOIN LATERAL (SELECT l.* FROM tide.change_log AS l WHERE l.xid = k.xid AND l.change_id = k.change_id OFFSET 0) AS c
       LEFT JOIN LATERAL (
                SELECT l.* FROM tide.bundle_log AS l

@@ -21,7 +21,7 @@ BEGIN
     SELECT coalesce(string_agg(quote_ident(p) || ', ', ''), '') || 'pg_temp' INTO v_path FROM unnest(tide.push_schemas(v_table.push_search_path)) AS p;
     FOR v_part IN
         SELECT *
-          FROM (VALUES ('keys',   '',                          'SETOF tide.pushed_row'),
+          FROM (VALUES ('keys',   '',                          'tide.pushed_row[]'),
                        ('lock',   ', text, boolean',           'TABLE (ordinal bigint, dead boolean)'),
                        ('image',  ', text',                    'TABLE (ordinal bigint, dead boolean, payload json)'),
                        ('insert', ', text',                    'bigint'),
