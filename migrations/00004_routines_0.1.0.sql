@@ -6389,6 +6389,7 @@ DECLARE
     v_missed boolean;
     v_paused boolean;
     v_fresh  tide.change_log[];
+    v_hashes bigint[] := ARRAY(SELECT r.key_hash FROM unnest(rows) AS r);
 BEGIN
     SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
@@ -6402,13 +6403,13 @@ BEGIN
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
     IF live IS NULL THEN
-        IF NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k)
-           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r))) THEN
+        IF NOT EXISTS (SELECT FROM tide.key_log AS l WHERE l.key_hash = ANY (v_hashes))
+           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (v_hashes)) THEN
             RETURN;
         END IF;
     END IF;
     -- Asked for before what is sealed: a seal that comes between takes nothing away.
-    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)));
+    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (v_hashes));
     IF v_many THEN
         v_head := tide.head();
     ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN
@@ -7066,13 +7067,14 @@ DECLARE
 BEGIN
     -- As a rule it was sealed just now, and is for a device that reads its home bucket and knows all tables: one query tells.
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, cardinality(b.changes)::bigint, NULL::text, o.kind,
+    SELECT b.bundle_id, b.bundle_seq, n.row_count, NULL::text, o.kind,
            b.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, b.sealed_at, r.source_id, r.source_bundle_id
       FROM tide.push_log AS p
       JOIN tide.source AS o ON o.user_id = p.user_id AND o.source_id = p.source_id AND o.kind = 'v1'
       JOIN tide.setting AS t ON t.shape_id = o.shape_id
      CROSS JOIN LATERAL tide.newest_bundle_of(v_home, p) AS b
-     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), cardinality(b.changes))) AS r
+     CROSS JOIN LATERAL (SELECT cardinality(b.changes)::bigint AS row_count OFFSET 0) AS n -- once: a long list is stored elsewhere
+     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), n.row_count)) AS r
      WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id;
     IF FOUND THEN
         RETURN;

@@ -24,6 +24,7 @@ DECLARE
     v_missed boolean;
     v_paused boolean;
     v_fresh  tide.change_log[];
+    v_hashes bigint[] := ARRAY(SELECT r.key_hash FROM unnest(rows) AS r);
 BEGIN
     SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
@@ -37,13 +38,13 @@ BEGIN
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
     IF live IS NULL THEN
-        IF NOT EXISTS (SELECT FROM unnest(rows) AS r CROSS JOIN LATERAL (SELECT FROM tide.key_log AS l WHERE l.key_hash = r.key_hash LIMIT 1) AS k)
-           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r))) THEN
+        IF NOT EXISTS (SELECT FROM tide.key_log AS l WHERE l.key_hash = ANY (v_hashes))
+           AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (v_hashes)) THEN
             RETURN;
         END IF;
     END IF;
     -- Asked for before what is sealed: a seal that comes between takes nothing away.
-    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (ARRAY(SELECT r.key_hash FROM unnest(rows) AS r)));
+    v_fresh := ARRAY(SELECT u FROM tide.unsealed_changes() AS u WHERE u.op IN ('I', 'U', 'D') AND u.key_hash = ANY (v_hashes));
     IF v_many THEN
         v_head := tide.head();
     ELSIF EXISTS (SELECT FROM unnest(rows) AS r WHERE r.base <> 0) THEN

@@ -17,13 +17,14 @@ DECLARE
 BEGIN
     -- As a rule it was sealed just now, and is for a device that reads its home bucket and knows all tables: one query tells.
     RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, cardinality(b.changes)::bigint, NULL::text, o.kind,
+    SELECT b.bundle_id, b.bundle_seq, n.row_count, NULL::text, o.kind,
            b.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, b.sealed_at, r.source_id, r.source_bundle_id
       FROM tide.push_log AS p
       JOIN tide.source AS o ON o.user_id = p.user_id AND o.source_id = p.source_id AND o.kind = 'v1'
       JOIN tide.setting AS t ON t.shape_id = o.shape_id
      CROSS JOIN LATERAL tide.newest_bundle_of(v_home, p) AS b
-     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), cardinality(b.changes))) AS r
+     CROSS JOIN LATERAL (SELECT cardinality(b.changes)::bigint AS row_count OFFSET 0) AS n -- once: a long list is stored elsewhere
+     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), n.row_count)) AS r
      WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id;
     IF FOUND THEN
         RETURN;
