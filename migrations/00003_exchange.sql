@@ -14,9 +14,11 @@ CREATE TYPE tide.pushed_row AS (
     row_key    text,
     key        json,
     payload    json,
-    columns    text[]
+    columns    text[],
+    known      boolean,
+    rls        boolean
 );
-COMMENT ON TYPE tide.pushed_row IS 'One row of a push: op I, U or D; base is the version it was made upon, columns are those its payload has.';
+COMMENT ON TYPE tide.pushed_row IS 'One row of a push: op I, U or D; base is the version it was made upon, columns are those its payload has; known: the table has all of them; rls: its policies decide.';
 
 CREATE TABLE tide.scope (
     user_id        text COLLATE "C" NOT NULL,

@@ -2671,6 +2671,7 @@ DECLARE
     v_target record;
     v_key    record;
     v_image  record;
+    v_known  text[] := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
 BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
@@ -2691,12 +2692,12 @@ BEGIN
 BEGIN
     RETURN ARRAY(
         SELECT ROW(tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns)::tide.pushed_row
+                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns, tide_r.columns <@ %L::text[], %L::boolean)::tide.pushed_row
           FROM unnest($1) AS tide_r
          CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k
          WHERE tide_r.table_id = %s);
 END;
-$body$, v_key.given, v_image.row_key, v_key.columns, table_id);
+$body$, v_key.given, v_known, v_target.policy = 'rls', v_image.row_key, v_key.columns, table_id);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN
@@ -6058,7 +6059,7 @@ BEGIN
     END IF;
     BEGIN
         -- The text is read once here, and each payload once for the names of its columns.
-        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row), array_agg(DISTINCT p.table_id),
+        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns, NULL, NULL)::tide.pushed_row), array_agg(DISTINCT p.table_id),
                array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_tables, v_problems
           FROM (SELECT f.nth, s.table_id, f.op, f.base, f.key, f.payload, ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS columns,
@@ -6188,8 +6189,8 @@ COMMENT ON FUNCTION tide.client_role() IS 'Role as which the steps of a push are
 
 -- +goose StatementBegin
 -- Runs as its caller, as only such a function may change the role.
-CREATE OR REPLACE FUNCTION tide.run_push_step(table_id integer, policy text, part text, rows tide.pushed_row[], user_id text)
-    RETURNS bigint
+CREATE OR REPLACE FUNCTION tide.run_push_step(table_id integer, rls boolean, op "char", rows tide.pushed_row[], user_id text)
+    RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -6197,17 +6198,20 @@ DECLARE
     v_role    text := current_setting('role');
     v_written bigint;
 BEGIN
-    IF policy = 'rls' THEN
+    IF rls THEN
         PERFORM set_config('role', tide.client_role(), true);
     END IF;
-    EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, part) INTO v_written USING rows, user_id;
-    IF policy = 'rls' THEN
+    EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, CASE op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END) INTO v_written USING rows, user_id;
+    IF rls THEN
         PERFORM set_config('role', v_role, true);
     END IF;
-    RETURN v_written;
+    IF v_written <> cardinality(rows) THEN
+        RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, its payload has another key, a protected column would change, or a trigger suppressed it'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.run_push_step(integer, text, text, tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, and says how many. Internal.';
+COMMENT ON FUNCTION tide.run_push_step(integer, boolean, "char", tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, all or none. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -6628,10 +6632,6 @@ CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- Most pushes have none: that is seen without looking at a column.
-    IF NOT EXISTS (SELECT FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id WHERE NOT r.columns <@ s.push_columns) THEN
-        RETURN NULL;
-    END IF;
     RETURN (SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
               FROM unnest(rows) AS r
               JOIN tide.synced_table AS s ON s.table_id = r.table_id
@@ -6659,7 +6659,7 @@ BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
         RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
     END IF;
-    IF NOT EXISTS (SELECT FROM unnest(rows) AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id WHERE s.push_policy = 'rls') THEN
+    IF NOT EXISTS (SELECT FROM unnest(rows) AS p WHERE p.rls) THEN
         -- Rows of their owner are in his bucket by their rule.
         RETURN NULL;
     END IF;
@@ -6667,7 +6667,7 @@ BEGIN
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
-             WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
+             WHERE p.rls) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
                    FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key
@@ -6693,19 +6693,18 @@ CREATE OR REPLACE FUNCTION tide.write_pushed(rows tide.pushed_row[], user_id tex
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_group   record;
-    v_written bigint;
+    v_group record;
 BEGIN
-    FOR v_group IN
-        SELECT * FROM tide.push_groups(rows, true) AS g
-         ORDER BY CASE g.op WHEN 'D' THEN CASE WHEN deletes_first THEN 1 ELSE 4 END WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
-    LOOP
-        v_written := tide.run_push_step(v_group.table_id, v_group.policy, CASE v_group.op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END, v_group.rows, user_id);
-        IF v_written <> cardinality(v_group.rows) THEN
-            RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, its payload has another key, a protected column would change, or a trigger suppressed it'
-                USING ERRCODE = 'insufficient_privilege';
-        END IF;
-    END LOOP;
+    IF cardinality(rows) = 1 THEN
+        PERFORM tide.run_push_step((rows[1]).table_id, (rows[1]).rls, (rows[1]).op, rows, user_id);
+    ELSE
+        FOR v_group IN
+            SELECT * FROM tide.push_groups(rows, true) AS g
+             ORDER BY CASE g.op WHEN 'D' THEN CASE WHEN deletes_first THEN 1 ELSE 4 END WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
+        LOOP
+            PERFORM tide.run_push_step(v_group.table_id, v_group.policy = 'rls', v_group.op, v_group.rows, user_id);
+        END LOOP;
+    END IF;
     SET CONSTRAINTS ALL IMMEDIATE;
 END;
 $$;
@@ -6804,7 +6803,7 @@ AS $$
 BEGIN
     RETURN (
         SELECT CASE WHEN revived IS NULL THEN rows ELSE ARRAY(
-                       SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns)::tide.pushed_row
+                       SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns, r.known, r.rls)::tide.pushed_row
                          FROM unnest(rows) AS r) END);
 END;
 $$;
@@ -6823,9 +6822,11 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     v_revived bigint[];
-    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
-    v_new     boolean := NOT EXISTS (SELECT FROM unnest(rows) AS r WHERE r.op <> 'I' OR r.base <> 0);
+    v_new     boolean;
+    v_known   boolean;
 BEGIN
+    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
+    SELECT bool_and(r.op = 'I' AND r.base = 0), bool_and(r.known) INTO v_new, v_known FROM unnest(rows) AS r;
     FOR v_try IN 1 .. 2 LOOP
         status := NULL;
         BEGIN
@@ -6833,7 +6834,9 @@ BEGIN
                 status := 'already_committed';
                 EXIT;
             END IF;
-            rejected := tide.unknown_columns(rows);
+            IF NOT v_known THEN
+                rejected := tide.unknown_columns(rows);
+            END IF;
             WHILE rejected IS NULL LOOP
                 IF NOT v_new THEN
                     SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
@@ -6893,6 +6896,7 @@ BEGIN
                     RAISE;
                 END IF;
                 PERFORM tide.renew_push_functions(rows);
+                v_known := false;
         END;
     END LOOP;
     unsealed := coalesce(unsealed, false);
@@ -9343,7 +9347,7 @@ GRANT EXECUTE ON FUNCTION
     tide.conflict_bodies(text, text, tide.pushed_row[], json, json[]),
     tide.push_groups(tide.pushed_row[], boolean),
     tide.client_role(),
-    tide.run_push_step(integer, text, text, tide.pushed_row[], text),
+    tide.run_push_step(integer, boolean, "char", tide.pushed_row[], text),
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),

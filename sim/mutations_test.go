@@ -90,7 +90,7 @@ var mutations = []mutation{
 		[]edit{{"snapshot_source", "v_filter := format('%s OPERATOR(%s) %L::%s', n.owner, n.owner_equality, v_owner, n.owner_type);", "v_filter := 'true';"},
 			{"snapshot_source", "format('%L = ANY (%s)', bucket_id, n.buckets)", "'true'"}}, []string{"nothing leaks"}},
 	{"a row that left is shown", "seal; sync 0; write 0 6 10; end 0; seal; sync 0",
-		[]edit{{"bucket_bundles", `WHEN (c.op <> 'D'::"char") THEN c.payload`, "WHEN true THEN c.payload"}, {"bundle_rows", "CASE WHEN c.op <> 'D' THEN c.payload END", "c.payload"}},
+		[]edit{{"bucket_bundles", `WHEN (c.op <> 'D'::"char") THEN c.payload`, "WHEN true THEN c.payload"}, {"bundle_page", `WHEN (c.op <> 'D'::"char") THEN c.payload`, "WHEN true THEN c.payload"}},
 		[]string{"nothing leaks"}},
 	{"a snapshot passes over moves", "seal; share 0 4 12; end 0; sync 0",
 		[]edit{{"pending_moves", "IF v_changes IS NULL AND v_mark IS NULL THEN", "IF true THEN"}}, []string{"bundles whole", equalQuery}},

@@ -77,7 +77,7 @@ GRANT EXECUTE ON FUNCTION
     tide.conflict_bodies(text, text, tide.pushed_row[], json, json[]),
     tide.push_groups(tide.pushed_row[], boolean),
     tide.client_role(),
-    tide.run_push_step(integer, text, text, tide.pushed_row[], text),
+    tide.run_push_step(integer, boolean, "char", tide.pushed_row[], text),
     tide.write_pushed(tide.pushed_row[], text, boolean),
     tide.write_pushed_otherwise(tide.pushed_row[], text),
     tide.renew_push_functions(tide.pushed_row[]),

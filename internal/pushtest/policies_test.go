@@ -192,9 +192,9 @@ func TestClientBySQL(t *testing.T) {
 		`INSERT INTO app.note VALUES (2, 'ann')`:      false,
 		`SELECT tide.push('bob', 'x', 1, '[]')`:       false,
 		`SELECT tide.pull('user:bob')`:                false,
-		`SELECT * FROM tide.push_2_image(ARRAY[ROW(0,2,'U',0,0,'{"id":"1"}','{"id":"1"}','{}','{}')::tide.pushed_row], 'bob')`:                   true,
-		`SELECT tide.push_2_update(ARRAY[ROW(0,2,'U',0,0,'{"id":"1"}','{"id":"1"}','{"body":"x"}','{body}')::tide.pushed_row], 'bob')`:           true,
-		`SELECT tide.push_2_insert(ARRAY[ROW(0,2,'I',0,0,'{"id":"9"}','{"id":"9"}','{"owner_id":"bob"}','{owner_id}')::tide.pushed_row], 'bob')`: false,
+		`SELECT * FROM tide.push_2_image(ARRAY[ROW(0,2,'U',0,0,'{"id":"1"}','{"id":"1"}','{}','{}',true,true)::tide.pushed_row], 'bob')`:                   true,
+		`SELECT tide.push_2_update(ARRAY[ROW(0,2,'U',0,0,'{"id":"1"}','{"id":"1"}','{"body":"x"}','{body}',true,true)::tide.pushed_row], 'bob')`:           true,
+		`SELECT tide.push_2_insert(ARRAY[ROW(0,2,'I',0,0,'{"id":"9"}','{"id":"9"}','{"owner_id":"bob"}','{owner_id}',true,true)::tide.pushed_row], 'bob')`: false,
 	} {
 		text, err := run(sql)
 		if (err == nil) != harmless || strings.Contains(text, "secret") {

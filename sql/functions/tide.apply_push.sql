@@ -9,9 +9,11 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     v_revived bigint[];
-    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
-    v_new     boolean := NOT EXISTS (SELECT FROM unnest(rows) AS r WHERE r.op <> 'I' OR r.base <> 0);
+    v_new     boolean;
+    v_known   boolean;
 BEGIN
+    -- New rows need not be looked for first: to write them takes their keys, and then it shows whether they were there.
+    SELECT bool_and(r.op = 'I' AND r.base = 0), bool_and(r.known) INTO v_new, v_known FROM unnest(rows) AS r;
     FOR v_try IN 1 .. 2 LOOP
         status := NULL;
         BEGIN
@@ -19,7 +21,9 @@ BEGIN
                 status := 'already_committed';
                 EXIT;
             END IF;
-            rejected := tide.unknown_columns(rows);
+            IF NOT v_known THEN
+                rejected := tide.unknown_columns(rows);
+            END IF;
             WHILE rejected IS NULL LOOP
                 IF NOT v_new THEN
                     SELECT f.conflicts, f.rejected, f.unsealed, f.revived INTO conflicts, rejected, unsealed, v_revived FROM tide.find_conflicts(rows, user_id, source_id) AS f;
@@ -79,6 +83,7 @@ BEGIN
                     RAISE;
                 END IF;
                 PERFORM tide.renew_push_functions(rows);
+                v_known := false;
         END;
     END LOOP;
     unsealed := coalesce(unsealed, false);

@@ -19,7 +19,7 @@ BEGIN
     END IF;
     BEGIN
         -- The text is read once here, and each payload once for the names of its columns.
-        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns)::tide.pushed_row), array_agg(DISTINCT p.table_id),
+        SELECT array_agg(ROW(first_ordinal + p.nth - 1, p.table_id, p.op, p.base, NULL, NULL, p.key, p.payload, p.columns, NULL, NULL)::tide.pushed_row), array_agg(DISTINCT p.table_id),
                array_agg(jsonb_build_object('row_ordinal', first_ordinal + p.nth - 1, 'sqlstate', 'TD102', 'detail', p.problem) ORDER BY p.nth) FILTER (WHERE p.problem IS NOT NULL)
           INTO v_rows, v_tables, v_problems
           FROM (SELECT f.nth, s.table_id, f.op, f.base, f.key, f.payload, ARRAY(SELECT json_object_keys(CASE WHEN json_typeof(f.payload) = 'object' THEN f.payload END)) AS columns,

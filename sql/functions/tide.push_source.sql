@@ -14,6 +14,7 @@ DECLARE
     v_target record;
     v_key    record;
     v_image  record;
+    v_known  text[] := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
 BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
@@ -34,12 +35,12 @@ BEGIN
 BEGIN
     RETURN ARRAY(
         SELECT ROW(tide_r.ordinal, tide_r.table_id, tide_r.op, tide_r.base, hashtextextended(tide_k.row_key, tide_r.table_id),
-                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns)::tide.pushed_row
+                   CASE WHEN tide_k.row_key = %s THEN tide_k.row_key END, tide_r.key, tide_r.payload, tide_r.columns, tide_r.columns <@ %L::text[], %L::boolean)::tide.pushed_row
           FROM unnest($1) AS tide_r
          CROSS JOIN LATERAL (SELECT %s AS row_key FROM (SELECT %s) AS tide_k) AS tide_k
          WHERE tide_r.table_id = %s);
 END;
-$body$, v_key.given, v_image.row_key, v_key.columns, table_id);
+$body$, v_key.given, v_known, v_target.policy = 'rls', v_image.row_key, v_key.columns, table_id);
         WHEN 'lock' THEN
             RETURN format($body$
 BEGIN

@@ -6,7 +6,7 @@ AS $$
 BEGIN
     RETURN (
         SELECT CASE WHEN revived IS NULL THEN rows ELSE ARRAY(
-                       SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns)::tide.pushed_row
+                       SELECT ROW(r.ordinal, r.table_id, CASE WHEN r.ordinal = ANY (revived) THEN 'U' ELSE r.op END, r.base, r.key_hash, r.row_key, r.key, r.payload, r.columns, r.known, r.rls)::tide.pushed_row
                          FROM unnest(rows) AS r) END);
 END;
 $$;

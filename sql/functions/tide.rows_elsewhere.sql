@@ -14,7 +14,7 @@ BEGIN
     IF (SELECT count(*) FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL) < cardinality(rows) THEN
         RAISE EXCEPTION 'capture was paused meanwhile' USING ERRCODE = 'TD126', HINT = 'Try again.';
     END IF;
-    IF NOT EXISTS (SELECT FROM unnest(rows) AS p JOIN tide.synced_table AS s ON s.table_id = p.table_id WHERE s.push_policy = 'rls') THEN
+    IF NOT EXISTS (SELECT FROM unnest(rows) AS p WHERE p.rls) THEN
         -- Rows of their owner are in his bucket by their rule.
         RETURN NULL;
     END IF;
@@ -22,7 +22,7 @@ BEGIN
     SELECT json_agg(tide.rejection_body(r.pushed, 'TD103', 'the row lies in no bucket that this device knows') ORDER BY (r.pushed).ordinal)
       INTO v_rejected
       FROM (SELECT p AS pushed, p.table_id, p.row_key COLLATE "C" AS row_key FROM unnest(rows) AS p
-             WHERE p.table_id IN (SELECT s.table_id FROM tide.synced_table AS s WHERE s.push_policy = 'rls')) AS r
+             WHERE p.rls) AS r
       LEFT JOIN (SELECT c.table_id, c.row_key, bool_or(v_mine && c.buckets OR v_mine && c.old_buckets) AS here
                    FROM tide.change_log AS c WHERE c.xid = v_xid AND c.key_hash IS NOT NULL
                   GROUP BY c.table_id, c.row_key) AS own ON own.table_id = r.table_id AND own.row_key = r.row_key

@@ -1,6 +1,6 @@
 -- Runs as its caller, as only such a function may change the role.
-CREATE OR REPLACE FUNCTION tide.run_push_step(table_id integer, policy text, part text, rows tide.pushed_row[], user_id text)
-    RETURNS bigint
+CREATE OR REPLACE FUNCTION tide.run_push_step(table_id integer, rls boolean, op "char", rows tide.pushed_row[], user_id text)
+    RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -8,14 +8,17 @@ DECLARE
     v_role    text := current_setting('role');
     v_written bigint;
 BEGIN
-    IF policy = 'rls' THEN
+    IF rls THEN
         PERFORM set_config('role', tide.client_role(), true);
     END IF;
-    EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, part) INTO v_written USING rows, user_id;
-    IF policy = 'rls' THEN
+    EXECUTE format('SELECT tide.push_%s_%s($1, $2)', table_id, CASE op WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END) INTO v_written USING rows, user_id;
+    IF rls THEN
         PERFORM set_config('role', v_role, true);
     END IF;
-    RETURN v_written;
+    IF v_written <> cardinality(rows) THEN
+        RAISE EXCEPTION 'the row may not be written so: it is not the caller''s, its payload has another key, a protected column would change, or a trigger suppressed it'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
 END;
 $$;
-COMMENT ON FUNCTION tide.run_push_step(integer, text, text, tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, and says how many. Internal.';
+COMMENT ON FUNCTION tide.run_push_step(integer, boolean, "char", tide.pushed_row[], text) IS 'Writes pushed rows of one table and operation, all or none. Internal.';

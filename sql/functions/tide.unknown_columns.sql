@@ -4,10 +4,6 @@ CREATE OR REPLACE FUNCTION tide.unknown_columns(rows tide.pushed_row[])
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- Most pushes have none: that is seen without looking at a column.
-    IF NOT EXISTS (SELECT FROM unnest(rows) AS r JOIN tide.synced_table AS s ON s.table_id = r.table_id WHERE NOT r.columns <@ s.push_columns) THEN
-        RETURN NULL;
-    END IF;
     RETURN (SELECT json_agg(tide.rejection_body(r, '42703', format('column %s does not exist, or is not synced', to_json(u.name)), NULL, u.name) ORDER BY r.ordinal)
               FROM unnest(rows) AS r
               JOIN tide.synced_table AS s ON s.table_id = r.table_id
