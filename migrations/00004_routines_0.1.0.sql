@@ -1236,7 +1236,7 @@ CREATE OR REPLACE FUNCTION tide.reading_shape(table_id integer)
     RETURNS text
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 BEGIN
     RETURN (
@@ -2152,7 +2152,7 @@ CREATE OR REPLACE FUNCTION tide.derive(changes tide.fresh_change[], marked integ
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 #variable_conflict use_column
@@ -2273,7 +2273,7 @@ CREATE OR REPLACE FUNCTION tide.seal_effects(marks tide.table_mark[], changes ti
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 DECLARE
@@ -2361,7 +2361,7 @@ CREATE OR REPLACE FUNCTION tide.store_effects(effects tide.seal_effect[], seal_i
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 BEGIN
     INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
@@ -3733,7 +3733,7 @@ CREATE OR REPLACE FUNCTION tide.came_and_went(xid xid8, key_hash bigint, table_i
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -3931,7 +3931,7 @@ CREATE OR REPLACE FUNCTION tide.seal()
     SET enable_nestloop = off
     SET enable_seqscan = off
     SET enable_bitmapscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 DECLARE
@@ -4175,7 +4175,7 @@ CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    SET plan_cache_mode = force_generic_plan SET max_parallel_workers_per_gather = 0
 AS $$
 BEGIN
     RETURN (
@@ -4245,7 +4245,7 @@ CREATE OR REPLACE FUNCTION tide.bucket_position(bucket_id text, OUT floor_seq bi
     RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    SET plan_cache_mode = force_generic_plan SET max_parallel_workers_per_gather = 0
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -4267,7 +4267,7 @@ CREATE OR REPLACE FUNCTION tide.bucket_heads(buckets text[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -4387,7 +4387,7 @@ CREATE OR REPLACE FUNCTION tide.pull_end(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE
@@ -4480,7 +4480,7 @@ CREATE OR REPLACE FUNCTION tide.pull(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -4617,7 +4617,7 @@ CREATE OR REPLACE FUNCTION tide.sealed_after(after_bundle_id bigint, max_rows in
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -5737,7 +5737,7 @@ CREATE OR REPLACE FUNCTION tide.pull_page(
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET jit = off
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -6381,7 +6381,7 @@ CREATE OR REPLACE FUNCTION tide.judge_push(
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -6648,7 +6648,7 @@ CREATE OR REPLACE FUNCTION tide.rows_elsewhere(rows tide.pushed_row[], user_id t
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 DECLARE
     -- A variable: partitions of other transactions are left out by it, and not by a function.
@@ -6984,7 +6984,7 @@ CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
     -- In the order of the index, however few bundles a bucket is thought to have.
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

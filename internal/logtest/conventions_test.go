@@ -40,6 +40,11 @@ func TestConventions(t *testing.T) {
 		  FROM unnest('{register_table,unregister_table,refresh,resume,maintain,check,client_schema,enable_rls,disable_rls,
 		                policies_sql,set_bucket_access,why_bucket,renew_push_functions}'::text[]) AS f (name)
 		 WHERE NOT EXISTS (SELECT FROM pg_proc AS p WHERE p.pronamespace = 'tide'::regnamespace AND p.proname = f.name AND p.proconfig @> ARRAY['jit=off'])`)
+	// After one large transaction the planner takes every other for as large. A push once began two workers to count its own rows.
+	none(t, db, "functions with one plan for every log, small or large, that may begin parallel workers", `
+		SELECT p.oid::regprocedure FROM pg_proc AS p
+		 WHERE p.pronamespace = 'tide'::regnamespace AND p.proconfig @> ARRAY['plan_cache_mode=force_generic_plan']
+		   AND NOT p.proconfig @> ARRAY['max_parallel_workers_per_gather=0'] AND p.proname !~ '^push_[0-9]+_'`)
 	none(t, db, "relations that PUBLIC, tide_runtime or tide_client may write", `
 		SELECT c.relname, r FROM pg_class AS c, unnest(ARRAY['public', 'tide_runtime', 'tide_client']) AS r
 		 WHERE c.relnamespace = 'tide'::regnamespace AND c.relkind IN ('r', 'p', 'v')

@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION tide.bucket_position(bucket_id text, OUT floor_seq bi
     RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    SET plan_cache_mode = force_generic_plan SET max_parallel_workers_per_gather = 0
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION tide.came_and_went(xid xid8, key_hash bigint, table_i
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_variable
 DECLARE

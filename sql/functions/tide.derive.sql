@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION tide.derive(changes tide.fresh_change[], marked integ
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 #variable_conflict use_column

@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION tide.head()
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET plan_cache_mode = force_generic_plan
+    SET plan_cache_mode = force_generic_plan SET max_parallel_workers_per_gather = 0
 AS $$
 BEGIN
     RETURN (

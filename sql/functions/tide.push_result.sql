@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source
     SET search_path = pg_catalog, pg_temp
     SET plan_cache_mode = force_generic_plan
     -- In the order of the index, however few bundles a bucket is thought to have.
-    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE

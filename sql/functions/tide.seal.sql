@@ -17,7 +17,7 @@ CREATE OR REPLACE FUNCTION tide.seal()
     SET enable_nestloop = off
     SET enable_seqscan = off
     SET enable_bitmapscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 DECLARE

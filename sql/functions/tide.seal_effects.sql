@@ -10,7 +10,7 @@ CREATE OR REPLACE FUNCTION tide.seal_effects(marks tide.table_mark[], changes ti
     SET plan_cache_mode = force_generic_plan
     SET enable_nestloop = off
     SET enable_seqscan = off
-    SET jit = off
+    SET max_parallel_workers_per_gather = 0 SET jit = off
     SET work_mem = '64MB'
 AS $$
 DECLARE
