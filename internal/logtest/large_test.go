@@ -32,6 +32,13 @@ func TestABundleOfAMillionRows(t *testing.T) {
 	if got := value[int](t, db, `SELECT change_count FROM tide.bundles WHERE bucket_id = 'user:1' AND bundle_seq = $1`, seq); got != rowCount {
 		t.Fatalf("the bundle lists %d changes", got)
 	}
+	// Where it stands, and what happened to one of its rows, is found without looking through it.
+	xid := value[string](t, db, `SELECT xid::text FROM tide.bundle_log WHERE bucket_id = 'user:1' AND bundle_seq = $1`, seq)
+	for _, sql := range []string{`SELECT tide.position_of('` + xid + `')`, `SELECT * FROM tide.row_history('app.task', '{"id": 5000}')`} {
+		if got := blocks(t, db, sql); got > 1000 {
+			t.Errorf("%s looks at %d blocks", sql, got)
+		}
+	}
 
 	reader := connect(t, db.URL)
 	after, id := int64(-1), 100
@@ -62,6 +69,23 @@ func TestABundleOfAMillionRows(t *testing.T) {
 	if got := value[int](t, db, `SELECT count(*) FROM tide.bundle_rows('user:1', $1, $2)`, seq, rowCount-1); got != 0 {
 		t.Errorf("%d rows after the last", got)
 	}
+}
+
+// blocks is how many blocks a query looks at, in memory or on disk, once its plans are made.
+func blocks(t *testing.T, db *pgtest.DB, sql string) int {
+	t.Helper()
+	conn := connect(t, db.URL)
+	must(t, conn, sql)
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := conn.QueryRow(t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT json) `+sql).Scan(&plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read
 }
 
 // peakMemory is the most memory that the server process of a connection ever had, shared buffers included.

@@ -2,14 +2,14 @@ CREATE OR REPLACE FUNCTION tide.position_of(xid xid8)
     RETURNS bigint
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_bitmapscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
 DECLARE
     v_low    bigint;
     v_high   bigint;
     v_seal   tide.seal_log;
+    v_before tide.seal_log;
     v_found  bigint;
-    v_before bigint;
 BEGIN
     -- A snapshot only tells that it ended.
     IF pg_xact_status(xid) = 'aborted' THEN
@@ -31,19 +31,21 @@ BEGIN
     IF NOT pg_visible_in_snapshot(xid, v_seal.snap) THEN
         RETURN NULL;
     END IF;
+    SELECT * INTO v_before FROM tide.seal_log AS s WHERE s.seal_id < v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1;
     -- A table that was read for this transaction has the seal's last bundle. Else its changes name
     -- their buckets, and in a bucket one seal has few bundles.
-    v_before := coalesce((SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.seal_id < v_seal.seal_id AND s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1), 0);
     SELECT b.bundle_id INTO v_found
       FROM tide.change_log AS c
      CROSS JOIN LATERAL unnest(c.buckets || c.old_buckets) AS u (bucket_id)
      CROSS JOIN LATERAL (
                SELECT l.bundle_id FROM tide.bundle_log AS l
-                WHERE l.bucket_id = u.bucket_id COLLATE "C" AND l.bundle_id > v_before AND l.bundle_id <= v_seal.last_bundle_id
+                WHERE l.bucket_id = u.bucket_id COLLATE "C" AND l.bundle_id > coalesce(v_before.last_bundle_id, 0) AND l.bundle_id <= v_seal.last_bundle_id
                   AND l.xid = position_of.xid
                 ORDER BY l.bundle_id LIMIT 1) AS b -- its own, before what the seal moved under its name
      WHERE c.xid = position_of.xid
-       AND NOT EXISTS (SELECT FROM tide.change_log AS m WHERE m.xid = position_of.xid AND m.op IN ('A', '!') AND m.row_key IS NULL)
+       -- Its changes are not looked through for a mark where the seal read no table.
+       AND NOT (EXISTS (SELECT FROM tide.adoption_log AS a WHERE a.seal_id > coalesce(v_before.seal_id, 0) AND a.seal_id <= v_seal.seal_id)
+                AND EXISTS (SELECT FROM tide.change_log AS m WHERE m.xid = position_of.xid AND m.op IN ('A', '!') AND m.row_key IS NULL))
      LIMIT 1;
     RETURN coalesce(v_found, v_seal.last_bundle_id);
 END;
