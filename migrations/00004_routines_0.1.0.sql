@@ -2671,7 +2671,7 @@ DECLARE
     v_target record;
     v_key    record;
     v_image  record;
-    v_known  text[] := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
+    v_known  text[];
 BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
@@ -2688,6 +2688,7 @@ BEGIN
               JOIN LATERAL tide.synced_columns(s.table_id) AS c ON c.column_name = k.column_name
              WHERE s.table_id = push_source.table_id AND k.in_key;
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
+            v_known := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
             RETURN format($body$
 BEGIN
     RETURN ARRAY(
@@ -6151,7 +6152,7 @@ COMMENT ON FUNCTION tide.parse_push(json, bigint) IS 'Rows of the wire as tide.p
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.push_groups(pushed tide.pushed_row[], by_op boolean)
-    RETURNS TABLE (table_id integer, op "char", policy text, fk_depth integer, rows tide.pushed_row[])
+    RETURNS TABLE (table_id integer, op "char", rls boolean, fk_depth integer, rows tide.pushed_row[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -6164,12 +6165,12 @@ BEGIN
         v_alike := NOT EXISTS (SELECT FROM unnest(pushed) AS r WHERE r.table_id <> pushed[1].table_id OR by_op AND r.op <> pushed[1].op);
     END IF;
     IF v_alike THEN
-        RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, s.push_policy, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
+        RETURN QUERY SELECT s.table_id, CASE WHEN by_op THEN pushed[1].op END, pushed[1].rls, s.fk_depth, pushed FROM tide.synced_table AS s WHERE s.table_id = pushed[1].table_id;
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT g.table_id, g.op, s.push_policy, s.fk_depth, g.rows
-      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g
+    SELECT g.table_id, g.op, g.rls, s.fk_depth, g.rows
+      FROM (SELECT r.table_id, CASE WHEN by_op THEN r.op END AS op, bool_or(r.rls) AS rls, array_agg(r) AS rows FROM unnest(pushed) AS r GROUP BY 1, 2) AS g
       JOIN tide.synced_table AS s ON s.table_id = g.table_id;
 END;
 $$;
@@ -6333,12 +6334,12 @@ DECLARE
 BEGIN
     -- All pushes lock in the same order: by table, then by key.
     FOR v_group IN SELECT * FROM tide.push_groups(rows, false) AS g ORDER BY g.table_id LOOP
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', tide.client_role(), true);
         END IF;
         RETURN QUERY EXECUTE format('SELECT * FROM tide.push_%s_lock($1, $2, $3)', v_group.table_id)
             USING v_group.rows, user_id, EXISTS (SELECT FROM unnest(v_group.rows) AS r WHERE r.op = 'D');
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', v_role, true);
         END IF;
     END LOOP;
@@ -6408,6 +6409,7 @@ BEGIN
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
+    -- In two steps: what is not asked costs nothing.
     IF live IS NULL THEN
         IF NOT EXISTS (SELECT FROM tide.key_log AS l WHERE l.key_hash = ANY (v_hashes))
            AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (v_hashes)) THEN
@@ -6588,11 +6590,11 @@ BEGIN
     END IF;
     SELECT array_agg(r) INTO v_found FROM unnest(rows) AS r WHERE r.ordinal IN (SELECT j.ordinal FROM json_to_recordset(v_judged) AS j (ordinal bigint));
     FOR v_group IN SELECT * FROM tide.push_groups(v_found, false) LOOP
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', tide.client_role(), true);
         END IF;
         EXECUTE format('SELECT json_agg(i) FROM tide.push_%s_image($1, $2) AS i WHERE NOT i.dead', v_group.table_id) INTO v_more USING v_group.rows, user_id;
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', v_role, true);
         END IF;
         v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);
@@ -6697,6 +6699,7 @@ AS $$
 DECLARE
     v_group record;
 BEGIN
+    -- Most pushes are of one row, which has nothing to be ordered by.
     IF cardinality(rows) = 1 THEN
         PERFORM tide.run_push_step((rows[1]).table_id, (rows[1]).rls, (rows[1]).op, rows, user_id);
     ELSE
@@ -6704,7 +6707,7 @@ BEGIN
             SELECT * FROM tide.push_groups(rows, true) AS g
              ORDER BY CASE g.op WHEN 'D' THEN CASE WHEN deletes_first THEN 1 ELSE 4 END WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
         LOOP
-            PERFORM tide.run_push_step(v_group.table_id, v_group.policy = 'rls', v_group.op, v_group.rows, user_id);
+            PERFORM tide.run_push_step(v_group.table_id, v_group.rls, v_group.op, v_group.rows, user_id);
         END LOOP;
     END IF;
     SET CONSTRAINTS ALL IMMEDIATE;
@@ -6898,7 +6901,7 @@ BEGIN
                     RAISE;
                 END IF;
                 PERFORM tide.renew_push_functions(rows);
-                v_known := false;
+                v_known := false; -- by the functions of before
         END;
     END LOOP;
     unsealed := coalesce(unsealed, false);
@@ -7111,7 +7114,7 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.pushed_bundle(text, text, bigint, integer) IS
-'What tide.push_result says of a push, with its rows as the device gets them, once they are sealed: for one that reads its home bucket so many of them, and one at least, with the name of their bundle; for one that reads many buckets all, or none with max_rows 0. One row without op where there are none. Raises TD014, TD032.';
+'What tide.push_result says of a push, with its rows as the device gets them, once they are sealed: for one that reads its home bucket so many of them, and one at least, with the name of their bundle; for one that reads many buckets all, or none with max_rows 0. One row without op where there are none. The seal is for devices that read many buckets; others may get NULL. Raises TD014, TD032.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin

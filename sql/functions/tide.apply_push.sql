@@ -83,7 +83,7 @@ BEGIN
                     RAISE;
                 END IF;
                 PERFORM tide.renew_push_functions(rows);
-                v_known := false;
+                v_known := false; -- by the functions of before
         END;
     END LOOP;
     unsealed := coalesce(unsealed, false);

@@ -28,11 +28,11 @@ BEGIN
     END IF;
     SELECT array_agg(r) INTO v_found FROM unnest(rows) AS r WHERE r.ordinal IN (SELECT j.ordinal FROM json_to_recordset(v_judged) AS j (ordinal bigint));
     FOR v_group IN SELECT * FROM tide.push_groups(v_found, false) LOOP
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', tide.client_role(), true);
         END IF;
         EXECUTE format('SELECT json_agg(i) FROM tide.push_%s_image($1, $2) AS i WHERE NOT i.dead', v_group.table_id) INTO v_more USING v_group.rows, user_id;
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', v_role, true);
         END IF;
         v_images := v_images || ARRAY(SELECT e FROM json_array_elements(v_more) AS e);

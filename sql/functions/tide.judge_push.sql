@@ -37,6 +37,7 @@ BEGIN
             USING ERRCODE = 'TD126', HINT = 'Try again; SELECT * FROM tide.check() says more.';
     END IF;
     -- Rows that were all new: nothing of their keys is known, as a rule.
+    -- In two steps: what is not asked costs nothing.
     IF live IS NULL THEN
         IF NOT EXISTS (SELECT FROM tide.key_log AS l WHERE l.key_hash = ANY (v_hashes))
            AND NOT EXISTS (SELECT FROM tide.unsealed_changes() AS u WHERE u.key_hash = ANY (v_hashes)) THEN

@@ -9,12 +9,12 @@ DECLARE
 BEGIN
     -- All pushes lock in the same order: by table, then by key.
     FOR v_group IN SELECT * FROM tide.push_groups(rows, false) AS g ORDER BY g.table_id LOOP
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', tide.client_role(), true);
         END IF;
         RETURN QUERY EXECUTE format('SELECT * FROM tide.push_%s_lock($1, $2, $3)', v_group.table_id)
             USING v_group.rows, user_id, EXISTS (SELECT FROM unnest(v_group.rows) AS r WHERE r.op = 'D');
-        IF v_group.policy = 'rls' THEN
+        IF v_group.rls THEN
             PERFORM set_config('role', v_role, true);
         END IF;
     END LOOP;

@@ -14,7 +14,7 @@ DECLARE
     v_target record;
     v_key    record;
     v_image  record;
-    v_known  text[] := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
+    v_known  text[];
 BEGIN
     SELECT * INTO v_target FROM tide.push_target(table_id);
     CASE part
@@ -31,6 +31,7 @@ BEGIN
               JOIN LATERAL tide.synced_columns(s.table_id) AS c ON c.column_name = k.column_name
              WHERE s.table_id = push_source.table_id AND k.in_key;
             SELECT * INTO v_image FROM tide.row_expressions(table_id, 'tide_k');
+            v_known := ARRAY(SELECT c.column_name FROM tide.synced_columns(table_id) AS c WHERE c.in_payload);
             RETURN format($body$
 BEGIN
     RETURN ARRAY(

@@ -55,4 +55,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION tide.pushed_bundle(text, text, bigint, integer) IS
-'What tide.push_result says of a push, with its rows as the device gets them, once they are sealed: for one that reads its home bucket so many of them, and one at least, with the name of their bundle; for one that reads many buckets all, or none with max_rows 0. One row without op where there are none. Raises TD014, TD032.';
+'What tide.push_result says of a push, with its rows as the device gets them, once they are sealed: for one that reads its home bucket so many of them, and one at least, with the name of their bundle; for one that reads many buckets all, or none with max_rows 0. One row without op where there are none. The seal is for devices that read many buckets; others may get NULL. Raises TD014, TD032.';

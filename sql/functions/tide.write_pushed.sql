@@ -8,6 +8,7 @@ AS $$
 DECLARE
     v_group record;
 BEGIN
+    -- Most pushes are of one row, which has nothing to be ordered by.
     IF cardinality(rows) = 1 THEN
         PERFORM tide.run_push_step((rows[1]).table_id, (rows[1]).rls, (rows[1]).op, rows, user_id);
     ELSE
@@ -15,7 +16,7 @@ BEGIN
             SELECT * FROM tide.push_groups(rows, true) AS g
              ORDER BY CASE g.op WHEN 'D' THEN CASE WHEN deletes_first THEN 1 ELSE 4 END WHEN 'I' THEN 2 ELSE 3 END, CASE g.op WHEN 'D' THEN -g.fk_depth ELSE g.fk_depth END, g.table_id
         LOOP
-            PERFORM tide.run_push_step(v_group.table_id, v_group.policy = 'rls', v_group.op, v_group.rows, user_id);
+            PERFORM tide.run_push_step(v_group.table_id, v_group.rls, v_group.op, v_group.rows, user_id);
         END LOOP;
     END IF;
     SET CONSTRAINTS ALL IMMEDIATE;
