@@ -6983,6 +6983,22 @@ COMMENT ON FUNCTION tide.newest_bundle_of(text, tide.push_log) IS 'The bundle of
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Planned as a part of the query that it stands in, like tide.newest_bundle_of.
+CREATE OR REPLACE FUNCTION tide.newest_bundle(push tide.push_log)
+    RETURNS SETOF tide.bundle_log
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT l.*
+      FROM (SELECT b.* FROM tide.bundle_log AS b
+             WHERE b.bundle_id <= (SELECT s.last_bundle_id FROM tide.seal_log AS s WHERE s.cut_change_id IS NULL ORDER BY s.seal_id DESC LIMIT 1)
+             ORDER BY b.bundle_id DESC LIMIT 16) AS l
+     WHERE l.xid = (push).xid AND l.source_id = (push).source_id AND l.source_bundle_id = (push).source_bundle_id
+     LIMIT 1;
+END;
+COMMENT ON FUNCTION tide.newest_bundle(tide.push_log) IS 'A part of the bundle of a push, if it may be read and is among the newest of the log. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.push_result(user_id text, source_id text, source_bundle_id bigint)
     RETURNS TABLE (bundle_id bigint, bundle_seq bigint, row_count bigint, seal text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -7071,22 +7087,40 @@ CREATE OR REPLACE FUNCTION tide.pushed_bundle(user_id text, source_id text, sour
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_home text COLLATE "C" := tide.home_bucket(user_id);
-    v_push record;
+    v_home  text COLLATE "C" := tide.home_bucket(user_id);
+    v_knows boolean; -- all tables and columns that there are
+    v_may   text[];
+    v_push  record;
 BEGIN
-    -- As a rule it was sealed just now, and is for a device that reads its home bucket and knows all tables: one query tells.
-    RETURN QUERY
-    SELECT b.bundle_id, b.bundle_seq, n.row_count, NULL::text, o.kind,
-           b.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, b.sealed_at, r.source_id, r.source_bundle_id
-      FROM tide.push_log AS p
-      JOIN tide.source AS o ON o.user_id = p.user_id AND o.source_id = p.source_id AND o.kind = 'v1'
-      JOIN tide.setting AS t ON t.shape_id = o.shape_id
-     CROSS JOIN LATERAL tide.newest_bundle_of(v_home, p) AS b
-     CROSS JOIN LATERAL (SELECT cardinality(b.changes)::bigint AS row_count OFFSET 0) AS n -- once: a long list is stored elsewhere
-     CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), n.row_count)) AS r
-     WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id;
-    IF FOUND THEN
-        RETURN;
+    SELECT o.kind, o.shape_id = t.shape_id INTO kind, v_knows
+      FROM tide.source AS o CROSS JOIN tide.setting AS t WHERE o.user_id = pushed_bundle.user_id AND o.source_id = pushed_bundle.source_id;
+    -- As a rule it was sealed just now, and is in one bucket: one query tells.
+    IF v_knows AND kind = 'v1' THEN
+        RETURN QUERY
+        SELECT b.bundle_id, b.bundle_seq, n.row_count, NULL::text, 'v1',
+               b.bundle_seq, NULL::text[], r.table_schema, r.table_name, r.key, r.op, r.payload, b.sealed_at, r.source_id, r.source_bundle_id
+          FROM tide.push_log AS p
+         CROSS JOIN LATERAL tide.newest_bundle_of(v_home, p) AS b
+         CROSS JOIN LATERAL (SELECT cardinality(b.changes)::bigint AS row_count OFFSET 0) AS n -- once: a long list is stored elsewhere
+         CROSS JOIN LATERAL tide.bundle_page(b, 1, least(greatest(max_rows, 1), n.row_count)) AS r
+         WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id;
+        IF FOUND THEN
+            RETURN;
+        END IF;
+    ELSIF v_knows AND kind = 'cursor' AND max_rows > 0 THEN
+        v_may := tide.buckets_of(user_id);
+        RETURN QUERY
+        SELECT b.bundle_id, CASE WHEN b.bucket_id = v_home THEN b.bundle_seq ELSE 0 END, CASE WHEN b.bucket_id = v_home THEN cardinality(b.changes)::bigint ELSE p.row_count END, s.seal_id || '-' || s.identity, 'cursor',
+               b.bundle_id, CASE WHEN r.op = 'DELETE' THEN '{}' ELSE ARRAY[b.bucket_id::text] END, r.table_schema, r.table_name, r.key, r.op, r.payload, NULL::timestamptz, NULL::text, NULL::bigint
+          FROM tide.push_log AS p
+         CROSS JOIN LATERAL tide.newest_bundle(p) AS b
+          JOIN tide.seal_log AS s ON s.seal_id = b.seal_id
+         CROSS JOIN LATERAL tide.bundle_page(b, 1, cardinality(b.changes)) AS r
+         WHERE p.user_id = pushed_bundle.user_id AND p.source_id = pushed_bundle.source_id AND p.source_bundle_id = pushed_bundle.source_bundle_id
+           AND b.bucket_id = ANY (v_may) AND NOT EXISTS (SELECT FROM tide.bundle_log AS e WHERE e.bundle_id = b.bundle_id AND e.bucket_id <> b.bucket_id);
+        IF FOUND THEN
+            RETURN;
+        END IF;
     END IF;
     SELECT r.* INTO v_push FROM tide.push_result(pushed_bundle.user_id, pushed_bundle.source_id, pushed_bundle.source_bundle_id) AS r;
     IF NOT FOUND THEN
@@ -7096,7 +7130,7 @@ BEGIN
     bundle_seq := v_push.bundle_seq;
     row_count := v_push.row_count;
     seal := v_push.seal;
-    kind := tide.source_kind(pushed_bundle.user_id, pushed_bundle.source_id);
+    kind := coalesce(kind, 'v1');
     IF kind = 'cursor' THEN
         RETURN QUERY
         SELECT v_push.bundle_id, v_push.bundle_seq, v_push.row_count, v_push.seal, 'cursor',

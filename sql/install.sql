@@ -218,6 +218,7 @@
 \ir functions/tide.begin_push.sql
 \ir functions/tide.push.sql
 \ir functions/tide.newest_bundle_of.sql
+\ir functions/tide.newest_bundle.sql
 \ir functions/tide.push_result.sql
 \ir functions/tide.pushed_rows.sql
 \ir functions/tide.pushed_bundle.sql

@@ -46,13 +46,18 @@ func TestCursorClientPushes(t *testing.T) {
 	phone, server := cursorclient.New(cursorserver.OverHTTP(web, "7", "phone", 5, false)), cursorserver.OverHTTP(web, "7", "phone", 0, false)
 	synced(t, db, phone, "7")
 	number := 0
+	var answers []string
+	send := func(number int, row map[string]any) ([]byte, error) {
+		return server.Do(t.Context(), "POST", "/sync/push", map[string]any{"source_bundle_id": number, "rows": []any{row}})
+	}
+	var pushed []map[string]any
 	push := func(op string, id int, base int64, payload string) (answer pushAnswer, code string) {
 		number++
 		row := map[string]any{"schema": "app", "table": "item", "key": map[string]string{"id": fmt.Sprint(id)}, "op": op, "base_row_version": base}
 		if payload != "" {
 			row["payload"] = json.RawMessage(payload)
 		}
-		text, err := server.Do(t.Context(), "POST", "/sync/push", map[string]any{"source_bundle_id": number, "rows": []any{row}})
+		text, err := send(number, row)
 		if code = refused(t, err); code != "" {
 			number--
 			return answer, code
@@ -60,6 +65,7 @@ func TestCursorClientPushes(t *testing.T) {
 		if err := json.Unmarshal(text, &answer); err != nil {
 			t.Fatal(err)
 		}
+		pushed, answers = append(pushed, row), append(answers, string(text))
 		return answer, code
 	}
 	version := func(id int) int64 { return phone.Rows[fmt.Sprintf(`app.item{"id":"%d"}`, id)].Version }
@@ -105,4 +111,15 @@ func TestCursorClientPushes(t *testing.T) {
 		t.Errorf("upon one from after it: %s", code)
 	}
 	synced(t, db, phone, "7")
+	if got, code := push("UPDATE", 2, version(2), `{"buckets":["b"]}`); code != "" || fmt.Sprint(got.Rows[0].Buckets) != "[b]" {
+		t.Errorf("an update that leaves a bucket: %s %+v", code, got)
+	}
+	// What is among the newest of the log is looked for there, and later by its transaction: the answer is the same.
+	exec(t, db, `DO $$ BEGIN FOR i IN 1 .. 20 LOOP UPDATE app.item SET n = n + 1 WHERE id = 2; COMMIT; END LOOP; END $$`)
+	exec(t, db, `SELECT tide.seal()`)
+	for i, row := range pushed {
+		if again, err := send(i+1, row); err != nil || string(again) != answers[i] {
+			t.Errorf("push %d again: %v %s\nwant %s", i+1, err, again, answers[i])
+		}
+	}
 }
