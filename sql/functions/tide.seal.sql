@@ -113,16 +113,13 @@ BEGIN
                 WINDOW of_key AS (PARTITION BY f.xid, f.table_id, f.row_key), in_order AS (of_key ORDER BY coalesce(f.order_id, f.change_id), f.change_id)) AS l
          WHERE l.nth_from_last = 1
     ), tx AS MATERIALIZED (
-        SELECT t.xid, t.last_change_id, (t.origin ->> 'source') AS source_id, (t.origin ->> 'source_bundle_id')::bigint AS source_bundle_id,
-               (t.origin ->> 'user') AS user_id, (t.origin ->> 'label') AS label, (t.origin ->> 'traceparent') AS traceparent
-          FROM (SELECT f.xid, max(f.change_id) AS last_change_id,
-                       (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
-                  FROM fresh AS f GROUP BY f.xid) AS t
+        SELECT f.xid, max(f.change_id) AS last_change_id, (array_agg(f.note ORDER BY f.change_id DESC) FILTER (WHERE f.op = 'O'))[1] AS origin
+          FROM fresh AS f GROUP BY f.xid
     ), effect AS MATERIALIZED (
         SELECT e.*
           FROM (SELECT array_agg(ROW(f.table_id, f.op, f.xid, f.note)::tide.table_mark) FILTER (WHERE f.op IN ('A', '!')) AS marks,
                        coalesce(max(f.xid), v_newest) AS last_xid,
-                       (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.source_id IS NOT NULL THEN t.user_id END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
+                       (SELECT array_agg(ROW(g.xid, t.last_change_id, CASE WHEN t.origin ->> 'source' IS NOT NULL THEN t.origin ->> 'user' END, g.change_id, g.order_id, g.table_id, g.op, g.key_hash, g.row_key,
                                              g.buckets IS DISTINCT FROM g.old_buckets, g.bytes, g.deps, g.old_deps)::tide.fresh_change)
                           FROM fresh AS g JOIN tx AS t ON t.xid = g.xid WHERE g.table_id = ANY (v_sources) AND g.key_hash IS NOT NULL) AS changes
                   FROM fresh AS f OFFSET 0) AS q -- made once, not wherever it is named
@@ -144,8 +141,7 @@ BEGIN
           FROM (SELECT * FROM entry ORDER BY xid, of_none, bucket_id, first_id) AS e
          GROUP BY e.xid, e.of_none, e.bucket_id
     ), bundle AS MATERIALIZED (
-        SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id,
-               t.source_id, t.source_bundle_id, t.user_id, t.label, t.traceparent
+        SELECT t.xid, v_previous.last_bundle_id + row_number() OVER (ORDER BY t.last_change_id) AS bundle_id, t.origin
           FROM tx AS t
          WHERE t.xid IN (SELECT p.xid FROM part AS p WHERE NOT p.of_none)
     ), last AS MATERIALIZED (
@@ -158,8 +154,7 @@ BEGIN
           LEFT JOIN LATERAL (SELECT b.bundle_seq FROM tide.bundle_log AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.bundle_seq DESC LIMIT 1) AS l ON true
           LEFT JOIN LATERAL (SELECT b.floor_seq FROM tide.bucket_floor AS b WHERE b.bucket_id = d.bucket_id ORDER BY b.floor_seq DESC LIMIT 1) AS f ON true
     ), numbered AS MATERIALIZED (
-        SELECT p.*, n.bundle_id, b.source_id, b.source_bundle_id, b.user_id, b.traceparent,
-               CASE WHEN NOT p.of_none THEN b.label WHEN p.changes = '{}' THEN 'reset' ELSE 'adoption' END AS label,
+        SELECT p.*, n.bundle_id, b.origin,
                h.head_seq + row_number() OVER (PARTITION BY p.bucket_id ORDER BY n.bundle_id) AS bundle_seq
           FROM part AS p
           LEFT JOIN bundle AS b ON b.xid = p.xid AND NOT p.of_none
@@ -171,10 +166,11 @@ BEGIN
     ), logged AS (
         INSERT INTO tide.bundle_log (bundle_id, bundle_seq, xid, seal_id, min_change_id, max_change_id, byte_count, source_bundle_id, sealed_at, consecutive,
                                      bucket_id, changes, ops, source_id, user_id, label, traceparent)
-        SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, n.source_bundle_id, v_now,
+        SELECT n.bundle_id, n.bundle_seq, n.xid, v_previous.seal_id + 1, n.min_change_id, n.max_change_id, n.bytes, (n.origin ->> 'source_bundle_id')::bigint, v_now,
                CASE WHEN n.max_change_id - n.min_change_id + 1 = cardinality(n.changes)
                     THEN cardinality(n.changes) = 1 OR n.changes = ARRAY(SELECT generate_series(n.min_change_id, n.max_change_id)) ELSE false END,
-               n.bucket_id, n.changes, n.ops, n.source_id, n.user_id, n.label, n.traceparent
+               n.bucket_id, n.changes, n.ops, n.origin ->> 'source', n.origin ->> 'user',
+               CASE WHEN NOT n.of_none THEN n.origin ->> 'label' WHEN n.changes = '{}' THEN 'reset' ELSE 'adoption' END, n.origin ->> 'traceparent'
           FROM numbered AS n
          ORDER BY n.bundle_id, n.bucket_id
     ), floors AS (
