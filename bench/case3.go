@@ -47,7 +47,7 @@ func sealing(ctx context.Context, b *Bench) error {
 		return err
 	}
 	s.nextID.Store(h.nextID)
-	comparisons := s.singles("")
+	comparisons := s.singles(s.rows, "")
 	for _, buckets := range []int{1, s.rows / 10, s.rows} {
 		comparisons = append(comparisons, s.oneTransaction(buckets))
 	}
@@ -66,7 +66,7 @@ func sealing(ctx context.Context, b *Bench) error {
 			return fmt.Errorf("hold a transaction open: %w", err)
 		}
 	}
-	return b.Compare(ctx, s.singles(", a transaction held open")...)
+	return b.Compare(ctx, s.singles(s.rows/5, ", a transaction held open")...)
 }
 
 type sealed struct {
@@ -78,19 +78,15 @@ type sealed struct {
 }
 
 // singles are transactions of one row: many for one seal, and few for each of many seals.
-func (s *sealed) singles(suffix string) []Comparison {
+func (s *sealed) singles(rows int, suffix string) []Comparison {
 	const perSeal = 100
 	seals := s.rows / 10 / perSeal
 	var small *Trial
 	return []Comparison{{
-		Variant:    fmt.Sprintf("%d one-row transactions in one seal%s", s.rows, suffix),
+		Variant:    fmt.Sprintf("%d one-row transactions in one seal%s", rows, suffix),
 		LimitFirst: true,
 		Limit: func(ctx context.Context, t *Trial) error {
-			transactions := s.rows
-			if t.Warmup {
-				transactions /= 10
-			}
-			return s.writers.write(ctx, t, s.writers.insert, int64(transactions), 0)
+			return s.writers.write(ctx, t, s.writers.insert, int64(warmedUp(t, rows)), 0)
 		},
 		LimitName: fmt.Sprintf("%d sessions writing them, synchronous_commit off", sealingWriters),
 		Subject:   s.seal,
@@ -120,12 +116,21 @@ func (s *sealed) oneTransaction(buckets int) Comparison {
 		Variant:    fmt.Sprintf("one transaction of %d rows over %s", s.rows, plural(buckets, "bucket")),
 		LimitFirst: true,
 		Limit: func(ctx context.Context, t *Trial) error {
-			last := s.nextID.Add(int64(s.rows))
-			return execMeasured(ctx, t, s.bulk, insertNotes(synced, last-int64(s.rows)+1, last, buckets))
+			rows := int64(warmedUp(t, s.rows))
+			last := s.nextID.Add(rows)
+			return execMeasured(ctx, t, s.bulk, insertNotes(synced, last-rows+1, last, buckets))
 		},
 		LimitName: "the INSERT of them",
 		Subject:   s.seal,
 	}
+}
+
+// warmedUp is how many rows a run writes: the warm-up needs few.
+func warmedUp(t *Trial, rows int) int {
+	if t.Warmup {
+		return rows / 10
+	}
+	return rows
 }
 
 // seal seals what there is, and checks that it was all.

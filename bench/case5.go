@@ -99,8 +99,8 @@ type history struct {
 	nextID int64
 }
 
-// write gives one owner rows in transactions of perBundle, and after each of them other owners their
-// share of the others in a transaction of its own: what is read lies scattered, as it does in life.
+// write gives one owner rows in transactions of perBundle, and between them other owners their share of the
+// others, ten or more at a time: what is read lies scattered, as it does in life.
 func (h *history) write(ctx context.Context, owner int64, rows, perBundle, others int) error {
 	transactions := rows / perBundle
 	statement := fmt.Sprintf(`DO $do$
@@ -114,7 +114,7 @@ BEGIN
         v_next := v_next + %[4]d;
         COMMIT;
         v_upto := i::bigint * %[6]d / %[2]d;
-        IF v_upto > v_others THEN
+        IF v_upto >= v_others + 10 OR i = %[2]d AND v_upto > v_others THEN
             INSERT INTO %[3]s SELECT %[7]s FROM generate_series(v_next, v_next + v_upto - v_others - 1) AS g;
             v_next := v_next + v_upto - v_others;
             v_others := v_upto;
