@@ -325,8 +325,6 @@ COMMENT ON COLUMN tide.change_log.old_buckets IS 'Buckets the row lay in before 
 COMMENT ON COLUMN tide.change_log.deps IS 'Dependency columns of the new image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.old_deps IS 'Dependency columns of the old image, for derived rules.';
 COMMENT ON COLUMN tide.change_log.payload IS 'Row after the change, sent as it is.';
--- The newest change of a key is what a push is judged by.
-CREATE INDEX change_log_missed_idx ON tide.change_log (xid) WHERE op = '!';
 
 CREATE TABLE tide.key_log (
     key_hash  bigint NOT NULL,
@@ -417,6 +415,15 @@ CREATE TABLE tide.adoption_log (
 );
 COMMENT ON TABLE tide.adoption_log IS 'Every time a seal read a whole table: after registering, refreshing, resuming, or when changes were missed.';
 COMMENT ON COLUMN tide.adoption_log.error IS 'Why the table could not be read. The seal went on without it; mend what is said and call tide.refresh.';
+
+-- Not an index of change_log: every captured statement would open it.
+CREATE TABLE tide.missed_log (
+    xid      xid8    NOT NULL,
+    table_id integer NOT NULL,
+
+    CONSTRAINT missed_log_pkey PRIMARY KEY (xid, table_id)
+);
+COMMENT ON TABLE tide.missed_log IS 'Transactions of which changes of a table were missed (op ! in change_log), until a seal has read that table: pushes to it wait.';
 
 -- Locked by sealing, in a mode that only tide_owner can ask for. Holds no rows.
 CREATE TABLE tide.seal_lock ();

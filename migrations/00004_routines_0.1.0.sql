@@ -1079,13 +1079,17 @@ CREATE OR REPLACE FUNCTION tide.mark_table(table_id integer, op "char", reason t
     LANGUAGE sql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    INSERT INTO tide.change_log (table_id, op, payload)
-    SELECT s.table_id, mark_table.op,
-           json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s)))
-      FROM tide.synced_table AS s
-     WHERE s.table_id = mark_table.table_id
-            -- Where rows went whose change nobody saw, their children and dependants went as well.
-        OR mark_table.op = '!' AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = mark_table.table_id);
+    WITH marked AS (
+        INSERT INTO tide.change_log (table_id, op, payload)
+        SELECT s.table_id, mark_table.op,
+               json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s)))
+          FROM tide.synced_table AS s
+         WHERE s.table_id = mark_table.table_id
+                -- Where rows went whose change nobody saw, their children and dependants went as well.
+            OR mark_table.op = '!' AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = mark_table.table_id)
+        RETURNING xid, table_id, op
+    )
+    INSERT INTO tide.missed_log (xid, table_id) SELECT m.xid, m.table_id FROM marked AS m WHERE m.op = '!' ON CONFLICT DO NOTHING;
 $$;
 COMMENT ON FUNCTION tide.mark_table(integer, "char", text, text[]) IS 'Asks the seal of this transaction to read the table: A when every change was captured, ! when some may be missing. Internal.';
 -- +goose StatementEnd
@@ -2371,9 +2375,16 @@ BEGIN
     SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL ORDER BY 1;
     INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
     SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
+    IF EXISTS (SELECT FROM tide.missed_log) THEN
+        DELETE FROM tide.missed_log AS m WHERE pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1));
+    END IF;
     -- With the id of this transaction: fresh to the next seal.
-    INSERT INTO tide.change_log (table_id, op, payload)
-    SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g';
+    WITH again AS (
+        INSERT INTO tide.change_log (table_id, op, payload)
+        SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g'
+        RETURNING xid, table_id, op
+    )
+    INSERT INTO tide.missed_log (xid, table_id) SELECT a.xid, a.table_id FROM again AS a WHERE a.op = '!' ON CONFLICT DO NOTHING;
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
@@ -6395,11 +6406,11 @@ DECLARE
     v_fresh  tide.change_log[];
     v_hashes bigint[] := ARRAY(SELECT r.key_hash FROM unnest(rows) AS r);
 BEGIN
-    SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
+    SELECT EXISTS (SELECT FROM tide.missed_log), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
-        v_missed := EXISTS (SELECT FROM tide.change_log AS c
-                             WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
-                               AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
+        v_missed := EXISTS (SELECT FROM tide.missed_log AS m
+                             WHERE m.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
+                               AND NOT pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
     END IF;
     IF v_missed OR v_paused THEN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'

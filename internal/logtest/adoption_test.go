@@ -205,6 +205,7 @@ func TestACaptureThatFails(t *testing.T) {
 			exec(t, db, `UPDATE app.doc SET n = 5 WHERE id = 1`, `SELECT tide.refresh('app.doc', missed_changes => true)`)
 			held.check(t)
 			none(t, db, "findings", `SELECT * FROM tide.check()`)
+			none(t, db, "tables that pushes wait for", `SELECT * FROM tide.missed_log`)
 		})
 	}
 }

@@ -26,11 +26,11 @@ DECLARE
     v_fresh  tide.change_log[];
     v_hashes bigint[] := ARRAY(SELECT r.key_hash FROM unnest(rows) AS r);
 BEGIN
-    SELECT EXISTS (SELECT FROM tide.change_log AS c WHERE c.op = '!'), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
+    SELECT EXISTS (SELECT FROM tide.missed_log), s.paused_at IS NOT NULL INTO v_missed, v_paused FROM tide.setting AS s;
     IF v_missed THEN
-        v_missed := EXISTS (SELECT FROM tide.change_log AS c
-                             WHERE c.op = '!' AND c.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
-                               AND NOT pg_visible_in_snapshot(c.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
+        v_missed := EXISTS (SELECT FROM tide.missed_log AS m
+                             WHERE m.table_id IN (SELECT r.table_id FROM unnest(rows) AS r)
+                               AND NOT pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1)));
     END IF;
     IF v_missed OR v_paused THEN
         RAISE EXCEPTION 'capture is paused, or changes of a table were missed and it was not read again yet'

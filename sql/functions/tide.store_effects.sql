@@ -13,9 +13,16 @@ BEGIN
     SELECT (e.judged).key_hash, e.change_id, e.xid FROM unnest(effects) AS e WHERE e.kind IN ('i', 'j') AND e.change_id IS NOT NULL ORDER BY 1;
     INSERT INTO tide.adoption_log (table_id, seal_id, reason, error, adopted_at)
     SELECT e.table_id, store_effects.seal_id, e.note #>> '{}', e.error, sealed_at FROM unnest(effects) AS e WHERE e.kind = 'l';
+    IF EXISTS (SELECT FROM tide.missed_log) THEN
+        DELETE FROM tide.missed_log AS m WHERE pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1));
+    END IF;
     -- With the id of this transaction: fresh to the next seal.
-    INSERT INTO tide.change_log (table_id, op, payload)
-    SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g';
+    WITH again AS (
+        INSERT INTO tide.change_log (table_id, op, payload)
+        SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g'
+        RETURNING xid, table_id, op
+    )
+    INSERT INTO tide.missed_log (xid, table_id) SELECT a.xid, a.table_id FROM again AS a WHERE a.op = '!' ON CONFLICT DO NOTHING;
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
