@@ -1074,22 +1074,29 @@ COMMENT ON FUNCTION tide.assert_readable(regclass) IS 'Raises TD011 unless tide_
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE OR REPLACE FUNCTION tide.write_marks(marks tide.table_mark[])
+    RETURNS void
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO tide.change_log (table_id, op, payload) SELECT m.table_id, m.op, m.note FROM unnest(marks) AS m;
+    INSERT INTO tide.missed_log (xid, table_id) SELECT pg_current_xact_id(), m.table_id FROM unnest(marks) AS m WHERE m.op = '!' ON CONFLICT DO NOTHING;
+$$;
+COMMENT ON FUNCTION tide.write_marks(tide.table_mark[]) IS 'Has the seal of this transaction read tables; pushes wait for those of which changes were missed. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE OR REPLACE FUNCTION tide.mark_table(table_id integer, op "char", reason text, old_patterns text[] DEFAULT '{}')
     RETURNS void
     LANGUAGE sql
     SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH marked AS (
-        INSERT INTO tide.change_log (table_id, op, payload)
-        SELECT s.table_id, mark_table.op,
-               json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s)))
+    SELECT tide.write_marks(ARRAY(
+        SELECT ROW(s.table_id, mark_table.op, NULL, json_build_object('reason', reason, 'patterns', to_json(old_patterns || tide.bucket_patterns(s))))::tide.table_mark
           FROM tide.synced_table AS s
          WHERE s.table_id = mark_table.table_id
                 -- Where rows went whose change nobody saw, their children and dependants went as well.
-            OR mark_table.op = '!' AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = mark_table.table_id)
-        RETURNING xid, table_id, op
-    )
-    INSERT INTO tide.missed_log (xid, table_id) SELECT m.xid, m.table_id FROM marked AS m WHERE m.op = '!' ON CONFLICT DO NOTHING;
+            OR mark_table.op = '!' AND s.table_id IN (SELECT b.table_id FROM tide.bucket_source AS b WHERE b.source_id = mark_table.table_id)));
 $$;
 COMMENT ON FUNCTION tide.mark_table(integer, "char", text, text[]) IS 'Asks the seal of this transaction to read the table: A when every change was captured, ! when some may be missing. Internal.';
 -- +goose StatementEnd
@@ -2367,6 +2374,8 @@ CREATE OR REPLACE FUNCTION tide.store_effects(effects tide.seal_effect[], seal_i
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
+DECLARE
+    v_again tide.table_mark[] := ARRAY(SELECT ROW(e.table_id, e.op, NULL, e.note)::tide.table_mark FROM unnest(effects) AS e WHERE e.kind = 'g');
 BEGIN
     INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
     SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
@@ -2379,12 +2388,9 @@ BEGIN
         DELETE FROM tide.missed_log AS m WHERE pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1));
     END IF;
     -- With the id of this transaction: fresh to the next seal.
-    WITH again AS (
-        INSERT INTO tide.change_log (table_id, op, payload)
-        SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g'
-        RETURNING xid, table_id, op
-    )
-    INSERT INTO tide.missed_log (xid, table_id) SELECT a.xid, a.table_id FROM again AS a WHERE a.op = '!' ON CONFLICT DO NOTHING;
+    IF cardinality(v_again) > 0 THEN
+        PERFORM tide.write_marks(v_again);
+    END IF;
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after

@@ -43,6 +43,7 @@
 \ir functions/tide.capture_again_condition.sql
 \ir functions/tide.read_problem.sql
 \ir functions/tide.assert_readable.sql
+\ir functions/tide.write_marks.sql
 \ir functions/tide.mark_table.sql
 \ir functions/tide.capture_truncate.sql
 \ir functions/tide.capture_source.sql

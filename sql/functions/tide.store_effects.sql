@@ -5,6 +5,8 @@ CREATE OR REPLACE FUNCTION tide.store_effects(effects tide.seal_effect[], seal_i
     SET plan_cache_mode = force_generic_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET max_parallel_workers_per_gather = 0 SET jit = off
 AS $$
+DECLARE
+    v_again tide.table_mark[] := ARRAY(SELECT ROW(e.table_id, e.op, NULL, e.note)::tide.table_mark FROM unnest(effects) AS e WHERE e.kind = 'g');
 BEGIN
     INSERT INTO tide.change_log (change_id, xid, table_id, op, row_key, key_hash, buckets, old_buckets, payload)
     SELECT e.change_id, e.xid, e.table_id, CASE e.kind WHEN 'j' THEN 'M' ELSE 'A' END, (e.judged).row_key, (e.judged).key_hash, (e.judged).after, (e.judged).before, (e.judged).payload
@@ -17,12 +19,9 @@ BEGIN
         DELETE FROM tide.missed_log AS m WHERE pg_visible_in_snapshot(m.xid, (SELECT s.snap FROM tide.seal_log AS s ORDER BY s.seal_id DESC LIMIT 1));
     END IF;
     -- With the id of this transaction: fresh to the next seal.
-    WITH again AS (
-        INSERT INTO tide.change_log (table_id, op, payload)
-        SELECT e.table_id, e.op, e.note FROM unnest(effects) AS e WHERE e.kind = 'g'
-        RETURNING xid, table_id, op
-    )
-    INSERT INTO tide.missed_log (xid, table_id) SELECT a.xid, a.table_id FROM again AS a WHERE a.op = '!' ON CONFLICT DO NOTHING;
+    IF cardinality(v_again) > 0 THEN
+        PERFORM tide.write_marks(v_again);
+    END IF;
     DELETE FROM tide.membership AS m
      USING unnest(effects) AS e
      WHERE e.kind = 'j' AND NOT (e.judged).before <@ (e.judged).after
