@@ -14,6 +14,9 @@ import (
 
 const environmentPrefix = "PGTIDE_"
 
+// testPrefix is of what `make test` reads, which a shell may well have when it starts a server.
+const testPrefix = environmentPrefix + "TEST_"
+
 // environmentName is where a setting may be given instead: --app-name as PGTIDE_APP_NAME.
 func environmentName(flag string) string {
 	return environmentPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -138,7 +141,7 @@ func refuseSettings(environment []string, cmd *cli.Command) error {
 	for _, entry := range environment {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
-		case !strings.HasPrefix(name, environmentPrefix):
+		case !strings.HasPrefix(name, environmentPrefix), strings.HasPrefix(name, testPrefix):
 		case !known[name]:
 			return wrongUsage("there is no setting %s; %s --help lists them", name, cmd.FullName())
 		case value == "":

@@ -76,7 +76,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		{[]string{secret, "PGTIDE_MAX_BODY_BITES=1"}, nil, "PGTIDE_MAX_BODY_BITES"},
+		{[]string{secret, "PGTIDE_TEST_DATABASE_URL=postgres://127.0.0.1:1/x", "PGTIDE_MAX_BODY_BITES=1"}, nil, "no setting PGTIDE_MAX_BODY_BITES"},
 		{[]string{secret}, []string{"--listen-url", "postgres://127.0.0.1:1/x", "--listen=false"}, "--listen-url"},
 		{[]string{secret, "PGTIDE_LISTEN_URL=postgres://127.0.0.1:1/x"}, []string{"--watch=false"}, "--watch=false"},
 		{[]string{secret}, []string{"--listen-url", "postgres://127.0.0.1:port/x"}, "--listen-url"},
