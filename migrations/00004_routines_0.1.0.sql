@@ -2987,14 +2987,15 @@ CREATE OR REPLACE FUNCTION tide.set_shape()
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    v_names    jsonb   := (SELECT coalesce(jsonb_object_agg(s.table_id, jsonb_build_array(s.table_schema, s.table_name)), '{}') FROM tide.synced_table AS s);
     v_shape_id integer := tide.shape_of((
         SELECT coalesce(jsonb_object_agg(s.table_schema || '.' || s.table_name, to_jsonb(ARRAY(SELECT c FROM unnest(s.sync_columns) AS c ORDER BY c))), '{}')
           FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL AND s.synced));
 BEGIN
-    UPDATE tide.setting AS s SET shape_id = v_shape_id WHERE s.shape_id IS DISTINCT FROM v_shape_id;
+    UPDATE tide.setting AS s SET shape_id = v_shape_id, table_names = v_names WHERE (s.shape_id, s.table_names) IS DISTINCT FROM (v_shape_id, v_names);
 END;
 $$;
-COMMENT ON FUNCTION tide.set_shape() IS 'Writes down which tables and columns are registered now. Internal.';
+COMMENT ON FUNCTION tide.set_shape() IS 'Writes down which tables and columns are registered now, and what tables are and were called. Internal.';
 -- +goose StatementEnd
 
 -- +goose StatementBegin
@@ -4326,6 +4327,19 @@ COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+-- Planned as a part of the query that it stands in: the names are read once, and found in memory. So small a table as
+-- tide.synced_table is never analyzed, and a join would look it up again for each row. || '{}' fetches a long value once.
+CREATE OR REPLACE FUNCTION tide.name_of(table_id integer)
+    RETURNS TABLE (table_schema text, table_name text)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT n.name ->> 0, n.name ->> 1
+      FROM (SELECT (SELECT t.table_names || '{}' FROM tide.setting AS t) -> name_of.table_id::text AS name) AS n;
+END;
+COMMENT ON FUNCTION tide.name_of(integer) IS 'What a table is called that is or was registered; NULL for no table. Internal.';
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 -- Planned as a part of the query that it stands in, and its rows come in order without being sorted: where they must,
 -- that query has hash and merge joins off, and nothing in parallel.
 CREATE OR REPLACE FUNCTION tide.bundle_changes(xid xid8, consecutive boolean, first bigint, last bigint, changes bigint[], ops "char"[])
@@ -4361,7 +4375,7 @@ BEGIN ATOMIC
            CASE WHEN c.op <> 'D' THEN c.payload END, coalesce((bundle).source_id, 'server'), coalesce((bundle).source_bundle_id, (bundle).bundle_id)
       FROM tide.bundle_changes((bundle).xid, (bundle).consecutive, (bundle).min_change_id + first - 1, (bundle).min_change_id + last - 1,
                                (bundle).changes[first : last], (bundle).ops[first : last]) AS c
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
+      CROSS JOIN LATERAL tide.name_of(c.table_id) AS s;
 END;
 COMMENT ON FUNCTION tide.bundle_page(tide.bundle_log, bigint, bigint) IS 'The changes of a bundle from the first to the last, both counted from 1, in its order; nth counts from the first. Internal.';
 -- +goose StatementEnd
@@ -4376,7 +4390,7 @@ CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, la
     )
     LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT b.bundle_id, b.bundle_seq, c.nth, s.table_schema::text, s.table_name::text, c.row_key,
+    SELECT b.bundle_id, b.bundle_seq, c.nth, s.table_schema, s.table_name, c.row_key,
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
@@ -4387,7 +4401,7 @@ BEGIN ATOMIC
              LIMIT bucket_bundles.max_bundles) AS b
       -- A bundle without changes says that the user's access changed.
       LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
+      CROSS JOIN LATERAL tide.name_of(c.table_id) AS s
      WHERE bucket_bundles.max_bundles IS NULL OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= bucket_bundles.max_bytes;
 END;
 COMMENT ON FUNCTION tide.bucket_bundles(text, bigint, bigint, integer, bigint) IS
@@ -5860,7 +5874,7 @@ BEGIN ATOMIC
                             -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
                             CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
                   ) AS j
-             LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
+             CROSS JOIN LATERAL tide.name_of(j.table_id) AS t
             WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS

@@ -129,6 +129,7 @@
 \ir functions/tide.bucket_position.sql
 \ir functions/tide.bucket_heads.sql
 \ir functions/tide.check_page.sql
+\ir functions/tide.name_of.sql
 \ir functions/tide.bundle_changes.sql
 \ir functions/tide.bundle_page.sql
 \ir functions/tide.bucket_bundles.sql

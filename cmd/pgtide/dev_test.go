@@ -109,12 +109,12 @@ func TestDevWrongUsage(t *testing.T) {
 		{args: []string{"--jwks-url", "https://issuer.example"}, code: exitUsage, want: "jwks-url"},
 		{environment: "PGTIDE_JWKS_URL=https://issuer.example", code: exitUsage, want: "pgtide dev --help"},
 		{args: []string{"--server", "postgres://127.0.0.1:1/x"}, code: exitFailed, want: "connection refused"},
-		{environment: "PGTIDE_TEST_BINDIR=/nowhere", code: exitUsage, want: "PGTIDE_TEST_BINDIR"},
+		{environment: "PGTIDE_TEST_BINDIR=/nowhere", code: exitFailed, want: "PGTIDE_TEST_BINDIR is /nowhere"},
 	} {
 		p := prepare(t, "", append([]string{"dev"}, test.args...)...)
 		p.cmd.Env = append(p.cmd.Env, test.environment)
 		p.begin(t)
-		if got := p.wait(t); got.code != test.code || got.out != "" || !strings.Contains(got.errors, test.want) || strings.Count(got.errors, "\n") != 1 {
+		if got := p.wait(t); got.code != test.code || got.out != "" || !strings.Contains(got.errors, test.want) || strings.Count(got.errors, "pgtide: ") != 1 {
 			t.Errorf("%+v: %+v", test, got)
 		}
 	}

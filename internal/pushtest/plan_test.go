@@ -124,3 +124,53 @@ func TestAStreamedSnapshotReadsNoWholeTable(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What the tables are called is read once for a page, not once for each of its rows: so few tables are never analyzed,
+// and the planner does not know how few they are.
+func TestAPullReadsTheNamesOfTablesOnce(t *testing.T) {
+	t.Parallel()
+	const rows = 200
+	db := pgtest.New(t)
+	exec(t, db, `
+		CREATE SCHEMA app;
+		DO $$ BEGIN
+		    FOR i IN 1 .. 5 LOOP
+		        EXECUTE format('CREATE TABLE app."t-%s" (id bigint PRIMARY KEY, owner_id text NOT NULL)', i);
+		        PERFORM tide.register_table(format('app."t-%s"', i)::regclass, owner_column => 'owner_id');
+		    END LOOP;
+		END $$`)
+	exec(t, db, fmt.Sprintf(`DO $$ BEGIN FOR i IN 1 .. %d LOOP EXECUTE format('INSERT INTO app."t-%%s" VALUES (%%s, ''ann'')', 1 + i %% 5, i); COMMIT; END LOOP; END $$`, rows))
+	exec(t, db, `SELECT tide.seal()`)
+	exec(t, db, `ALTER TABLE app."t-1" RENAME TO first`)
+	exec(t, db, `SELECT tide.register_table('app.first', owner_column => 'owner_id')`)
+	exec(t, db, `SELECT tide.unregister_table('app."t-2"')`)
+
+	const names = `SELECT string_agg(n.name || ' ' || n.rows, ', ' ORDER BY n.name) FROM (SELECT r.table_schema || '.' || r.table_name AS name, count(*) AS rows FROM %s AS r WHERE r.op IS NOT NULL GROUP BY 1) AS n`
+	for _, source := range []string{
+		`tide.pull('user:ann', (SELECT floor_seq FROM tide.bucket_position('user:ann')))`,
+		`tide.bundles_for('{"user:ann": 0}', ARRAY(SELECT b.bundle_id FROM tide.bundle_log AS b), ARRAY(SELECT b.bucket_id::text FROM tide.bundle_log AS b), NULL)`,
+	} {
+		err := pgx.BeginFunc(t.Context(), db.Pool, func(tx pgx.Tx) error {
+			const scans = `SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_xact_user_tables WHERE relid IN ('tide.synced_table'::regclass, 'tide.setting'::regclass)`
+			var before, after int64
+			var called string
+			if err := tx.QueryRow(t.Context(), scans).Scan(&before); err != nil {
+				return err
+			}
+			if err := tx.QueryRow(t.Context(), fmt.Sprintf(names, source)).Scan(&called); err != nil {
+				return err
+			}
+			err := tx.QueryRow(t.Context(), scans).Scan(&after)
+			if called != "app.first 40, app.t-2 40, app.t-3 40, app.t-4 40, app.t-5 40" {
+				t.Errorf("%s has %s", source, called)
+			}
+			if after-before > 10 {
+				t.Errorf("%s looked %d times for what the tables of %d rows are called", source, after-before, rows)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", source, err)
+		}
+	}
+}

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, la
     )
     LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT b.bundle_id, b.bundle_seq, c.nth, s.table_schema::text, s.table_name::text, c.row_key,
+    SELECT b.bundle_id, b.bundle_seq, c.nth, s.table_schema, s.table_name, c.row_key,
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
@@ -18,7 +18,7 @@ BEGIN ATOMIC
              LIMIT bucket_bundles.max_bundles) AS b
       -- A bundle without changes says that the user's access changed.
       LEFT JOIN LATERAL tide.bundle_changes(b.xid, b.consecutive, b.min_change_id, b.max_change_id, b.changes, b.ops) AS c ON true
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id
+      CROSS JOIN LATERAL tide.name_of(c.table_id) AS s
      WHERE bucket_bundles.max_bundles IS NULL OR b.bytes_before = 0 OR b.bytes_before + b.byte_count <= bucket_bundles.max_bytes;
 END;
 COMMENT ON FUNCTION tide.bucket_bundles(text, bigint, bigint, integer, bigint) IS

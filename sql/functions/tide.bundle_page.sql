@@ -7,6 +7,6 @@ BEGIN ATOMIC
            CASE WHEN c.op <> 'D' THEN c.payload END, coalesce((bundle).source_id, 'server'), coalesce((bundle).source_bundle_id, (bundle).bundle_id)
       FROM tide.bundle_changes((bundle).xid, (bundle).consecutive, (bundle).min_change_id + first - 1, (bundle).min_change_id + last - 1,
                                (bundle).changes[first : last], (bundle).ops[first : last]) AS c
-      LEFT JOIN tide.synced_table AS s ON s.table_id = c.table_id;
+      CROSS JOIN LATERAL tide.name_of(c.table_id) AS s;
 END;
 COMMENT ON FUNCTION tide.bundle_page(tide.bundle_log, bigint, bigint) IS 'The changes of a bundle from the first to the last, both counted from 1, in its order; nth counts from the first. Internal.';

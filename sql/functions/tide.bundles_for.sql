@@ -49,7 +49,7 @@ BEGIN ATOMIC
                             -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
                             CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
                   ) AS j
-             LEFT JOIN tide.synced_table AS t ON t.table_id = j.table_id
+             CROSS JOIN LATERAL tide.name_of(j.table_id) AS t
             WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;
 COMMENT ON FUNCTION tide.bundles_for(jsonb, bigint[], text[], jsonb) IS
