@@ -66,7 +66,7 @@ COMMENT ON COLUMN tide.setting.seal_partition_rows IS 'seal_id range of the next
 COMMENT ON COLUMN tide.setting.partitions_ahead IS 'Room that tide.maintain() keeps ahead in each log, in partitions: 0.25 adds the next when a quarter of the newest is left. Each partition costs every statement that looks into the log a little; what is captured beyond the room lies in the DEFAULT partition.';
 COMMENT ON COLUMN tide.setting.paused_at IS 'Set by tide.pause(), cleared by tide.resume(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.shape_id IS 'Tables and columns that are registered now: a row of tide.shape. Not to be changed by hand.';
-COMMENT ON COLUMN tide.setting.table_names IS 'What the tables of tide.synced_table are called: {"table_id": ["schema", "table"]}. Not to be changed by hand.';
+COMMENT ON COLUMN tide.setting.table_names IS 'What the tables of tide.synced_table are called: {"schema": {"table_id": "name"}, "table": {"table_id": "name"}}. Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.maintained IS 'What the synced tables were like when tide.maintain() last looked at them: tide.definitions(). Not to be changed by hand.';
 COMMENT ON COLUMN tide.setting.bucket_access IS 'Function that says which buckets a user may read; set by tide.set_bucket_access.';
 COMMENT ON COLUMN tide.setting.policy_key IS 'Secret by which functions of policies know lists of buckets that pgtide made. Not to be changed by hand, and to be kept from the client role.';

@@ -2987,7 +2987,7 @@ CREATE OR REPLACE FUNCTION tide.set_shape()
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_names    jsonb   := (SELECT coalesce(jsonb_object_agg(s.table_id, jsonb_build_array(s.table_schema, s.table_name)), '{}') FROM tide.synced_table AS s);
+    v_names    jsonb   := (SELECT jsonb_build_object('schema', jsonb_object_agg(s.table_id, s.table_schema), 'table', jsonb_object_agg(s.table_id, s.table_name)) FROM tide.synced_table AS s);
     v_shape_id integer := tide.shape_of((
         SELECT coalesce(jsonb_object_agg(s.table_schema || '.' || s.table_name, to_jsonb(ARRAY(SELECT c FROM unnest(s.sync_columns) AS c ORDER BY c))), '{}')
           FROM tide.synced_table AS s WHERE s.unregistered_at IS NULL AND s.synced));
@@ -4328,13 +4328,13 @@ COMMENT ON FUNCTION tide.check_page(integer, bigint) IS 'Raises TD018 unless the
 
 -- +goose StatementBegin
 -- Planned as a part of the query that it stands in: the names are read once, and found in memory. So small a table as
--- tide.synced_table is never analyzed, and a join would look it up again for each row. || '{}' fetches a long value once.
+-- tide.synced_table is never analyzed, and a join would look it up again for each row.
 CREATE OR REPLACE FUNCTION tide.name_of(table_id integer)
     RETURNS TABLE (table_schema text, table_name text)
     LANGUAGE sql STABLE
 BEGIN ATOMIC
-    SELECT n.name ->> 0, n.name ->> 1
-      FROM (SELECT (SELECT t.table_names || '{}' FROM tide.setting AS t) -> name_of.table_id::text AS name) AS n;
+    SELECT (SELECT t.table_names -> 'schema' FROM tide.setting AS t) ->> name_of.table_id::text,
+           (SELECT t.table_names -> 'table' FROM tide.setting AS t) ->> name_of.table_id::text;
 END;
 COMMENT ON FUNCTION tide.name_of(integer) IS 'What a table is called that is or was registered; NULL for no table. Internal.';
 -- +goose StatementEnd
@@ -4382,7 +4382,8 @@ COMMENT ON FUNCTION tide.bundle_page(tide.bundle_log, bigint, bigint) IS 'The ch
 
 -- +goose StatementBegin
 -- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone.
--- How far the page reaches is known from bundle_log, so no change is read that is not returned.
+-- How far the page reaches is known from bundle_log, so no change is read that is not returned. A running
+-- sum as float8, not numeric, is exact up to 2^53 bytes.
 CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, last_seq bigint, max_bundles integer, max_bytes bigint)
     RETURNS TABLE (
         bundle_id bigint, bundle_seq bigint, nth bigint, table_schema text, table_name text, row_key text, op text, payload json,
@@ -4394,7 +4395,7 @@ BEGIN ATOMIC
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
-      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+      FROM (SELECT l.*, sum(l.byte_count::float8) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
               FROM tide.bundle_log AS l
              WHERE l.bucket_id = bucket_bundles.bucket COLLATE "C" AND l.bundle_seq > bucket_bundles.after_seq AND l.bundle_seq <= bucket_bundles.last_seq
              ORDER BY l.bundle_seq
@@ -4440,7 +4441,7 @@ BEGIN
     SELECT p.bundle_seq, s.last_bundle_id, s.has_derived
       INTO v_last
       FROM (SELECT b.bundle_seq, b.seal_id
-              FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+              FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count::float8) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
                       FROM tide.bundle_log AS l
                      WHERE l.bucket_id = bucket COLLATE "C" AND l.bundle_seq > after_seq AND l.bundle_seq <= last_seq
                      ORDER BY l.bundle_seq LIMIT max_bundles) AS b
@@ -5868,12 +5869,12 @@ BEGIN ATOMIC
                                      FROM unnest(b.buckets) WITH ORDINALITY AS k (bucket_id, nth)
                                     CROSS JOIN LATERAL (SELECT f.changes, f.ops FROM tide.bundle_log AS f WHERE f.bucket_id = k.bucket_id COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS p
                                     CROSS JOIN LATERAL unnest(p.changes, p.ops) AS u (change_id, op)
-                                    WHERE cardinality(b.buckets) > 1
                                     GROUP BY u.change_id
                                     ORDER BY u.change_id) AS e
                             -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
-                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
-                  ) AS j
+                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a
+                            WHERE cardinality(b.buckets) > 1) AS c
+            OFFSET 0) AS j -- its columns are asked for more than once
              CROSS JOIN LATERAL tide.name_of(j.table_id) AS t
             WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;

@@ -1,5 +1,6 @@
 -- Planned as a part of the query that it stands in, like tide.bundle_changes: that query has nested loops alone.
--- How far the page reaches is known from bundle_log, so no change is read that is not returned.
+-- How far the page reaches is known from bundle_log, so no change is read that is not returned. A running
+-- sum as float8, not numeric, is exact up to 2^53 bytes.
 CREATE OR REPLACE FUNCTION tide.bucket_bundles(bucket text, after_seq bigint, last_seq bigint, max_bundles integer, max_bytes bigint)
     RETURNS TABLE (
         bundle_id bigint, bundle_seq bigint, nth bigint, table_schema text, table_name text, row_key text, op text, payload json,
@@ -11,7 +12,7 @@ BEGIN ATOMIC
            CASE c.op WHEN 'I' THEN 'INSERT' WHEN 'U' THEN 'UPDATE' WHEN 'D' THEN 'DELETE' END,
            CASE WHEN c.op <> 'D' THEN c.payload END,
            coalesce(b.source_id, 'server'), coalesce(b.source_bundle_id, b.bundle_id), b.sealed_at
-      FROM (SELECT l.*, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+      FROM (SELECT l.*, sum(l.byte_count::float8) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
               FROM tide.bundle_log AS l
              WHERE l.bucket_id = bucket_bundles.bucket COLLATE "C" AND l.bundle_seq > bucket_bundles.after_seq AND l.bundle_seq <= bucket_bundles.last_seq
              ORDER BY l.bundle_seq

@@ -43,12 +43,12 @@ BEGIN ATOMIC
                                      FROM unnest(b.buckets) WITH ORDINALITY AS k (bucket_id, nth)
                                     CROSS JOIN LATERAL (SELECT f.changes, f.ops FROM tide.bundle_log AS f WHERE f.bucket_id = k.bucket_id COLLATE "C" AND f.bundle_id = b.bundle_id OFFSET 0) AS p
                                     CROSS JOIN LATERAL unnest(p.changes, p.ops) AS u (change_id, op)
-                                    WHERE cardinality(b.buckets) > 1
                                     GROUP BY u.change_id
                                     ORDER BY u.change_id) AS e
                             -- One by one, by the key (OFFSET 0 keeps it so): statistics of many small transactions suggest worse.
-                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a) AS c
-                  ) AS j
+                            CROSS JOIN LATERAL (SELECT f.* FROM tide.change_log AS f WHERE f.xid = l.xid AND f.change_id = e.change_id OFFSET 0) AS a
+                            WHERE cardinality(b.buckets) > 1) AS c
+            OFFSET 0) AS j -- its columns are asked for more than once
              CROSS JOIN LATERAL tide.name_of(j.table_id) AS t
             WHERE bundles_for.shape IS NULL OR jsonb_exists(bundles_for.shape, t.table_schema || '.' || t.table_name)) AS r;
 END;

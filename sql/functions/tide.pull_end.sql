@@ -29,7 +29,7 @@ BEGIN
     SELECT p.bundle_seq, s.last_bundle_id, s.has_derived
       INTO v_last
       FROM (SELECT b.bundle_seq, b.seal_id
-              FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
+              FROM (SELECT l.bundle_seq, l.seal_id, l.byte_count, sum(l.byte_count::float8) OVER (ORDER BY l.bundle_seq ROWS UNBOUNDED PRECEDING) - l.byte_count AS bytes_before
                       FROM tide.bundle_log AS l
                      WHERE l.bucket_id = bucket COLLATE "C" AND l.bundle_seq > after_seq AND l.bundle_seq <= last_seq
                      ORDER BY l.bundle_seq LIMIT max_bundles) AS b
