@@ -37,21 +37,18 @@ BEGIN
             SELECT coalesce(CASE WHEN v_reading THEN (SELECT max(f.bundle_id) - 1 FROM found AS f HAVING count(*) = v_longest)
                                  ELSE (SELECT min(b.last) FROM (SELECT max(f.bundle_id) AS last FROM found AS f GROUP BY f.bucket_id HAVING count(*) = v_ahead) AS b) END,
                             until_bundle_id) AS edge
-        ), kept AS MATERIALIZED (
-            SELECT f.bundle_id, f.bucket_id, f.byte_count FROM found AS f
-             WHERE f.bundle_id <= (SELECT e.edge FROM edge AS e) AND (counted ->> f.bucket_id)::bigint < f.bundle_id
-        ), fitting AS MATERIALIZED (
-            SELECT s.bundle_id, max_bundles IS NULL OR s.nth <= max_bundles AND (s.bytes_before = 0 OR s.bytes_before + s.bytes <= max_bytes) AS fits
-              FROM (SELECT k.bundle_id, sum(k.byte_count) AS bytes, row_number() OVER w AS nth,
-                           sum(sum(k.byte_count)) OVER (w ROWS UNBOUNDED PRECEDING) - sum(k.byte_count) AS bytes_before
-                      FROM kept AS k GROUP BY k.bundle_id WINDOW w AS (ORDER BY k.bundle_id)) AS s
-        ), last AS MATERIALIZED (
-            SELECT CASE WHEN bool_and(f.fits) THEN (SELECT e.edge FROM edge AS e) ELSE max(f.bundle_id) FILTER (WHERE f.fits) END AS last FROM fitting AS f
         )
-        SELECT coalesce((SELECT l.last FROM last AS l), (SELECT e.edge FROM edge AS e)), p.bundle_ids, p.bucket_ids
+        SELECT CASE WHEN bool_and(p.fits) IS FALSE THEN max(p.bundle_id) FILTER (WHERE p.fits) ELSE max(e.edge) END,
+               array_agg(p.bundle_id) FILTER (WHERE p.fits), array_agg(p.bucket_id::text) FILTER (WHERE p.fits)
           INTO last_bundle_id, bundle_ids, bucket_ids
-          FROM (SELECT array_agg(k.bundle_id) AS bundle_ids, array_agg(k.bucket_id::text) AS bucket_ids
-                  FROM kept AS k WHERE k.bundle_id <= (SELECT coalesce(l.last, (SELECT e.edge FROM edge AS e)) FROM last AS l)) AS p;
+          FROM edge AS e
+          LEFT JOIN LATERAL (
+               -- What is of one bundle fits or does not as a whole: it is one step of the window.
+               SELECT f.bundle_id, f.bucket_id,
+                      max_bundles IS NULL OR dense_rank() OVER w <= max_bundles AND (dense_rank() OVER w = 1 OR sum(f.byte_count::float8) OVER w <= max_bytes) AS fits
+                 FROM found AS f
+                WHERE f.bundle_id <= e.edge AND (counted ->> f.bucket_id)::bigint < f.bundle_id
+               WINDOW w AS (ORDER BY f.bundle_id)) AS p ON true;
         -- One bundle alone is longer than what is read at once.
         EXIT WHEN last_bundle_id > after_bundle_id OR NOT v_reading;
         v_reading := false;
