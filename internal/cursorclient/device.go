@@ -216,6 +216,10 @@ func (d *Device) Fetch(ctx context.Context, buckets []string) error {
 		}
 	}
 	d.Cursor = snapshot.Cursor
+	if buckets == nil {
+		d.todo.Add, d.todo.Repair = nil, nil // what it did not bring is no longer this user's
+		return nil
+	}
 	isWanted := func(b string) bool { return wanted[b] }
 	d.todo.Add, d.todo.Repair = slices.DeleteFunc(slices.Clone(d.todo.Add), isWanted), slices.DeleteFunc(slices.Clone(d.todo.Repair), isWanted)
 	return nil
