@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -208,6 +209,10 @@ func (c *counter) edit(t *testing.T) {
 	}
 }
 
+// lostInACrash are refusals of what no log keeps: staged chunks that no commit had flushed yet, and snapshots. The
+// device begins its push, or its snapshot, again.
+var lostInACrash = []string{"push_session_not_found", "push_commit_invalid", "snapshot_session_not_found"}
+
 // sync says whether the exchange went through. A broken promise of the protocol is never excused.
 func (c *counter) sync(t *testing.T) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -220,8 +225,7 @@ func (c *counter) sync(t *testing.T) bool {
 		return true
 	case errors.As(err, &broken):
 		t.Errorf("%s: %v", c.id, err)
-	case errors.As(err, &refused) && (refused.Code == "push_session_not_found" || refused.Code == "push_commit_invalid"):
-		// A crash takes staged chunks that no commit had flushed yet; the device begins its push again.
+	case errors.As(err, &refused) && slices.Contains(lostInACrash, refused.Code):
 	case errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusConflict:
 		t.Errorf("%s: %v", c.id, err)
 	}
