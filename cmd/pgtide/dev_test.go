@@ -103,18 +103,19 @@ func TestDevWrongUsage(t *testing.T) {
 		environment string
 		code        int
 		want        string
+		logged      int // lines of its log before that
 	}{
 		{args: []string{"--database-url", "postgres://127.0.0.1:1/x"}, code: exitUsage, want: "--server"},
 		{args: []string{"--jwt-secret", "short"}, code: exitUsage, want: "5 bytes"},
 		{args: []string{"--jwks-url", "https://issuer.example"}, code: exitUsage, want: "jwks-url"},
 		{environment: "PGTIDE_JWKS_URL=https://issuer.example", code: exitUsage, want: "pgtide dev --help"},
 		{args: []string{"--server", "postgres://127.0.0.1:1/x"}, code: exitFailed, want: "connection refused"},
-		{environment: "PGTIDE_TEST_BINDIR=/nowhere", code: exitFailed, want: "PGTIDE_TEST_BINDIR is /nowhere"},
+		{environment: "PGTIDE_TEST_BINDIR=/nowhere", code: exitFailed, want: "PGTIDE_TEST_BINDIR is /nowhere", logged: 1},
 	} {
 		p := prepare(t, "", append([]string{"dev"}, test.args...)...)
 		p.cmd.Env = append(p.cmd.Env, test.environment)
 		p.begin(t)
-		if got := p.wait(t); got.code != test.code || got.out != "" || !strings.Contains(got.errors, test.want) || strings.Count(got.errors, "pgtide: ") != 1 {
+		if got := p.wait(t); got.code != test.code || got.out != "" || !strings.Contains(got.errors, test.want) || strings.Count(got.errors, "\n") != test.logged+1 {
 			t.Errorf("%+v: %+v", test, got)
 		}
 	}

@@ -216,12 +216,9 @@ func (d *Device) Fetch(ctx context.Context, buckets []string) error {
 		}
 	}
 	d.Cursor = snapshot.Cursor
-	if buckets == nil {
-		d.todo.Add, d.todo.Repair = nil, nil // what it did not bring is no longer this user's
-		return nil
-	}
-	isWanted := func(b string) bool { return wanted[b] }
-	d.todo.Add, d.todo.Repair = slices.DeleteFunc(slices.Clone(d.todo.Add), isWanted), slices.DeleteFunc(slices.Clone(d.todo.Repair), isWanted)
+	// What a snapshot of all that is missing does not bring is no longer this user's.
+	done := func(b string) bool { return buckets == nil || wanted[b] }
+	d.todo.Add, d.todo.Repair = slices.DeleteFunc(slices.Clone(d.todo.Add), done), slices.DeleteFunc(slices.Clone(d.todo.Repair), done)
 	return nil
 }
 
